@@ -1,0 +1,1 @@
+"""gRPC for users: plan, apply, watch, stop, logs, tokens."""

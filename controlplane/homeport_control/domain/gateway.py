@@ -1,0 +1,62 @@
+"""What a gateway must know: one immutable snapshot, made by decide/routes, turned into Envoy's messages by xds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One replica behind a service. `draining` gets no new requests; the ones in flight go on."""
+
+    replica_id: str
+    address: str  # "127.0.0.1" on the loopback path
+    port: int
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrant:
+    """Who may call. The control plane holds only the hash of a token: sha256 in lower-case hex."""
+
+    token_sha256: str
+    services: tuple[str, ...] = ()  # run names; empty: every service
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoute:
+    """One published service. Endpoints are sorted by replica id."""
+
+    name: str  # the run's name; also the name of its cluster and its virtual host
+    domains: tuple[str, ...]  # "hello.localhost" (any port is matched)
+    auth: bool
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySnapshot:
+    """Everything that one gateway serves. Equal values make equal configuration."""
+
+    gateway: str
+    listen_address: str
+    http_port: int
+    domain: str  # "localhost"
+    services: tuple[ServiceRoute, ...] = ()  # sorted by name
+    tokens: tuple[TokenGrant, ...] = ()  # sorted by hash
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLoad:
+    """Requests in flight at one endpoint of one service, as the gateway counted them."""
+
+    service: str
+    address: str
+    port: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """One report of one gateway. An endpoint that is not in it has nothing in flight."""
+
+    gateway: str
+    received_at_s: float
+    endpoints: tuple[EndpointLoad, ...]

@@ -1,0 +1,60 @@
+"""Runs (a service that was applied, by name) and their revisions (immutable versions of its configuration)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    PROVISIONING = "provisioning"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+    DONE = "done"
+
+    @property
+    def is_finished(self) -> bool:
+        return self in {RunState.TERMINATED, RunState.FAILED, RunState.DONE}
+
+
+class RunWanted(StrEnum):
+    RUN = "run"
+    STOP = "stop"  # drain, SIGTERM, stop_duration, SIGKILL
+    ABORT = "abort"  # SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    run_id: str
+    number: int  # 1, 2, ...
+    spec_json: str  # the normalised configuration (spec.service.ServiceSpec), without secrets
+    created_at_s: float
+    user: str = ""
+    failed: str = ""  # why it was given up; the newest revision that was not is what is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    name: str
+    user: str
+    wanted: RunWanted
+    state: RunState
+    reason: str
+    submitted_at_s: float
+    ended_at_s: float | None
+    revisions: tuple[Revision, ...]  # oldest first; never empty
+    ever_published: bool = False  # a replica of it has been in rotation
+    log_tail: tuple[str, ...] = ()  # of the replica that made it fail
+    decision: str = ""  # the last sentence of the loops about it
+
+    @property
+    def newest(self) -> Revision:
+        return self.revisions[-1]
+
+    @property
+    def current(self) -> Revision | None:
+        """The newest revision that was not given up; None when all were."""
+        return next((revision for revision in reversed(self.revisions) if not revision.failed), None)

@@ -1,0 +1,1 @@
+"""What gateways count, as samples for the loops."""

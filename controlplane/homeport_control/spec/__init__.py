@@ -1,0 +1,1 @@
+"""The configuration language: parse, validate, normalise."""

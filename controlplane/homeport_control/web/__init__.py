@@ -1,0 +1,1 @@
+"""The small HTTPS surface: the CA certificate for those who pin it."""

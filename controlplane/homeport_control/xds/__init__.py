@@ -1,0 +1,1 @@
+"""Envoy configuration over ADS: snapshot to messages, the pure subscription machine, the stream."""
