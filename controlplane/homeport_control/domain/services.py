@@ -46,6 +46,7 @@ class Run:
     submitted_at_s: float
     ended_at_s: float | None
     revisions: tuple[Revision, ...]  # oldest first; never empty
+    running_since_s: float | None = None  # first time that a replica of it was in rotation; max_duration counts from it
     ever_published: bool = False  # a replica of it has been in rotation
     log_tail: tuple[str, ...] = ()  # of the replica that made it fail
     decision: str = ""  # the last sentence of the loops about it

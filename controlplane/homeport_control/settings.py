@@ -1,0 +1,24 @@
+"""Settings of the server process: frozen, read once from flags and HOMEPORT_* variables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    state_dir: Path
+    bind: str = "127.0.0.1"  # the API, the agents' port and the web port; the gateway has its own address
+    api_port: int = 7400
+    link_port: int = 7401
+    web_port: int = 7402
+    gateway_address: str = "127.0.0.1"
+    gateway_port: int = 7480
+    domain: str = "localhost"
+    report_interval_s: float = 2.0  # agents report at least this often
+    missed_reports: int = 3  # silent for this many: unreachable
+    lost_after_s: float = 10.0  # unreachable for this long: its replicas are replaced
+    ready_timeout_s: float = 600.0  # a first start that is not ready by then has failed
+
+    @property
+    def database(self) -> Path:
+        return self.state_dir / "homeport.db"

@@ -1,0 +1,108 @@
+"""The database: one engine, migrations at start, short transactions.
+
+SQLite in WAL mode. Every write transaction is BEGIN IMMEDIATE under one lock of this process, so that two coroutines
+never race to upgrade a read into a write (SQLITE_BUSY that no busy_timeout cures: sqlite.org/lang_transaction.html).
+`synchronous=FULL`: an acknowledged apply outlives a power cut, not only kill -9.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from homeport_control.domain.errors import NotReady
+from homeport_control.store.changes import Changes
+
+BUSY_TIMEOUT_S = 5.0
+
+
+class Write:
+    """A write transaction: a connection, and the topics that its commit publishes."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.topics: set[str] = set()
+
+    def touch(self, *topics: str) -> None:
+        self.topics.update(topics)
+
+
+class Database:
+    """`read()` and `write()` give connections; errors of the engine come out as NotReady with one line."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.changes = Changes()
+        self._writing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        with _translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Write]:
+        with _translated():
+            async with self._writing, self.engine.connect() as connection:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                write = Write(connection)
+                try:
+                    yield write
+                except BaseException:
+                    await connection.exec_driver_sql("ROLLBACK")
+                    raise
+                await connection.exec_driver_sql("COMMIT")
+        self.changes.publish(write.topics)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        cause = str(error.orig)
+        if "locked" in cause:
+            hint = "another process holds a write lock on it; try again"
+        elif "full" in cause:
+            hint = "free some space on the disk that holds it; nothing was changed"
+        else:
+            hint = "look at the server's log; nothing was changed"
+        raise NotReady(f"the database cannot be used now: {cause}; {hint}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise NotReady(f"the database went away: {error.orig}; try again") from error
+        raise
+
+
+def open_database(file: Path) -> Database:
+    """An engine on a SQLite file, which need not exist. Starts nothing; call `migrate` first."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN and COMMIT ourselves
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return Database(engine)
+
+
+def migrate(file: Path) -> None:
+    """Bring a database file to the newest schema. Blocking; before the event loop's work starts."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{file}")
+    alembic.command.upgrade(config, "head")

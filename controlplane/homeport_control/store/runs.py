@@ -1,0 +1,138 @@
+"""Runs and their revisions in the database. Secrets come and go sealed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport_control.domain.errors import Conflict
+from homeport_control.domain.services import Revision, Run, RunState, RunWanted
+from homeport_control.store.connect import Write
+from homeport_control.store.schema import revisions, runs
+
+
+@dataclass(frozen=True, slots=True)
+class NewRevision:
+    spec_json: str
+    sealed_secrets: bytes
+    user: str
+
+
+def _revision(row: sa.Row[Any]) -> Revision:
+    values = row._mapping
+    return Revision(
+        values["run_id"], values["number"], values["spec"], values["created_at_s"], values["user"], values["failed"]
+    )
+
+
+async def _with_revisions(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> tuple[Run, ...]:
+    found = list(rows)
+    query = (
+        sa.select(revisions)
+        .where(revisions.c.run_id.in_([row.id for row in found]))
+        .order_by(revisions.c.run_id, revisions.c.number)
+    )
+    by_run: dict[str, list[Revision]] = {}
+    for row in await connection.execute(query):
+        by_run.setdefault(row.run_id, []).append(_revision(row))
+    result = []
+    for row in found:
+        values = dict(row._mapping)
+        values.update(
+            wanted=RunWanted(values["wanted"]),
+            state=RunState(values["state"]),
+            log_tail=tuple(values["log_tail"]),
+            revisions=tuple(by_run[row.id]),
+        )
+        result.append(Run(**values))
+    return tuple(result)
+
+
+async def list_active(connection: AsyncConnection) -> tuple[Run, ...]:
+    """Runs that are not finished, oldest first."""
+    query = sa.select(runs).where(runs.c.ended_at_s.is_(None)).order_by(runs.c.submitted_at_s, runs.c.id)
+    return await _with_revisions(connection, await connection.execute(query))
+
+
+async def list_shown(connection: AsyncConnection, names: Iterable[str], *, finished: bool) -> tuple[Run, ...]:
+    """What `ps` shows, newest first: those that are not finished, with `finished` all; or of each name the newest."""
+    wanted = list(names)
+    query = sa.select(runs).order_by(runs.c.submitted_at_s.desc(), runs.c.id)
+    if wanted:
+        newest = sa.select(sa.func.max(runs.c.submitted_at_s)).where(runs.c.name.in_(wanted)).group_by(runs.c.name)
+        query = query.where(runs.c.name.in_(wanted), runs.c.submitted_at_s.in_(newest))
+    elif not finished:
+        query = query.where(runs.c.ended_at_s.is_(None))
+    return await _with_revisions(connection, await connection.execute(query))
+
+
+async def active_by_name(connection: AsyncConnection, name: str) -> Run | None:
+    query = sa.select(runs).where(runs.c.name == name, runs.c.ended_at_s.is_(None))
+    found = await _with_revisions(connection, await connection.execute(query))
+    return found[0] if found else None
+
+
+async def name_was_used(connection: AsyncConnection, name: str) -> bool:
+    return (await connection.scalar(sa.select(runs.c.id).where(runs.c.name == name).limit(1))) is not None
+
+
+async def insert(write: Write, run_id: str, name: str, user: str, revision: NewRevision, now_s: float) -> None:
+    """A new run with its revision 1. Raises Conflict when a run of that name is active."""
+    values = {
+        "id": run_id,
+        "name": name,
+        "user": user,
+        "wanted": RunWanted.RUN,
+        "state": RunState.SUBMITTED,
+        "reason": "submitted",
+        "submitted_at_s": now_s,
+        "ever_published": False,
+        "log_tail": [],
+        "decision": "",
+    }
+    try:
+        await write.connection.execute(sa.insert(runs).values(**values))
+    except IntegrityError:
+        raise Conflict(f"a run {name} is active already; run `homeport apply` again to see the plan anew") from None
+    await add_revision(write, run_id, 1, revision, now_s)
+
+
+async def add_revision(write: Write, run_id: str, number: int, revision: NewRevision, now_s: float) -> None:
+    """Revisions are immutable: a second one of the same number is a Conflict."""
+    try:
+        await write.connection.execute(
+            sa.insert(revisions).values(
+                run_id=run_id,
+                number=number,
+                spec=revision.spec_json,
+                secrets=revision.sealed_secrets,
+                user=revision.user,
+                created_at_s=now_s,
+                failed="",
+            )
+        )
+    except IntegrityError:
+        raise Conflict("the run was changed by somebody else just now; run `homeport apply` again") from None
+    write.touch("runs")
+
+
+async def sealed_secrets(connection: AsyncConnection, run_id: str, number: int) -> bytes:
+    query = sa.select(revisions.c.secrets).where(revisions.c.run_id == run_id, revisions.c.number == number)
+    return bytes((await connection.execute(query)).scalar_one())
+
+
+async def give_up_revision(write: Write, run_id: str, number: int, because: str) -> None:
+    query = sa.update(revisions).where(revisions.c.run_id == run_id, revisions.c.number == number)
+    await write.connection.execute(query.values(failed=because))
+    write.touch("runs")
+
+
+async def update(write: Write, run_id: str, **changed: Any) -> None:
+    """Set fields of a run; its topic is published."""
+    if "log_tail" in changed:
+        changed["log_tail"] = list(changed["log_tail"])
+    await write.connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**changed))
+    write.touch("runs")

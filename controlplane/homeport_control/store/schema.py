@@ -1,0 +1,122 @@
+"""The tables. Their history is in migrations/; a test holds the two together."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta", metadata, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False, unique=True),
+    sa.Column("role", sa.Text, nullable=False),  # admin, user, service, join
+    sa.Column("services", sa.JSON, nullable=False),  # role service: run names; empty: all
+    sa.Column("fleet", sa.Text, nullable=False),  # role join
+    sa.Column("one_use", sa.Boolean, nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
+    sa.Column("expires_at_s", sa.Float),
+    sa.Column("revoked_at_s", sa.Float),  # for a join token of one use: when it was used
+)
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("fleet", sa.Text, nullable=False),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("cordoned", sa.Boolean, nullable=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("connection_reason", sa.Text, nullable=False),
+    sa.Column("connection_since_s", sa.Float, nullable=False),
+    sa.Column("boot_id", sa.Text, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),  # of the last assignment that was sent
+    sa.Column("gateway", sa.Text, nullable=False),
+    sa.Column("gateway_ready", sa.Boolean, nullable=False),
+    sa.Column("gateway_message", sa.Text, nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("submitted_at_s", sa.Float, nullable=False),
+    sa.Column("running_since_s", sa.Float),
+    sa.Column("ended_at_s", sa.Float),
+    sa.Column("ever_published", sa.Boolean, nullable=False),
+    sa.Column("log_tail", sa.JSON, nullable=False),
+    sa.Column("decision", sa.Text, nullable=False),
+)
+# One run that is not finished per name: the database itself refuses a second one.
+sa.Index("runs_active_name", runs.c.name, unique=True, sqlite_where=runs.c.ended_at_s.is_(None))
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("secrets", sa.LargeBinary, nullable=False),  # sealed
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
+    sa.Column("failed", sa.Text, nullable=False),
+)
+
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False, index=True),
+    sa.Column("index", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
+    sa.Column("host_id", sa.Text, index=True),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("host_port", sa.Integer, nullable=False),
+    sa.Column("restarts", sa.Integer, nullable=False),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("pulled_bytes", sa.Integer, nullable=False),
+    sa.Column("pull_total_bytes", sa.Integer, nullable=False),
+    sa.Column("probes_passed", sa.Integer, nullable=False),
+    sa.Column("probes_total", sa.Integer, nullable=False),
+    sa.Column("log_tail", sa.JSON, nullable=False),
+    sa.Column("first_ready_at_s", sa.Float),
+    sa.Column("in_rotation", sa.Boolean, nullable=False),
+    sa.Column("drain_started_at_s", sa.Float),
+    sa.Column("drained_at_s", sa.Float),
+    sa.Column("stop_grace_s", sa.Float, nullable=False),
+    sa.Column("lost", sa.Boolean, nullable=False),
+    sa.Column("ended_at_s", sa.Float, index=True),
+    sa.Column("gpu_uuids", sa.JSON, nullable=False),
+)
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("replica_id", sa.Text, sa.ForeignKey("replicas.id"), primary_key=True),
+    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), nullable=False, index=True),
+    sa.Column("gpu_uuids", sa.JSON, nullable=False),
+    sa.Column("exclusive", sa.Boolean, nullable=False),
+    sa.Column("gpu_memory_mib", sa.Integer, nullable=False),
+    sa.Column("cpus", sa.Float, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("run_name", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+)

@@ -1,0 +1,167 @@
+"""The server's private CA: one key, made at the first start, that signs the server's and every host's certificate.
+
+Covers keys and certificates on disk and the signing of requests. Does not decide who may ask (agents/ does).
+Certificates: ECDSA P-256. A host's names are its CN (the host id) and the URI SAN `homeport://host/<id>` (after SPIFFE,
+whose ids are URI SANs too); nothing in a request but its public key is taken over.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from homeport_control.domain.errors import BadRequest
+
+SERVER_NAME = "homeport-server"  # what every client checks, whatever the address is that it dials
+HOST_LIFETIME = dt.timedelta(hours=24)
+SERVER_LIFETIME = dt.timedelta(days=90)  # made anew at each start of the server that finds it past half of its life
+CA_LIFETIME = dt.timedelta(days=3650)
+CLOCK_SKEW = dt.timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """PEM bytes. The repr shows no key."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    def __repr__(self) -> str:
+        return "KeyPair(…)"
+
+
+class CertificateAuthority:
+    """The CA of one server. Raises nothing in normal use but OSError from `load_or_create`."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self.certificate = certificate
+
+    @classmethod
+    def load_or_create(cls, directory: Path, server_id: str) -> "CertificateAuthority":
+        """Read ca.key and ca.pem from a directory, or make them there (key mode 0600)."""
+        key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
+        if key_file.exists() and certificate_file.exists():
+            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+            assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 (we wrote it)
+            return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Homeport CA {server_id}")])
+        now = dt.datetime.now(dt.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(now + CA_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(cert_sign=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        write_private(key_file, _key_pem(key))
+        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return cls(key, certificate)
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def sha256(self) -> str:
+        """The pin: SHA-256 of the certificate's DER, 64 lower-case hex digits."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    def sign_host(self, csr_pem: str, host_id: str) -> str:
+        """A host's certificate (PEM) for the public key in its request. Raises BadRequest when that is not valid."""
+        try:
+            request = x509.load_pem_x509_csr(csr_pem.encode())
+            valid = request.is_signature_valid
+        except ValueError:
+            valid = False
+        if not valid:
+            raise BadRequest(
+                "the certificate request is not valid: it does not parse or its signature is wrong; join again"
+            )
+        public_key = request.public_key()
+        if not isinstance(public_key, ec.EllipticCurvePublicKey):
+            raise BadRequest("the certificate request has no elliptic-curve key; join again with this server's agent")
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"homeport://host/{host_id}")]
+        return self._sign(public_key, host_id, names, HOST_LIFETIME).public_bytes(serialization.Encoding.PEM).decode()
+
+    def server_pair(self, addresses: Iterable[str] = ()) -> KeyPair:
+        """A fresh key and certificate for the server's own listeners, for SERVER_NAME, localhost and the addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.DNSName(SERVER_NAME), x509.DNSName("localhost")]
+        for address in ("127.0.0.1", "::1", *addresses):
+            try:
+                names.append(x509.IPAddress(ipaddress.ip_address(address)))
+            except ValueError:
+                names.append(x509.DNSName(address))
+        certificate = self._sign(key.public_key(), SERVER_NAME, list(dict.fromkeys(names)), SERVER_LIFETIME)
+        return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+    def _sign(
+        self, public_key: ec.EllipticCurvePublicKey, common_name: str, names: list[x509.GeneralName], life: dt.timedelta
+    ) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+            .issuer_name(self.certificate.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(now + life)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(cert_sign=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, in one step: a reader sees all of it or none."""
+    temporary = path.with_suffix(path.suffix + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _usage(*, cert_sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=cert_sign,
+        crl_sign=cert_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
