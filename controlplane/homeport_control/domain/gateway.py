@@ -4,6 +4,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway: a role of one host. `domain` is what its services are published under ("localhost")."""
+
+    name: str
+    host_id: str
+    listen_address: str
+    http_port: int
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One replica behind a service. `draining` gets no new requests; the ones in flight go on."""
 

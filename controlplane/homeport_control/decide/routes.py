@@ -1,0 +1,116 @@
+"""What a gateway serves: runs, their replicas and the tokens become one GatewaySnapshot. PURE.
+
+Covers which replica is an endpoint, and whether a snapshot is fit to be published (`problems`).
+Does not cover Envoy's messages (xds/resources), nor when a replica counts as in rotation (the loops, by the ACK).
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, ServiceRoute, TokenGrant
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.domain.services import Run
+
+LOOPBACK = "127.0.0.1"
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_DOMAIN = re.compile(r"(?!-)[a-z0-9.-]{1,253}(?<!-)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What a draining replica may look like while requests still run in it.
+_DRAINABLE = frozenset({Phase.READY, Phase.UNREADY})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInput:
+    """One run that is to be published, with all replicas of all its revisions."""
+
+    run: Run
+    auth: bool
+    replicas: tuple[Replica, ...]
+
+
+def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterable[TokenGrant]) -> GatewaySnapshot:
+    """Everything that this gateway serves, in a stable order: equal facts make equal snapshots."""
+    return GatewaySnapshot(
+        gateway=gateway.name,
+        listen_address=gateway.listen_address,
+        http_port=gateway.http_port,
+        domain=gateway.domain,
+        services=tuple(
+            ServiceRoute(
+                name=service.run.name,
+                domains=(f"{service.run.name}.{gateway.domain}",),
+                auth=service.auth,
+                endpoints=tuple(_endpoints(gateway, service.replicas)),
+            )
+            for service in sorted(services, key=lambda service: service.run.name)
+        ),
+        tokens=tuple(sorted(tokens, key=lambda token: token.token_sha256)),
+    )
+
+
+def _endpoints(gateway: Gateway, replicas: tuple[Replica, ...]) -> Iterator[Endpoint]:
+    """Ready replicas; draining ones until their requests are done. A lost host's replicas stay: the gateway sees
+    for itself whether they answer, and the control plane may be the one that is cut off."""
+    for replica in sorted(replicas, key=lambda replica: replica.id):
+        # Only the loopback path exists yet: a replica on another host cannot be reached from this gateway.
+        if replica.host_id != gateway.host_id or not replica.host_port or replica.ended_at_s is not None:
+            continue
+        serves = replica.wanted is Wanted.RUN and replica.phase is Phase.READY
+        drains = replica.wanted is Wanted.DRAIN and replica.drained_at_s is None and replica.phase in _DRAINABLE
+        if serves or drains:
+            yield Endpoint(replica.id, LOOPBACK, replica.host_port, draining=drains)
+
+
+def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:
+    """Why this snapshot must not be published, one sentence each; empty when it is consistent.
+
+    Two endpoints with one address are a fault even across services: the port has a new owner and the old one's
+    report is stale, so requests would reach the wrong service.
+    """
+    found: list[str] = []
+    if not 0 < candidate.http_port < 65536:
+        found.append(f"gateway {candidate.gateway} has no usable HTTP port ({candidate.http_port})")
+    if not _is_address(candidate.listen_address):
+        found.append(f"gateway {candidate.gateway} cannot listen on {candidate.listen_address!r}: not an IP address")
+    found += [f"service {name} is there {n} times" for name, n in _repeated(s.name for s in candidate.services)]
+    found += [
+        f"domain {name} belongs to {n} services"
+        for name, n in _repeated(d for s in candidate.services for d in s.domains)
+    ]
+    owners: dict[tuple[str, int], str] = {}
+    for service in candidate.services:
+        if not _NAME.fullmatch(service.name):
+            found.append(f"service {service.name!r} has a name that no host name can carry")
+        found += [f"service {service.name} has a bad domain {d!r}" for d in service.domains if not _DOMAIN.fullmatch(d)]
+        for endpoint in service.endpoints:
+            if not _is_address(endpoint.address) or not 0 < endpoint.port < 65536:
+                found.append(
+                    f"replica {endpoint.replica_id} has no usable address ({endpoint.address}:{endpoint.port})"
+                )
+            other = owners.setdefault((endpoint.address, endpoint.port), endpoint.replica_id)
+            if other != endpoint.replica_id:
+                found.append(
+                    f"replicas {other} and {endpoint.replica_id} both claim {endpoint.address}:{endpoint.port}"
+                )
+    for token in candidate.tokens:
+        if not _SHA256.fullmatch(token.token_sha256):
+            found.append("a token's hash is not sha256 in lower-case hex")
+        found += [f"a token names the bad service {name!r}" for name in token.services if not _NAME.fullmatch(name)]
+    found += [f"a token is there {n} times" for _, n in _repeated(t.token_sha256 for t in candidate.tokens)]
+    return tuple(found)
+
+
+def _repeated(values: Iterable[str]) -> list[tuple[str, int]]:
+    return [(value, n) for value, n in Counter(values).items() if n > 1]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
