@@ -1,0 +1,99 @@
+"""Counting replicas: which live, which serve, which index is free, when a failed one may be tried again.
+
+Pure helpers of rollout and winddown. Does not decide what happens to a replica.
+"""
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+
+FIRST_DELAY_S = 1.0  # REFERENCE section 2, `retry`: 1 s doubling to 5 min, reset after 10 min of health
+LONGEST_DELAY_S = 300.0
+FORGIVEN_AFTER_S = 600.0
+
+
+def is_live(replica: Replica) -> bool:
+    """It counts towards what is wanted. One that reports STOPPED unasked is gone, whatever was wanted."""
+    return replica.is_live and replica.phase is not Phase.STOPPED
+
+
+def is_serving(replica: Replica) -> bool:
+    """Requests reach it: every gateway has its endpoint and its probes pass."""
+    return is_live(replica) and replica.in_rotation and replica.phase is Phase.READY
+
+
+def was_ready(replica: Replica) -> bool:
+    return replica.first_ready_at_s is not None or replica.in_rotation or replica.phase is Phase.READY
+
+
+def may_have_requests(replica: Replica) -> bool:
+    """A gateway may know its endpoint, acknowledged or not: it is drained before it is stopped."""
+    return replica.in_rotation or replica.phase is Phase.READY
+
+
+def in_order(replicas: Iterable[Replica]) -> tuple[Replica, ...]:
+    """By index, then age, then id: the order of everything that is decided, so that equal input gives equal plans."""
+    return tuple(sorted(replicas, key=lambda replica: (replica.index, replica.created_at_s, replica.id)))
+
+
+def first_to_go(replicas: Iterable[Replica]) -> tuple[Replica, ...]:
+    """The ones that are missed least come first: never ready, then not serving, then the newest index."""
+    return tuple(
+        sorted(
+            replicas,
+            key=lambda replica: (
+                is_serving(replica),
+                was_ready(replica),
+                replica.host_id is not None,
+                -replica.index,
+                -replica.created_at_s,
+                replica.id,
+            ),
+        )
+    )
+
+
+def free_indexes(live: Iterable[Replica], wanted: int) -> tuple[int, ...]:
+    """The `wanted` smallest indexes that no live replica of the revision has."""
+    taken = {replica.index for replica in live}
+    free: list[int] = []
+    index = 0
+    while len(free) < wanted:
+        if index not in taken:
+            free.append(index)
+        index += 1
+    return tuple(free)
+
+
+def was_failure(replica: Replica) -> bool:
+    """It failed before it was ever ready. Only failures are stopped without any grace, so this outlives its phase."""
+    if replica.host_id is None or replica.first_ready_at_s is not None:
+        return False
+    return replica.phase is Phase.FAILED or (replica.wanted is Wanted.STOP and replica.stop_grace_s == 0.0)
+
+
+def may_create_at_s(replicas: Iterable[Replica], revision: int, index: int) -> float:
+    """When the back-off of an index ends: 0 when there is none, infinity while a failed one is still being cleared.
+
+    Counts the failures of this revision and index that ended within ten minutes of each other. It needs the replicas
+    that ended in that time among `replicas`; without them there is no back-off.
+    """
+    ended: list[float] = []
+    for replica in replicas:
+        if replica.revision == revision and replica.index == index and was_failure(replica):
+            if replica.ended_at_s is not None:
+                ended.append(replica.ended_at_s)
+            elif not replica.lost:
+                return math.inf
+    if not ended:
+        return 0.0
+    ended.sort(reverse=True)
+    failures = 1
+    for later, earlier in pairwise(ended):
+        if later - earlier > FORGIVEN_AFTER_S:
+            break
+        failures += 1
+    delay_s = min(FIRST_DELAY_S * 2.0 ** min(failures - 1, 16), LONGEST_DELAY_S)
+    return ended[0] + delay_s

@@ -1,0 +1,197 @@
+"""One turn about one run: from what is wanted and what is there to the next instructions. Make before break.
+
+The laws, held by tests/property/test_rollout.py:
+- Nothing that serves is drained or stopped while that would leave fewer than `count` serving (invariant 4).
+- At most `count + surge` replicas live; a replica that fails, or is lost with its host, is replaced at once.
+- A lost replica is kept until its replacements serve: if its host returns earlier, it serves again.
+- A revision of which no replica was ever ready, and one failed, is given up while an earlier one serves; the run fails
+  when there never was one.
+
+Does not cover which host a replica gets (placement), which endpoints a gateway has (routes), or how a replica leaves
+(winddown).
+"""
+
+import math
+from collections.abc import Sequence
+
+from homeport_control.decide.actions import (
+    Action,
+    CreateReplica,
+    DrainReplica,
+    EndReplica,
+    FinishRun,
+    GiveUpRevision,
+    Goal,
+    Step,
+    StopReplica,
+)
+from homeport_control.decide.progress import sentence, state_of
+from homeport_control.decide.replicas import (
+    first_to_go,
+    free_indexes,
+    in_order,
+    is_live,
+    is_serving,
+    may_create_at_s,
+    was_ready,
+)
+from homeport_control.decide.winddown import advance, clear, remove, wind_down
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.domain.services import RunState, RunWanted
+
+__all__ = [
+    "Action",
+    "CreateReplica",
+    "DrainReplica",
+    "EndReplica",
+    "FinishRun",
+    "GiveUpRevision",
+    "Goal",
+    "Step",
+    "StopReplica",
+    "step",
+]
+
+
+def step(goal: Goal, replicas: tuple[Replica, ...], now_s: float) -> Step:
+    """What to do now about one run.
+
+    `replicas`: all of the run that have not ended, in any order, and those of `goal.revision` that ended in the last
+    ten minutes (for the back-off). The caller carries the actions out in one transaction and turns again until there
+    are none; it turns again on every change of a replica and at `wake_at_s`, also for finished runs with replicas left.
+    """
+    replicas = in_order(replicas)
+    present = [replica for replica in replicas if replica.ended_at_s is None]
+    if goal.finished is not None:
+        return clear(goal, present, now_s, goal.finished)
+    if goal.wanted is RunWanted.ABORT:
+        return wind_down(goal, present, now_s, because="aborted", state=RunState.TERMINATED, at_once=True)
+    if goal.wanted is RunWanted.STOP:
+        return wind_down(goal, present, now_s, because="stopped", state=RunState.TERMINATED)
+    ends_at_s = _ends_at_s(goal)
+    if ends_at_s is not None and now_s >= ends_at_s:
+        because = f"max_duration_exceeded: max_duration is {goal.max_duration_s:g} s"
+        return wind_down(goal, present, now_s, because=because, state=RunState.TERMINATED)
+
+    broken = [replica for replica in present if _is_broken(goal, replica)]
+    unproven = [] if _is_proven(goal, replicas) else [replica for replica in broken if not was_ready(replica)]
+    give_up: GiveUpRevision | None = None
+    if unproven and goal.ever_published and goal.fallback_revision is not None:
+        # Also with `retry: false`: what serves is the earlier revision, and none of its replicas failed.
+        because = f"revision {goal.revision} was given up: {_failure(unproven[0])}"
+        give_up = GiveUpRevision(goal.revision, because, unproven[0].log_tail)
+    elif (broken and not goal.retry) or (unproven and not goal.ever_published):
+        cause = (unproven or broken)[0]
+        return wind_down(
+            goal,
+            present,
+            now_s,
+            because=_failure(cause),
+            state=RunState.FAILED,
+            evidence=broken,
+            log_tail=cause.log_tail,
+        )
+    return _converge(goal, replicas, present, now_s, ends_at_s, give_up)
+
+
+def _ends_at_s(goal: Goal) -> float | None:
+    if goal.max_duration_s is None or goal.running_since_s is None:
+        return None
+    return goal.running_since_s + goal.max_duration_s
+
+
+def _is_broken(goal: Goal, replica: Replica) -> bool:
+    """It wants to run and will not by itself. Without `retry` a replica whose host is lost is not replaced either."""
+    if replica.wanted is not Wanted.RUN or replica.revision != goal.revision:
+        return False
+    return replica.phase is Phase.FAILED or (replica.lost and not goal.retry)
+
+
+def _is_proven(goal: Goal, replicas: Sequence[Replica]) -> bool:
+    return goal.revision_proven or any(replica.revision == goal.revision and was_ready(replica) for replica in replicas)
+
+
+def _failure(replica: Replica) -> str:
+    what = replica.message or ("its host is lost" if replica.lost else "it failed and its host did not say why")
+    return f"replica {replica.index}: {what}"
+
+
+def _converge(
+    goal: Goal,
+    replicas: Sequence[Replica],
+    present: Sequence[Replica],
+    now_s: float,
+    ends_at_s: float | None,
+    give_up: GiveUpRevision | None,
+) -> Step:
+    actions: list[Action] = [] if give_up is None else [give_up]
+    wakes = [] if ends_at_s is None else [ends_at_s]
+    for replica in present:
+        action: Action | None = None
+        if replica.wanted is not Wanted.RUN:
+            action, wake_s = advance(replica, goal.stop_duration_s, now_s)
+            if wake_s is not None:
+                wakes.append(wake_s)
+        elif replica.phase in {Phase.FAILED, Phase.STOPPED} and give_up is None:
+            action = remove(replica, goal.stop_duration_s, f"{_failure(replica)}; it is replaced")
+        if action is not None:
+            actions.append(action)
+    removals = [] if give_up is not None else _removals(goal, present)
+    actions += removals
+    if any(isinstance(action, DrainReplica) for action in removals):
+        wakes.append(now_s + goal.stop_duration_s)
+    reason = sentence(replicas, goal.revision, goal.count)
+    if give_up is not None:
+        return Step(tuple(actions), state_of(replicas), f"{give_up.because}; {reason}", min(wakes, default=None))
+
+    gone = {action.replica_id for action in removals}
+    live = [replica for replica in present if is_live(replica) and replica.id not in gone]
+    new = [replica for replica in live if replica.revision == goal.revision]
+    room = goal.count + goal.surge - len(live)
+    because = f"{len(new)} of {goal.count} replicas of revision {goal.revision} are there"
+    for index in free_indexes(new, max(0, goal.count - len(new))):
+        if room <= 0:
+            break
+        not_before_s = may_create_at_s(replicas, goal.revision, index)
+        if math.isinf(not_before_s):
+            reason += f"; replica {index} is tried again when the failed one is cleared away"
+        elif not_before_s > now_s:
+            wakes.append(not_before_s)
+            reason += f"; replica {index} is tried again in {not_before_s - now_s:.0f} s"
+        else:
+            actions.append(CreateReplica(index, goal.revision, because))
+        room -= 1
+    return Step(tuple(actions), state_of(replicas), reason, min(wakes, default=None))
+
+
+def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | StopReplica | EndReplica]:
+    """Old revisions, surplus and lost ones, as far as `count` goes on serving."""
+    live = [replica for replica in present if is_live(replica)]
+    serving = sum(is_serving(replica) for replica in live)
+    new = [replica for replica in live if replica.revision == goal.revision]
+    old = [replica for replica in live if replica.revision != goal.revision]
+    new_serving = sum(is_serving(replica) for replica in new)
+    old_left = len(old)
+    chosen: list[tuple[Replica, str]] = []
+    for replica in first_to_go(old):
+        if is_serving(replica):
+            if serving - 1 < goal.count:
+                continue
+            serving -= 1
+        elif was_ready(replica) and new_serving + old_left - 1 < goal.count:
+            continue  # it may come back, and the new revision has not shown yet that it can take its place
+        old_left -= 1
+        chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
+    for replica in first_to_go(new)[: max(0, len(new) - goal.count)]:
+        if is_serving(replica):
+            if serving - 1 < goal.count:
+                continue
+            serving -= 1
+        chosen.append((replica, f"{len(new)} replicas, wanted {goal.count}"))
+    if serving >= goal.count:
+        chosen += [
+            (replica, "its host is lost and others serve in its place")
+            for replica in present
+            if replica.lost and replica.wanted is Wanted.RUN and replica.phase not in {Phase.FAILED, Phase.STOPPED}
+        ]
+    return [remove(replica, goal.stop_duration_s, because) for replica, because in chosen]
