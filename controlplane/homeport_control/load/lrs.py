@@ -1,0 +1,82 @@
+"""Envoy's load reports (LRS): one stream per gateway, each second, requests in flight per endpoint.
+
+Covers the stream and its conversion. Does not cover what is made of a report (the loops: draining, later scaling).
+An endpoint that is draining is still reported; one that was removed from its service is not.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from envoy.service.load_stats.v3 import lrs_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from homeport_control.domain.gateway import EndpointLoad, LoadReport
+
+SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
+INTERVAL_S = 1
+
+
+class LoadReports:
+    """Hands each report of each gateway to `on_load`, which must return at once."""
+
+    def __init__(
+        self,
+        *,
+        authorize: Callable[[str, str], str | None],  # (host id of the certificate, node id) -> name of the gateway
+        on_load: Callable[[LoadReport], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._authorize = authorize
+        self._on_load = on_load
+        self._clock = clock
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the service to a server that asks for client certificates."""
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+            response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"StreamLoadStats": handler}),))
+
+    async def _stream(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        host = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
+        gateway = self._authorize(host, first.node.id)
+        if gateway is None:
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
+            )
+            return
+        await context.write(
+            lrs_pb2.LoadStatsResponse(
+                send_all_clusters=True,
+                load_reporting_interval=Duration(seconds=INTERVAL_S),
+                report_endpoint_granularity=True,
+            )
+        )
+        async for message in requests:
+            self._on_load(report(gateway, self._clock(), message))
+
+
+def report(gateway: str, now_s: float, message: Any) -> LoadReport:
+    """One LoadStatsRequest as a domain value; endpoints with nothing in flight are left out."""
+    return LoadReport(gateway, now_s, tuple(_endpoints(message)))
+
+
+def _endpoints(message: Any) -> Iterator[EndpointLoad]:
+    for cluster in message.cluster_stats:
+        for locality in cluster.upstream_locality_stats:
+            for endpoint in locality.upstream_endpoint_stats:
+                if endpoint.total_requests_in_progress:
+                    address = endpoint.address.socket_address
+                    yield EndpointLoad(
+                        cluster.cluster_name,
+                        address.address,
+                        address.port_value,
+                        int(endpoint.total_requests_in_progress),
+                    )

@@ -1,0 +1,79 @@
+"""One service's cluster (CDS) and endpoints (EDS).
+
+Covers balancing, connection limits and how a dead replica is left out. Does not cover retries (virtual_hosts).
+No active health checks on the loopback path: Docker's proxy accepts a connection whether or not anything listens
+behind it, so a TCP check proves nothing, and a first check would delay "in rotation" past the ACK. The agent probes;
+a dead container's port refuses, which is seen at the first request and retried elsewhere.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from homeport_control.domain.gateway import Endpoint
+from homeport_control.xds.subscription import CDS, EDS, Resource
+from homeport_control.xds.wire import ADS, resource, typed
+
+_UNLIMITED = 1_000_000
+
+_CLUSTER: dict[str, Any] = {
+    "type": "EDS",
+    "eds_cluster_config": {"eds_config": ADS},
+    "connect_timeout": "1s",
+    "lb_policy": "LEAST_REQUEST",
+    # 0: never send to draining endpoints because few others are there (the default, 50 %, would do so in each rollout).
+    "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    "ignore_health_on_host_removal": True,
+    "circuit_breakers": {
+        "thresholds": [
+            {
+                "max_connections": _UNLIMITED,
+                "max_pending_requests": _UNLIMITED,
+                "max_requests": _UNLIMITED,
+                "max_retries": 1024,  # the default, 3, makes nearly all retries fail when a busy replica dies
+            }
+        ]
+    },
+    # Only failures to connect count, never what a replica answers. Of one replica none is left out, of more half:
+    # what is left out of one would be everything.
+    "outlier_detection": {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 3,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+        "interval": "0.5s",
+        "base_ejection_time": "2s",
+        "max_ejection_time": "10s",
+        "max_ejection_percent": 50,
+    },
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            explicit_http_config={"http_protocol_options": {}},
+            # Shorter than what servers close idle connections after (gunicorn 2 s, uvicorn and Node 5 s): a POST that
+            # meets a connection just being closed is lost, and it may not be retried.
+            common_http_protocol_options={"idle_timeout": "1s"},
+        )
+    },
+}
+
+
+@lru_cache(maxsize=100_000)
+def cluster(service: str) -> Resource:
+    return resource(CDS, service, {"name": service, **_CLUSTER})
+
+
+@lru_cache(maxsize=100_000)
+def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
+    lb_endpoints = [
+        {
+            "endpoint": {"address": {"socket_address": {"address": member.address, "port_value": member.port}}},
+            "health_status": "DRAINING" if member.draining else "HEALTHY",
+        }
+        for member in members
+    ]
+    # Without a locality Envoy leaves the cluster out of its load reports.
+    groups = [{"locality": {"region": "homeport"}, "lb_endpoints": lb_endpoints}] if lb_endpoints else []
+    return resource(EDS, service, {"cluster_name": service, "endpoints": groups})

@@ -1,0 +1,35 @@
+"""The bodies of the answers that the gateway itself gives, in the shape that OpenAI's clients understand.
+
+Covers words only. Does not cover when each is given (listener, token_filter).
+"""
+
+import json
+from typing import Any
+
+
+def error(message: str, type_: str, code: str) -> dict[str, Any]:
+    """{"error": {...}} as a value; `message` may carry Envoy's %COMMANDS%."""
+    return {"error": {"message": message, "type": type_, "code": code}}
+
+
+NO_TOKEN = error(
+    "No token in this request. Send it as 'Authorization: Bearer <token>'.", "authentication_error", "missing_token"
+)
+WRONG_TOKEN = error(
+    "This token is not valid for this service: it is wrong, expired, revoked, or for other services.",
+    "permission_error",
+    "invalid_token",
+)
+UNKNOWN_HOST = error(
+    "No service is published at %REQ(:AUTHORITY)%. 'homeport ps' lists what is.", "not_found_error", "service_not_found"
+)
+NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
+REPLICA_FAILED = error(
+    "A replica of %UPSTREAM_CLUSTER% broke the connection before it answered.",
+    "service_unavailable_error",
+    "replica_failed",
+)
+
+
+def as_json(body: dict[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"))

@@ -1,0 +1,26 @@
+"""A GatewaySnapshot becomes the World that its Envoy must hold.
+
+Covers which resources there are. What each says: listener, virtual_hosts, clusters, token_filter; they keep what they
+made, so that a change of one service costs one service.
+"""
+
+from homeport_control.domain.gateway import GatewaySnapshot
+from homeport_control.xds.clusters import cluster, endpoints
+from homeport_control.xds.listener import LISTENER, listener
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, World
+from homeport_control.xds.token_filter import FILTER, token_filter
+from homeport_control.xds.virtual_hosts import ROUTES, routes
+
+
+def world(snapshot: GatewaySnapshot, version: int) -> World:
+    """Equal snapshots make worlds of equal resources, in any process; only `version` is the caller's."""
+    return World(
+        version=version,
+        resources={
+            LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
+            RDS: {ROUTES: routes(snapshot.services)},
+            CDS: {service.name: cluster(service.name) for service in snapshot.services},
+            EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
+            ECDS: {FILTER: token_filter(snapshot.tokens)},
+        },
+    )

@@ -1,0 +1,196 @@
+"""The ADS stream that each gateway's Envoy holds, and the way to publish to it.
+
+Covers streams, who may open one, the last good world of each gateway, and waiting for an ACK. Does not cover what may
+be sent when (subscription) nor what it says (resources).
+
+    published ──ACK of everything──> good
+        └─────────NACK────────────> refused: Envoy is led back to the last good world, the next publish is tried again
+
+Until the first publish after a start nothing is sent: an Envoy that comes back keeps what it has. A second stream of a
+gateway replaces the first, which is a dead one that TCP has not noticed yet.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from homeport_control.domain.gateway import GatewaySnapshot
+from homeport_control.xds import convert
+from homeport_control.xds.resources import world
+from homeport_control.xds.subscription import Subscription, World
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+
+# For the gRPC server that this is registered with: Envoy pings its streams each 10 s; gRPC's default takes it for abuse.
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_receive_message_length", 64 << 20),
+)
+
+Authorize = Callable[[str, str], str | None]  # (host id of the certificate, node id) -> name of the gateway
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class _Stream:
+    subscription: Subscription
+    wake: asyncio.Event
+    replaced: bool = False
+
+
+@dataclass(slots=True)
+class _Gateway:
+    snapshot: GatewaySnapshot | None = None
+    latest: World | None = None
+    good: World | None = None
+    refused: int = 0  # version that was NACKed
+    acked: int = 0
+    stream: _Stream | None = None
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def target(self) -> World | None:
+        if self.latest is not None and self.latest.version == self.refused and self.good is not None:
+            return self.good
+        return self.latest
+
+
+class GatewayXds:
+    """Publishes snapshots to gateways. Callbacks are called in the event loop and must return at once."""
+
+    def __init__(
+        self,
+        *,
+        authorize: Authorize,
+        on_acked: Callable[[str, int], None] = _nothing,
+        on_nacked: Callable[[str, int, str], None] = _nothing,
+        on_connected: Callable[[str], None] = _nothing,
+        on_disconnected: Callable[[str], None] = _nothing,
+    ) -> None:
+        self._authorize = authorize
+        self._on_acked = on_acked
+        self._on_nacked = on_nacked
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._gateways: dict[str, _Gateway] = {}
+        self._version = 0
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the ADS service. The server must ask for client certificates, and carry SERVER_OPTIONS."""
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._delta, request_deserializer=convert.parse_request, response_serializer=convert.response_bytes
+        )
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": handler}),)
+        )
+
+    def publish(self, snapshot: GatewaySnapshot) -> int:
+        """Make this what the gateway serves; the version to wait for. The same version when nothing changed.
+
+        The snapshot must be consistent (decide.routes.problems). Versions grow within one process only.
+        """
+        gateway = self._gateway(snapshot.gateway)
+        if gateway.latest is not None and gateway.snapshot == snapshot:
+            return gateway.latest.version
+        self._version += 1
+        gateway.snapshot, gateway.latest = snapshot, world(snapshot, self._version)
+        self._aim(gateway)
+        return self._version
+
+    def acked(self, gateway: str) -> int:
+        """The newest version that this gateway has acknowledged completely; 0 before the first."""
+        return self._gateway(gateway).acked
+
+    def is_connected(self, gateway: str) -> bool:
+        return self._gateway(gateway).stream is not None
+
+    async def wait_acked(self, gateway: str, version: int, timeout_s: float) -> bool:
+        """Whether the gateway acknowledged this version or a newer one in time; False at once when it refused it."""
+        state = self._gateway(gateway)
+        try:
+            async with asyncio.timeout(timeout_s), state.changed:
+                await state.changed.wait_for(lambda: state.acked >= version or state.refused == version)
+        except TimeoutError:
+            return False
+        return state.acked >= version
+
+    def _gateway(self, name: str) -> _Gateway:
+        return self._gateways.setdefault(name, _Gateway())
+
+    def _aim(self, gateway: _Gateway) -> None:
+        if gateway.stream is not None and gateway.target is not None:
+            gateway.stream.subscription.set_world(gateway.target)
+            gateway.stream.wake.set()
+
+    async def _delta(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        host, node = _host_id(context), convert.node_id(first)
+        name = self._authorize(host, node)
+        if name is None:
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
+            )
+            return
+        gateway = self._gateway(name)
+        if gateway.stream is not None:
+            gateway.stream.replaced = True
+            gateway.stream.wake.set()
+        stream = gateway.stream = _Stream(Subscription(), asyncio.Event())
+        self._aim(gateway)
+        self._on_connected(name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(stream, context))
+                await self._take(name, gateway, stream, first)
+                reader = tasks.create_task(self._read(name, gateway, stream, requests))
+                await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+                writer.cancel()
+                reader.cancel()
+        finally:
+            if gateway.stream is stream:
+                gateway.stream = None
+                self._on_disconnected(name)
+
+    async def _read(self, name: str, gateway: _Gateway, stream: _Stream, requests: Any) -> None:
+        async for message in requests:
+            await self._take(name, gateway, stream, message)
+
+    async def _write(self, stream: _Stream, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        while not stream.replaced:
+            for response in stream.subscription.responses():
+                await context.write(response)
+            await stream.wake.wait()
+            stream.wake.clear()
+
+    async def _take(self, name: str, gateway: _Gateway, stream: _Stream, message: Any) -> None:
+        if stream.replaced:
+            return
+        nack = stream.subscription.receive(convert.request(message))
+        if nack is not None:
+            if gateway.latest is not None and nack.version == gateway.latest.version:
+                gateway.refused = nack.version
+            # Back to the last good world, or on to one that was published since. With neither the stream stays halted.
+            if gateway.target is not None and gateway.target.version != nack.version:
+                self._aim(gateway)
+            self._on_nacked(name, nack.version, nack.message)
+        acked = stream.subscription.acked_version
+        if acked is not None and acked > gateway.acked:
+            gateway.acked, gateway.good = acked, gateway.latest
+            self._on_acked(name, acked)
+        async with gateway.changed:
+            gateway.changed.notify_all()
+        stream.wake.set()
+
+
+def _host_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    return next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()

@@ -1,0 +1,61 @@
+"""From plain dicts to Envoy's protobufs.
+
+Covers packing and the version of a resource. Does not cover what stands in the dicts (listener, virtual_hosts,
+clusters, token_filter).
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from google.protobuf import json_format
+
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, TYPE, Resource
+
+# Importing them is what makes them known by name; a typed_config in a dict is looked up there.
+KNOWN = (
+    accesslog_pb2,
+    header_mutation_pb2,
+    http_connection_manager_pb2,
+    http_protocol_options_pb2,
+    lua_pb2,
+    previous_hosts_pb2,
+    rbac_pb2,
+    router_pb2,
+)
+
+_MESSAGES = {
+    LDS: listener_pb2.Listener,
+    RDS: route_pb2.RouteConfiguration,
+    CDS: cluster_pb2.Cluster,
+    EDS: endpoint_pb2.ClusterLoadAssignment,
+    ECDS: extension_pb2.TypedExtensionConfig,
+}
+
+ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
+
+
+def typed(message: str, **fields: Any) -> dict[str, Any]:
+    """A typed_config: `message` is the protobuf's full name."""
+    return {"@type": TYPE + message, **fields}
+
+
+def resource(type_url: str, name: str, content: dict[str, Any]) -> Resource:
+    """The version comes from the dict, not from the bytes: protobuf may order a map differently in another process,
+    and a listener that is sent again for nothing cuts long streams."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    message = json_format.ParseDict(content, _MESSAGES[type_url]())
+    return Resource(name, hashlib.sha256(canonical).hexdigest()[:16], message.SerializeToString(deterministic=True))
