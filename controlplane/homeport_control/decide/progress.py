@@ -66,7 +66,10 @@ def _doing(replica: Replica) -> str:
 
 
 def _message(replica: Replica) -> str:
-    if not replica.message or replica.phase in {Phase.READY, Phase.PULLING, Phase.STOPPED}:
+    silent = {Phase.READY, Phase.PULLING, Phase.STOPPED}  # the number says it already, or there is nothing to add
+    if replica.host_id is not None:
+        silent.add(Phase.QUEUED)
+    if not replica.message or replica.message == "waiting for a host" or replica.phase in silent:
         return ""
     return f": {replica.message.rstrip('.')}"
 

@@ -1,0 +1,62 @@
+"""What a plan shows before anything is submitted: the hosts that fit, as placement would choose, and why others do not.
+
+Pure. Reserves nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from homeport_control.decide.capacity import capacity, gigabytes
+from homeport_control.decide.gpus import gpus_text
+from homeport_control.decide.placement import Ask, Fit, Refusal, rank
+from homeport_control.domain.hosts import Host, HostFacts, Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    host: str  # name
+    backend: str
+    region: str
+    resources_text: str  # "24xCPU, 64GB, A5000:24GB:2"
+    spot: bool
+    price: float  # per hour
+    availability: str  # "idle": it can start now; "busy": it fits, and replicas of ours are in the way
+
+
+def offers(
+    hosts: Sequence[Host], reservations: Sequence[Reservation], ask: Ask, now_s: float
+) -> tuple[tuple[Offer, ...], tuple[Refusal, ...]]:
+    """Offers in the order in which placement would choose, busy ones last, and one refusal for each host not idle.
+
+    A busy host stands in both: as an offer, and with what is in the way as a refusal.
+    """
+    now, refusals = rank((capacity(host, reservations) for host in hosts), ask, now_s)
+    emptied, _ = rank((capacity(host, ()) for host in hosts), ask, now_s)
+    idle = {fit.capacity.host.id for fit in now}
+    return (
+        *(_offer(fit, "idle") for fit in now),
+        *(_offer(fit, "busy") for fit in emptied if fit.capacity.host.id not in idle),
+    ), refusals
+
+
+def _offer(fit: Fit, availability: str) -> Offer:
+    host = fit.capacity.host
+    return Offer(
+        host=host.name,
+        backend=host.backend,
+        region=host.region,
+        resources_text=resources_text(host.facts),
+        spot=host.spot,
+        price=host.price,
+        availability=availability,
+    )
+
+
+def resources_text(facts: HostFacts) -> str:
+    """All that the machine has: "24xCPU, 64GB, A5000:24GB:2"."""
+    return ", ".join((f"{facts.cpus}xCPU", _memory_text(facts.memory_mib), *gpus_text(facts.gpus)))
+
+
+def _memory_text(mib: int) -> str:
+    """In whole gigabytes from 1 GB on: the kernel takes a share, and nobody counts its megabytes."""
+    return gigabytes(mib) if mib < 1024 else gigabytes(1024 * round(mib / 1024))
