@@ -1,0 +1,71 @@
+"""`type: gateway`: where services are published, and with which certificate."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from homeport_control.spec.base import Model, reads
+from homeport_control.spec.problems import Mistake, quoted
+from homeport_control.spec.scalars import yes_or_no
+from homeport_control.spec.words import Name, Text
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_NEEDS: Mapping[str, tuple[str, ...]] = {"acme": ("directory",), "files": ("cert", "key")}
+_MAY_HAVE: Mapping[str, tuple[str, ...]] = {
+    "lets-encrypt": ("email",),
+    "acme": ("directory", "email"),
+    "files": ("cert", "key"),
+    "self-signed": (),
+    "none": (),
+}
+
+
+def domain(value: object) -> str:
+    """A name under which services get their own: `example.com`, `localhost`."""
+    text = value.strip().lower().removeprefix("*.") if isinstance(value, str) else ""
+    if not _DOMAIN.fullmatch(text) or len(text) > 200:
+        raise Mistake(f"{quoted(value)} is not a domain", "Write it like `example.com`")
+    return text
+
+
+class Certificate(Model):
+    type: Literal["lets-encrypt", "acme", "files", "self-signed", "none"] = Field(description="Where it comes from")
+    email: Text = Field(None, description="With `lets-encrypt` and `acme`: who is told before it expires")
+    directory: Text = Field(None, description="With `acme`: the directory's address")
+    cert: Text = Field(None, description="With `files`: path of the chain")
+    key: Text = Field(None, description="With `files`: path of the private key")
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_type(self) -> "Certificate":
+        given = {key for key in ("email", "directory", "cert", "key") if getattr(self, key) is not None}
+        for key in _NEEDS.get(self.type, ()):
+            if key not in given:
+                raise Mistake(f"`type: {self.type}` needs `{key}`")
+        for key in sorted(given - set(_MAY_HAVE[self.type])):
+            raise Mistake(f"`type: {self.type}` has no `{key}`")
+        return self
+
+
+class GatewaySpec(Model):
+    """One version of a gateway's configuration."""
+
+    type: Literal["gateway"] = Field("gateway", description="`gateway`")
+    name: Annotated[Name | None, Field(description="Name of the gateway; random when left out")] = None
+    domain: Annotated[str, reads(domain)] = Field(description="Services are published under it")
+    default: Annotated[bool, reads(yes_or_no)] = Field(False, description="For services that name no gateway")
+    host: str = Field("local", min_length=1, description="`local`, a host of a fleet, or an SSH address")
+    certificate: Certificate = Field(Certificate(type="lets-encrypt"), description="`null`: none, plain HTTP")
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        """`certificate: null` is a choice, unlike a key without a value elsewhere."""
+        if isinstance(value, Mapping) and "certificate" in value and value["certificate"] is None:
+            return {**value, "certificate": {"type": "none"}}
+        return value

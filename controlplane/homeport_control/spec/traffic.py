@@ -1,0 +1,102 @@
+"""Who may send how much, and what follows from it: `model`, `scaling`, `rate_limits`, `replicas`."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from homeport_control.spec.base import Model, Shown, reads
+from homeport_control.spec.probes import url_path
+from homeport_control.spec.problems import Mistake, quoted
+from homeport_control.spec.ranges import Range, parse_range
+from homeport_control.spec.scalars import duration_s, duration_text, number, whole
+
+MAX_REPLICAS = 1000
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+
+
+def parse_replicas(value: object) -> Range[int]:
+    """An exact number, at least 1, or a range with an upper end; its lower end may be 0."""
+    found = parse_range(value, lambda end: whole(end, most=MAX_REPLICAS), "range of replicas")
+    if found.max is None:
+        raise Mistake("needs an upper end", f"Write `{found.min}..{max(found.min or 0, 1) + 1}`")
+    if found.max == 0:
+        raise Mistake("must be at least 1", "`homeport stop` stops a service; `0..1` with `scaling` scales it to zero")
+    return Range(found.min or 0, found.max)
+
+
+def _target(value: object) -> float:
+    target = number(value)
+    if target == 0:
+        raise Mistake("must be larger than 0")
+    return target
+
+
+class Scaling(Model):
+    """When a replica is added or taken away."""
+
+    metric: Literal["rps", "concurrency"] = Field(description="`rps`, or `concurrency`: requests in flight")
+    target: Annotated[float, reads(_target)] = Field(description="What one replica should carry")
+    scale_up_delay_s: Annotated[int, reads(duration_s), Shown(duration_text)] = Field(
+        300, alias="scale_up_delay", description="Time between a change and the next one upwards"
+    )
+    scale_down_delay_s: Annotated[int, reads(duration_s), Shown(duration_text)] = Field(
+        600, alias="scale_down_delay", description="Time between a change and the next one downwards"
+    )
+    window_s: Annotated[int, reads(lambda value: duration_s(value, least_s=1)), Shown(duration_text)] = Field(
+        60, alias="window", description="Over which the metric is averaged"
+    )
+
+
+class RateLimit(Model):
+    """How many requests per second; more are answered with 429."""
+
+    prefix: Annotated[str, reads(url_path)] = Field("/", description="Paths that it holds for")
+    rps: Annotated[float, reads(_target)] = Field(description="Requests per second")
+    burst: Annotated[int, reads(whole)] = Field(0, description="How many may exceed it at once")
+    key: Literal["ip", "header", "token"] = Field("ip", description="Who is counted together")
+    header: str | None = Field(None, description="With `key: header`: its name")
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        """Takes `key: {type: ip_address}` and `key: {type: header, header: NAME}` too."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("key"), Mapping):
+            return value
+        key = dict(value["key"])
+        kind, header = key.pop("type", None), key.pop("header", None)
+        if key:
+            raise Mistake(f"unknown key {quoted(str(next(iter(key))))} in `key`", "Known: `type`, `header`")
+        named = {} if header is None else {"header": header}
+        return {**value, "key": "ip" if kind == "ip_address" else kind, **named}
+
+    @model_validator(mode="after")
+    def _header_has_a_name(self) -> "RateLimit":
+        if (self.key == "header") != (self.header is not None):
+            raise Mistake("`key: header` and `header: NAME` need one another")
+        if self.header is not None and not _HEADER.fullmatch(self.header):
+            raise Mistake(f"{quoted(self.header)} is not the name of a header")
+        return self
+
+
+class ModelRoute(Model):
+    """The model that this service answers for, by name, at the gateway's own address."""
+
+    type: Literal["chat", "completions", "embeddings"] = Field("chat", description="What it does")
+    name: str = Field(min_length=1, max_length=200, description="Name of the model")
+    format: Literal["openai", "tgi"] = Field("openai", description="How it speaks")
+    prefix: Annotated[str, reads(url_path)] = Field("/v1", description="With `openai`: path before `/chat/completions`")
+    chat_template: str | None = Field(None, description="With `tgi`: the model's chat template")
+    eos_token: str | None = Field(None, description="With `tgi`: the token that ends an answer")
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_format(self) -> "ModelRoute":
+        if self.format == "openai" and (self.chat_template is not None or self.eos_token is not None):
+            raise Mistake("`chat_template` and `eos_token` belong to `format: tgi`")
+        if self.format == "tgi" and self.type != "chat":
+            raise Mistake("`format: tgi` is for `type: chat` only")
+        return self
