@@ -24,7 +24,7 @@ from homeport_control.xds.subscription import Subscription, World
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
-# For the gRPC server that this is registered with: Envoy pings its streams each 10 s; gRPC's default takes it for abuse.
+# For the gRPC server that this is registered with: Envoy pings each 10 s, which gRPC takes for abuse by default.
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

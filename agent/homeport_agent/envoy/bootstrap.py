@@ -1,0 +1,146 @@
+"""What Envoy is started with. PURE: paths and names in, documents out.
+
+Covers how it reaches the server (delta ADS and load reports over mTLS with the host's certificate), its admin socket and
+which statistics it keeps. Does not cover listeners, routes, clusters: all of that comes from the server.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SERVER_NAME = "homeport-server"  # the DNS name that every server certificate carries, whatever address it is dialled by
+XDS_CLUSTER = "homeport-xds"
+ADMIN_SOCKET = "admin.sock"
+
+_ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this host is, and the files that prove it. The files are replaced by rename when they are renewed."""
+
+    host_id: str
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str  # name or address
+    port: int  # the mTLS port
+
+
+def bootstrap(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
+    """The bootstrap document. Equal facts make an equal document: a running Envoy is kept when it is unchanged."""
+    return {
+        "node": {"id": identity.host_id, "cluster": "homeport"},
+        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                # Back within two seconds after the server was away; the default waits up to 30.
+                "grpc_services": [_to_server({"base_interval": "0.2s", "max_interval": "2s"})],
+            },
+            "lds_config": _ADS,
+            "cds_config": _ADS,
+        },
+        "cluster_manager": {
+            "load_stats_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [_to_server(None)],
+            },
+        },
+        "static_resources": {"clusters": [_server_cluster(identity, server, run_dir)]},
+        # 27 KiB less per service than all of Envoy's statistics. Load reports do not depend on them.
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {
+                    "patterns": [
+                        {"prefix": prefix}
+                        for prefix in ("server.", "listener_manager.", "cluster_manager.", "control_plane.")
+                    ]
+                    + [{"safe_regex": {"regex": pattern}} for pattern in (_HTTP_STATS, _CLUSTER_STATS)],
+                }
+            }
+        },
+    }
+
+
+_HTTP_STATS = r"http\.gateway\.downstream_(rq_(active|total|[1-5]xx)|cx_(active|total))"
+_CLUSTER_STATS = (
+    r"cluster\..*\.(upstream_(rq_(active|total|retry|[1-5]xx)|cx_(active|connect_fail))"
+    r"|membership_(healthy|total)|outlier_detection\.ejections_active)"
+)
+
+
+def secrets(identity: Identity) -> dict[str, Any]:
+    """The document that Envoy reads its client certificate from, again whenever the files in it are replaced."""
+    return {
+        "resources": [
+            {
+                "@type": f"{_TLS}.Secret",
+                "name": "host",
+                "tls_certificate": {
+                    "certificate_chain": {"filename": str(identity.certificate)},
+                    "private_key": {"filename": str(identity.key)},
+                    "watched_directory": {"path": str(identity.certificate.parent)},
+                },
+            }
+        ]
+    }
+
+
+def _to_server(back_off: dict[str, str] | None) -> dict[str, Any]:
+    service: dict[str, Any] = {"cluster_name": XDS_CLUSTER}
+    if back_off:
+        service["retry_policy"] = {"retry_back_off": back_off}
+    return {"envoy_grpc": service}
+
+
+def _server_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
+    address = {"socket_address": {"address": server.host, "port_value": server.port}}
+    return {
+        "name": XDS_CLUSTER,
+        "type": "STRICT_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": XDS_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
+                },
+            }
+        },
+        "transport_socket": {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{_TLS}.UpstreamTlsContext",
+                "sni": SERVER_NAME,
+                "common_tls_context": {
+                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                    "alpn_protocols": ["h2"],
+                    "tls_certificate_sds_secret_configs": [
+                        {
+                            "name": "host",
+                            "sds_config": {
+                                "path_config_source": {"path": str(run_dir / "sds.json")},
+                                "resource_api_version": "V3",
+                            },
+                        }
+                    ],
+                    "validation_context": {
+                        "trusted_ca": {"filename": str(identity.ca)},
+                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}],
+                    },
+                },
+            },
+        },
+    }
