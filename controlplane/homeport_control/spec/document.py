@@ -1,5 +1,6 @@
 """The door of the language: a document in, a frozen spec and its secrets out, or every problem at once."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -61,6 +62,15 @@ def parse_service(document: object, *, env: Mapping[str, str] = NO_ENV) -> Parse
     spec, problems = read(ServiceSpec, shown)
     spec = _whole(spec, (*service.rules(fields), *problems, *env_problems, *auth_problems), fields)
     return Parsed(spec, Secrets(env=MappingProxyType(values), registry_auth=auth))
+
+
+def load_json(text: str) -> object:
+    """The document of the wire. Raises BadDocument for what is no JSON."""
+    try:
+        loaded: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadDocument([Problem("", f"is no JSON document: {str(error)[:100]}")]) from None
+    return loaded
 
 
 def env_wanted(document: object) -> tuple[str, ...]:

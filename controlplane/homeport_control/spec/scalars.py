@@ -15,7 +15,7 @@ MAX_MEMORY_MIB = 1024**3  # 1 PiB; keeps sums far from 64 bits
 MAX_DURATION_S = 100 * 365 * 86400
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_NUMBER = re.compile(r"-?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
 _DURATION = re.compile(r"([0-9]{1,12})\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
 _DURATION_UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _MEMORY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(mb|gb|tb)?", re.IGNORECASE)
