@@ -283,6 +283,10 @@ class Client:
             self.close()
         return response
 
+    @property
+    def writer(self) -> asyncio.StreamWriter | None:
+        return self._connection[1] if self._connection else None
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection[1].close()

@@ -1,11 +1,11 @@
 """What can be seen of an Envoy from its own host: its admin socket, and who holds its port.
 
-Covers looking. Does not cover acting on it (host).
+Covers looking. Does not cover acting on it (host). Blocking calls: for a thread.
 """
 
-import asyncio
 import contextlib
 import errno
+import http.client
 import json
 import socket
 from dataclasses import dataclass
@@ -25,13 +25,12 @@ class EnvoyState:
     listening: frozenset[tuple[str, int]]
 
 
-async def look(run_dir: Path) -> EnvoyState | None:
+def look(run_dir: Path) -> EnvoyState | None:
     """What Envoy says of itself; None when it does not answer within two seconds."""
     try:
-        async with asyncio.timeout(_ANSWER_S):
-            info = json.loads(await get(run_dir, "/server_info"))
-            listeners = json.loads(await get(run_dir, "/listeners?format=json"))
-    except (OSError, TimeoutError, ValueError):
+        info = json.loads(get(run_dir, "/server_info"))
+        listeners = json.loads(get(run_dir, "/listeners?format=json"))
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     addresses = (entry["local_address"].get("socket_address", {}) for entry in listeners.get("listener_statuses", ()))
     return EnvoyState(
@@ -41,19 +40,26 @@ async def look(run_dir: Path) -> EnvoyState | None:
     )
 
 
-async def get(run_dir: Path, path: str) -> bytes:
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin", timeout=_ANSWER_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def get(run_dir: Path, path: str) -> bytes:
     """The body of one admin answer; OSError when there is none."""
-    reader, writer = await asyncio.open_unix_connection(str(run_dir / ADMIN_SOCKET))
-    try:
-        writer.write(f"GET {path} HTTP/1.0\r\nhost: admin\r\n\r\n".encode())
-        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
-        if b" 200 " not in head.partition(b"\r\n")[0]:
-            raise OSError(f"Envoy's admin socket answered {head[:60]!r}")
-        return body
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    with contextlib.closing(_UnixConnection(run_dir / ADMIN_SOCKET)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    if response.status != http.client.OK:
+        raise OSError(f"Envoy's admin socket answered {response.status} to {path}")
+    return body
 
 
 def port_problem(address: str, port: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 SERVER_NAME = "homeport-server"  # the DNS name that every server certificate carries, whatever address it is dialled by
-XDS_CLUSTER = "homeport-xds"
+XDS_CLUSTER = "homeport/server"  # no service can have this name
 ADMIN_SOCKET = "admin.sock"
 
 _ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}

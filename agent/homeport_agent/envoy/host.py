@@ -101,7 +101,7 @@ class EnvoyHost:
         wanted = self._documents(role)
         if not (await asyncio.to_thread(supervisor.find, self._run_dir) and self._is_started_with(wanted)):
             await self._start(role, wanted)
-        state = await admin.look(self._run_dir)
+        state = await asyncio.to_thread(admin.look, self._run_dir)
         if state is None:
             return "Envoy is starting"
         if (role.listen_address, role.http_port) in state.listening:

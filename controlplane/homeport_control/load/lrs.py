@@ -70,6 +70,8 @@ def report(gateway: str, now_s: float, message: Any) -> LoadReport:
 
 def _endpoints(message: Any) -> Iterator[EndpointLoad]:
     for cluster in message.cluster_stats:
+        if "/" in cluster.cluster_name:
+            continue  # Envoy's own streams to this server: no service's name has a slash
         for locality in cluster.upstream_locality_stats:
             for endpoint in locality.upstream_endpoint_stats:
                 if endpoint.total_requests_in_progress:

@@ -1,0 +1,189 @@
+"""Endpoints come, go and drain while requests run, through a real Envoy."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from homeport_control.domain.gateway import EndpointLoad, LoadReport, ServiceRoute
+from rig.gateway import TOKEN, Client, Gateway, Replica, read_body, read_head, replicas
+
+pytestmark = pytest.mark.envoy
+
+
+class Load:
+    """Requests without a pause over a few kept connections until it is left; what came back is counted."""
+
+    def __init__(self, gateway: Gateway, clients: int = 4, method: str = "GET") -> None:
+        self._clients = [Client(gateway.port) for _ in range(clients)]
+        self._method = method
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._more = asyncio.Event()
+        self.answers: Counter[int | str] = Counter()
+        self.by_replica: Counter[str] = Counter()
+
+    async def _work(self, client: Client) -> None:
+        while not self._stopping:
+            try:
+                response = await client.request(method=self._method)
+            except Exception as failure:  # every kind of failure is counted
+                self.answers[repr(failure)] += 1
+                client.close()
+                continue
+            self.answers[response.status] += 1
+            if response.status == 200:
+                self.by_replica[str(response.json()["replica"])] += 1
+            self._more.set()
+
+    async def more(self, count: int = 200) -> None:
+        """Wait until so many further requests were answered."""
+        wanted = self.answers.total() + count
+        async with asyncio.timeout(20):
+            while self.answers.total() < wanted:
+                self._more.clear()
+                await self._more.wait()
+
+    async def __aenter__(self) -> "Load":
+        self._tasks = [asyncio.create_task(self._work(client)) for client in self._clients]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+        for client in self._clients:
+            client.close()
+
+
+async def load_of(gateway: Gateway, replica: Replica, *, in_flight: int) -> LoadReport:
+    """The first report that shows so many requests in flight at this replica."""
+    async with asyncio.timeout(10):
+        while True:
+            report = await gateway.control.loads.get()
+            found = [e for e in report.endpoints if e.port == replica.port]
+            if sum(e.in_flight for e in found) == in_flight:
+                return report
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_replacing_every_replica_under_load_loses_no_request(gateway: Gateway, method: str) -> None:
+    async with replicas("a", "b", "c") as (a, b, c):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        async with Load(gateway, method=method) as load:
+            for old, new in ((a, b), (b, c)):
+                await load.more()
+                await gateway.control.publish(gateway.snapshot(old.endpoint(), new.endpoint()))
+                await load.more()
+                await gateway.control.publish(gateway.snapshot(old.endpoint(draining=True), new.endpoint()))
+                served = old.served
+                await load.more()
+                assert old.served <= served + 4  # what was on its way when the ACK came
+                await gateway.control.publish(gateway.snapshot(new.endpoint()))
+                await old.stop()
+            await load.more()
+        assert load.answers.keys() == {200}, load.answers
+        assert set(load.by_replica) == {"a", "b", "c"}
+
+
+async def test_a_published_replica_gets_requests_as_soon_as_the_ack_is_here(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot())
+        for replica in (a, b):
+            await gateway.control.publish(gateway.snapshot(replica.endpoint()))
+            assert (await gateway.client.request()).json()["replica"] == replica.name
+
+
+async def test_a_killed_replica_fails_no_idempotent_request(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint()))
+        async with Load(gateway) as load:
+            await load.more()
+            await a.stop()
+            await load.more(1000)
+            gone = load.by_replica["a"]
+            await load.more()
+        assert load.answers.keys() == {200}, load.answers
+        assert load.by_replica["a"] == gone
+
+
+async def test_a_request_that_may_have_been_carried_out_is_not_sent_again(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint()))
+        post = await gateway.client.request(path="/break", method="POST")
+        assert (post.status, post.json()["error"]["code"]) == (503, "replica_failed")  # type: ignore[index]
+        assert a.served + b.served == 1
+        get = await gateway.client.request(path="/break")
+        assert get.status == 503
+        assert a.served + b.served > 2
+
+
+async def test_the_only_replica_is_never_left_out_for_failing(gateway: Gateway) -> None:
+    async with replicas("a") as (a,):
+        await a.stop()
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        for _ in range(8):
+            assert (await gateway.client.request()).json()["error"]["code"] == "replica_failed"  # type: ignore[index]
+
+
+async def test_a_draining_replica_ends_its_stream_in_peace_and_gets_nothing_new(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        stream = Client(gateway.port)
+        reader = await stream.send("GET", "/hold", "hello.localhost", {"authorization": f"Bearer {TOKEN}"})
+        _, status, headers = await read_head(reader)
+        assert status == "200"
+        report = await load_of(gateway, a, in_flight=1)
+        assert report.endpoints == (EndpointLoad("hello", "127.0.0.1", a.port, 1),)
+
+        await gateway.control.publish(gateway.snapshot(a.endpoint(draining=True), b.endpoint()))
+        answers = [await gateway.client.request() for _ in range(20)]
+        assert {answer.json()["replica"] for answer in answers} == {"b"}
+        await load_of(gateway, a, in_flight=1)  # a draining endpoint is still counted
+
+        a.release.set()
+        assert await read_body(reader, headers) == b"firstlast"
+        await load_of(gateway, a, in_flight=0)
+        stream.close()
+
+
+async def test_when_all_replicas_drain_new_requests_are_told_so(gateway: Gateway) -> None:
+    async with replicas("a") as (a,):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(draining=True)))
+        answer = await gateway.client.request()
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "no_ready_replica")  # type: ignore[index]
+        assert a.served == 0
+
+
+async def test_services_come_and_go_and_leave_the_others_alone(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        other = ServiceRoute("other", ("other.localhost",), True, (b.endpoint(),))
+        async with Load(gateway) as load:
+            for _ in range(5):
+                await gateway.control.publish(gateway.snapshot(a.endpoint(), services=(other,)))
+                assert (await gateway.client.request("other.localhost")).status == 200
+                await gateway.control.publish(gateway.snapshot(a.endpoint()))
+                assert (await gateway.client.request("other.localhost")).status == 404
+            await load.more()
+        assert load.answers.keys() == {200}, load.answers
+
+
+async def test_requests_are_spread_over_replicas(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint()))
+        async with Load(gateway, clients=8) as load:
+            await load.more(400)
+        assert min(load.by_replica["a"], load.by_replica["b"]) > 0.25 * load.by_replica.total()
+
+
+async def test_a_websocket_passes(gateway: Gateway) -> None:
+    async with replicas("a") as (a,):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        socket = Client(gateway.port)
+        upgrade = {"connection": "upgrade", "upgrade": "websocket", "authorization": f"Bearer {TOKEN}"}
+        reader = await socket.send("GET", "/ws", "hello.localhost", upgrade)
+        async with asyncio.timeout(10):
+            assert (await read_head(reader))[1] == "101"
+            assert socket.writer is not None
+            socket.writer.write(b"ping")
+            assert await reader.readexactly(4) == b"ping"
+        socket.close()
