@@ -1,1 +1,172 @@
-"""Composition root of the server."""
+"""Composition root of the server: opens what it needs, joins the rooms by callbacks, one TaskGroup, stops in order.
+
+Covers what is started and how it is joined. No decision and no protocol stands here.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from homeport_protos.agent.v1 import agent_pb2_grpc
+from homeport_protos.api.v1 import api_pb2_grpc
+
+from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
+from homeport_control.agents.server import LinkServicer
+from homeport_control.agents.sessions import Sessions
+from homeport_control.api.server import ApiFacts, ApiServicer
+from homeport_control.api.tokens import create_join
+from homeport_control.domain.errors import Conflict
+from homeport_control.listeners import grpc_server, web_server
+from homeport_control.load.lrs import LoadReports
+from homeport_control.logs import configure_logs
+from homeport_control.loops.gateway import GatewayLoop
+from homeport_control.loops.liveness import LivenessLoop, forget_sessions
+from homeport_control.loops.loop import Loop
+from homeport_control.loops.placement import PlacementLoop
+from homeport_control.loops.runs import RunsLoop
+from homeport_control.settings import ServerSettings
+from homeport_control.store import meta, tokens
+from homeport_control.store.connect import Database, migrate, open_database
+from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.sealing import Sealer
+from homeport_control.trust.tokens import new_user_token, sha256_hex
+from homeport_control.web.server import web_app
+from homeport_control.xds.server import GatewayXds
+
+GATEWAY = "local"
+STOP_GRACE_S = 2.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The server's state on disk, open."""
+
+    database: Database
+    ca: CertificateAuthority
+    sealer: Sealer
+    server_id: str
+
+
+@asynccontextmanager
+async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
+    """Make or open the state directory: database (migrated), CA, sealing key."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(migrate, settings.database)
+    os.chmod(settings.database, 0o600)
+    database = open_database(settings.database)
+    try:
+        async with database.write() as write:
+            server_id = await meta.put_once(write, "server_id", uuid.uuid4().hex[:12])
+        ca = CertificateAuthority.load_or_create(settings.state_dir, server_id)
+        yield Opened(database, ca, Sealer.load_or_create(settings.state_dir / "secret.key"), server_id)
+    finally:
+        await database.close()
+
+
+async def initialise(settings: ServerSettings) -> dict[str, str]:
+    """Everything that a server needs before its first start. The admin token is in the answer of the first time only."""
+    async with opened(settings) as state:
+        answer = {
+            "server": f"{settings.bind}:{settings.api_port}",
+            "ca": str(settings.state_dir / "ca.pem"),
+            "ca_sha256": state.ca.sha256,
+        }
+        plain = new_user_token()
+        record = tokens.TokenRecord(
+            id=uuid.uuid4().hex[:12],
+            name="admin",
+            sha256=sha256_hex(plain),
+            role="admin",
+            services=(),
+            fleet="",
+            one_use=False,
+            created_at_s=time.time(),
+        )
+        async with state.database.write() as write:
+            if await meta.put_once(write, "first_admin_token", record.id) == record.id:
+                await tokens.insert(write, record)
+                answer["token"] = plain
+        return answer
+
+
+async def join_token(settings: ServerSettings, fleet: str, ttl_s: float, *, one_use: bool) -> str:
+    async with opened(settings) as state:
+        return (await create_join(state.database, state.ca.sha256, fleet, ttl_s, one_use=one_use)).token
+
+
+async def run(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises HomeportError when a port or the state directory is taken."""
+    configure_logs()
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with only_server(settings.state_dir):
+        async with opened(settings) as state:
+            await forget_sessions(state.database, time.time())
+            await _serve(settings, state)
+
+
+async def _serve(settings: ServerSettings, state: Opened) -> None:
+    database = state.database
+    sessions = Sessions()
+    assignments = Assignments(database, state.sealer, settings)
+    gateway = GatewayLoop(database, GATEWAY, settings.gateway_address, settings.gateway_port, settings.domain)
+    xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
+    gateway.publish = xds.publish
+    load = LoadReports(authorize=gateway.authorize, on_load=gateway.on_load)
+    loops = [
+        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
+        Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database).turn),
+        Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
+        Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
+    ]
+    pair = state.ca.server_pair(() if settings.bind in {"0.0.0.0", "::"} else (settings.bind,))  # noqa: S104
+    enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
+    api = grpc_server(settings.bind, settings.api_port, pair)
+    agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
+    facts = ApiFacts(state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port)
+    api_pb2_grpc.add_ApiServicer_to_server(ApiServicer(database, state.sealer, facts, sessions.logs), api)
+    link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
+    silence_s = settings.report_interval_s * settings.missed_reports
+    link_servicer = LinkServicer(
+        database, state.ca, sessions, assignments, state.server_id, settings.report_interval_s, silence_s
+    )
+    agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
+    xds.register(link)
+    load.register(link)
+    web = web_server(web_app(state.ca.pem), settings.bind, settings.web_port, pair, settings.state_dir)
+    await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
+    stopping = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
+    async with asyncio.TaskGroup() as group:
+        await api.start()
+        await link.start()
+        tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
+        serving = group.create_task(web.serve(), name="web")
+        log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
+        await stopping.wait()
+        log.info("stopping: replicas and gateways go on without the server")
+        web.should_exit = True
+        await asyncio.gather(api.stop(STOP_GRACE_S), link.stop(STOP_GRACE_S), serving)
+        for task in tasks:
+            task.cancel()
+
+
+@contextmanager
+def only_server(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory's lock; the kernel lets it go with the process. Raises Conflict when it is held."""
+    with (state_dir / "server.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(f"another server runs on {state_dir} already; stop it first or choose --state-dir") from None
+        yield

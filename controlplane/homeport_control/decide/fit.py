@@ -13,6 +13,7 @@ from homeport_control.domain.hosts import Connection, Gpu, Host
 from homeport_control.spec.gpu import GpuSpec, memory_range_text
 from homeport_control.spec.ranges import range_text
 from homeport_control.spec.resources import Resources
+from homeport_control.spec.service import ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,19 @@ class Filters:
     instance_types: tuple[str, ...] = ()  # own hosts have none
     max_price: float | None = None  # per hour
     spot_policy: str | None = None  # "spot", "on-demand"; anything else takes both
+
+
+    @classmethod
+    def of(cls, spec: ServiceSpec) -> "Filters":
+        return cls(
+            fleets=spec.fleets,
+            hosts=spec.hosts,
+            backends=spec.backends,
+            regions=spec.regions,
+            instance_types=spec.instance_types,
+            max_price=spec.max_price,
+            spot_policy=spec.spot_policy,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,3 +59,7 @@ class Run:
     def current(self) -> Revision | None:
         """The newest revision that was not given up; None when all were."""
         return next((revision for revision in reversed(self.revisions) if not revision.failed), None)
+
+    def revision(self, number: int) -> Revision:
+        """Numbers count from 1 without a gap."""
+        return self.revisions[number - 1]

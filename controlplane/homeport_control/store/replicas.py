@@ -63,6 +63,12 @@ async def of_runs(connection: AsyncConnection, run_ids: Iterable[str], *, ended:
     return result
 
 
+async def of_run(connection: AsyncConnection, run_id: str, *, ended_since_s: float) -> tuple[Replica, ...]:
+    """Replicas of a run of which something is left, and those that ended since then."""
+    recent = replicas.c.ended_at_s.is_(None) | (replicas.c.ended_at_s >= ended_since_s)
+    return await _select(connection, replicas.c.run_id == run_id, recent)
+
+
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
     return await _select(connection, replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.services import Revision, Run, RunState, RunWanted
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import revisions, runs
+from homeport_control.store.schema import replicas, revisions, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,18 @@ async def list_active(connection: AsyncConnection) -> tuple[Run, ...]:
     """Runs that are not finished, oldest first."""
     query = sa.select(runs).where(runs.c.ended_at_s.is_(None)).order_by(runs.c.submitted_at_s, runs.c.id)
     return await _with_revisions(connection, await connection.execute(query))
+
+
+async def list_unsettled(connection: AsyncConnection) -> tuple[Run, ...]:
+    """Runs that are not finished, and finished ones of which a replica is left, oldest first."""
+    left = sa.select(replicas.c.run_id).where(replicas.c.ended_at_s.is_(None))
+    query = sa.select(runs).where(runs.c.ended_at_s.is_(None) | runs.c.id.in_(left))
+    rows = await connection.execute(query.order_by(runs.c.submitted_at_s, runs.c.id))
+    return await _with_revisions(connection, rows)
+
+
+async def get(connection: AsyncConnection, run_id: str) -> Run:
+    return (await _with_revisions(connection, await connection.execute(sa.select(runs).where(runs.c.id == run_id))))[0]
 
 
 async def list_shown(connection: AsyncConnection, names: Iterable[str], *, finished: bool) -> tuple[Run, ...]:

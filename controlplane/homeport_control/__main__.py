@@ -1,0 +1,94 @@
+"""`homeport server …`: argv to settings to app. Prints data to stdout, everything else to stderr."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from homeport_control import app
+from homeport_control.domain.errors import HomeportError
+from homeport_control.settings import ServerSettings
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    settings = _settings(arguments)
+    try:
+        match arguments.command:
+            case "run":
+                asyncio.run(app.run(settings))
+            case "init":
+                print(json.dumps(asyncio.run(app.initialise(settings))))
+            case "join-token":
+                print(
+                    asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
+                )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except HomeportError as error:
+        sys.exit(f"homeport server: {error}")
+    except PermissionError as error:
+        sys.exit(
+            f"homeport server: no permission for {error.filename}; run it as the user that owns the state directory"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="homeport server", description="The control plane of Homeport.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the server in the foreground")
+    init = commands.add_parser("init", help="make the CA, the database and the first admin token; prints JSON")
+    join = commands.add_parser("join-token", help="print a token with which a host can join")
+    join.add_argument("--fleet", default="local")
+    join.add_argument("--ttl-s", type=float, default=0.0, help="seconds until it expires (default: one hour)")
+    join.add_argument("--one-use", action="store_true", help="good for one host")
+    for command in (run, init, join):
+        command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
+        for name, default in _PORTS.items():
+            command.add_argument(f"--{name.replace('_', '-')}", type=_port, default=_env(name.upper(), str(default)))
+        command.add_argument(
+            "--bind", default=_env("BIND", "127.0.0.1"), help="address of the API and the agents' port"
+        )
+        command.add_argument("--gateway-address", default=_env("GATEWAY_ADDRESS", "127.0.0.1"))
+        command.add_argument("--domain", default=_env("DOMAIN", "localhost"))
+        command.add_argument("--ready-timeout-s", type=float, default=_env("READY_TIMEOUT_S", "600"))
+        command.add_argument("--lost-after-s", type=float, default=_env("LOST_AFTER_S", "10"))
+    return parser
+
+
+_PORTS = {"api_port": 7400, "link_port": 7401, "web_port": 7402, "gateway_port": 7480}
+
+
+def _env(name: str, default: str) -> str:
+    return os.environ.get(f"HOMEPORT_{name}", default)
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = 0
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
+    return port
+
+
+def _settings(arguments: argparse.Namespace) -> ServerSettings:
+    return ServerSettings(
+        state_dir=arguments.state_dir,
+        bind=arguments.bind,
+        api_port=arguments.api_port,
+        link_port=arguments.link_port,
+        web_port=arguments.web_port,
+        gateway_address=arguments.gateway_address,
+        gateway_port=arguments.gateway_port,
+        domain=arguments.domain,
+        ready_timeout_s=arguments.ready_timeout_s,
+        lost_after_s=arguments.lost_after_s,
+    )
+
+
+if __name__ == "__main__":
+    main()

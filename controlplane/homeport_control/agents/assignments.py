@@ -1,0 +1,120 @@
+"""What one host must run, as the message that it gets: made anew from the database each time, never patched.
+
+Secrets are opened here, on their way to the one host that needs them, and kept nowhere else.
+"""
+
+from homeport_protos.agent.v1 import agent_pb2
+
+from homeport_control.domain.hosts import Host
+from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.services import Run
+from homeport_control.settings import ServerSettings
+from homeport_control.spec.env import Secrets
+from homeport_control.spec.service import ServiceSpec, spec_from_json
+from homeport_control.store import hosts, replicas, runs
+from homeport_control.store.connect import Database
+from homeport_control.trust.sealing import Sealer
+
+
+class Assignments:
+    def __init__(self, database: Database, sealer: Sealer, settings: ServerSettings) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._settings = settings
+
+    async def of_host(self, host_id: str) -> agent_pb2.Assignment:
+        """The whole list, without a generation; equal states give equal messages. Raises NotReady."""
+        async with self._database.read() as connection:
+            host = await hosts.get(connection, host_id)
+            placed = await replicas.on_host(connection, host_id)
+            run_of = {run_id: await runs.get(connection, run_id) for run_id in {replica.run_id for replica in placed}}
+            sealed = {
+                key: await runs.sealed_secrets(connection, *key)
+                for key in {(replica.run_id, replica.revision) for replica in placed}
+            }
+        assigned = []
+        for replica in placed:
+            run = run_of[replica.run_id]
+            secrets = Secrets.from_json(self._sealer.open(sealed[replica.run_id, replica.revision]))
+            spec = spec_from_json(run.revision(replica.revision).spec_json)
+            assigned.append(assigned_replica(run, replica, spec, secrets, host, self._settings.ready_timeout_s))
+        assignment = agent_pb2.Assignment(replicas=assigned)
+        if host is not None and host.gateway:
+            assignment.gateway.CopyFrom(
+                agent_pb2.GatewayRole(
+                    name=host.gateway,
+                    xds_port=self._settings.link_port,
+                    listen_address=self._settings.gateway_address,
+                    http_port=self._settings.gateway_port,
+                )
+            )
+        return assignment
+
+
+def assigned_replica(
+    run: Run, replica: Replica, spec: ServiceSpec, secrets: Secrets, host: Host | None, ready_timeout_s: float
+) -> agent_pb2.AssignedReplica:
+    """One replica as its host must run it. A draining one still runs."""
+    stop = replica.wanted is Wanted.STOP
+    auth = secrets.registry_auth
+    memory = spec.resources.memory_mib
+    message = agent_pb2.AssignedReplica(
+        replica_id=replica.id,
+        run_name=run.name,
+        revision=replica.revision,
+        index=replica.index,
+        wanted=agent_pb2.WANTED_STATE_STOP if stop else agent_pb2.WANTED_STATE_RUN,
+        image=spec.image or "",
+        always_pull=spec.always_pull,
+        entrypoint=spec.run_entrypoint,
+        command=spec.run_command,
+        working_dir=spec.working_dir or "",
+        user=spec.user or "",
+        env={**run_environment(run, replica, host), **secrets.env},
+        container_port=spec.port,
+        gpu_uuids=replica.gpu_uuids,
+        cpu_limit=float(spec.resources.cpu.max or 0) if spec.resources.cpu else 0.0,
+        memory_limit_mib=(memory.max or 0) if memory else 0,
+        shm_size_mib=spec.resources.shm_size_mib or 0,
+        volumes=[
+            agent_pb2.Volume(
+                source=volume.instance_path or volume.name or "", target=volume.path, optional=volume.optional
+            )
+            for volume in spec.volumes
+        ],
+        probes=[
+            agent_pb2.Probe(
+                url=probe.url,
+                method=probe.method.upper(),
+                headers=[agent_pb2.Header(name=header.name, value=header.value) for header in probe.headers],
+                body=probe.body,
+                timeout_s=probe.timeout_s,
+                interval_s=probe.interval_s,
+                ready_after=probe.ready_after,
+            )
+            for probe in spec.probes
+        ],
+        ready_timeout_s=ready_timeout_s,
+        stop_grace_s=replica.stop_grace_s if stop else float(spec.stop_duration_s),
+        retry=spec.retry,
+        privileged=spec.privileged,
+    )
+    if auth is not None:
+        message.registry_auth.CopyFrom(agent_pb2.RegistryAuth(username=auth.username, password=auth.password))
+    return message
+
+
+def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, str]:
+    """What every container finds besides its own `env`; under both prefixes, so that files of the page run unchanged."""
+    shared = {
+        "RUN_NAME": run.name,
+        "REPO_ID": "",
+        "GPUS_NUM": str(len(replica.gpu_uuids)),
+        "GPUS_PER_NODE": str(len(replica.gpu_uuids)),
+        "NODES_NUM": "1",
+        "NODE_RANK": "0",
+    }
+    environment = {f"{prefix}_{name}": value for prefix in ("DSTACK", "HOMEPORT") for name, value in shared.items()}
+    environment["HOMEPORT_REPLICA"] = str(replica.index)
+    environment["HOMEPORT_HOST"] = host.name if host else ""
+    return environment

@@ -1,0 +1,99 @@
+"""Joining: a token that is scoped to a fleet, once or until it expires, for a host's first certificate."""
+
+import time
+import uuid
+from dataclasses import dataclass
+
+import grpc
+from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
+from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
+
+from homeport_control.domain.errors import Conflict, Denied, HomeportError
+from homeport_control.domain.hosts import Connection, Host, HostFacts
+from homeport_control.store import hosts, tokens
+from homeport_control.store.connect import Database
+from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.tokens import sha256_hex
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """What a joining host gets to know of the server."""
+
+    server_id: str
+    link_port: int
+    gateway: str  # name of the gateway whose role the first host of the server's own machine gets; empty: none
+    gateway_addresses: tuple[str, ...] = ("127.0.0.1", "::1")
+
+
+class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
+    def __init__(self, database: Database, ca: CertificateAuthority, enrollment: Enrollment) -> None:
+        self._database = database
+        self._ca = ca
+        self._enrollment = enrollment
+
+    async def Join(  # type: ignore[override]  # the stub's base class is written for sync and async servers at once
+        self,
+        request: agent_pb2.JoinRequest,
+        context: grpc.aio.ServicerContext[agent_pb2.JoinRequest, agent_pb2.JoinResponse],
+    ) -> agent_pb2.JoinResponse:
+        try:
+            return await self._join(request, _address(context.peer()))
+        except Denied as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except HomeportError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+
+    async def _join(self, request: agent_pb2.JoinRequest, address: str) -> agent_pb2.JoinResponse:
+        if request.protocol < MIN_AGENT_PROTOCOL:
+            raise Conflict(
+                f"this agent speaks protocol {request.protocol}, the server wants {MIN_AGENT_PROTOCOL} to {PROTOCOL}; "
+                "install the agent of the server's version"
+            )
+        now_s = time.time()
+        host_id = uuid.uuid4().hex
+        certificate = self._ca.sign_host(request.csr_pem, host_id)
+        async with self._database.write() as write:
+            record = await tokens.by_hash(write.connection, sha256_hex(request.token))
+            if record is None or record.role != "join":
+                raise Denied("the join token is not known here; make a new one with `homeport fleet join-command`")
+            why_not = record.why_not(now_s)
+            if why_not or (record.one_use and not await tokens.revoke(write, record.id, now_s)):
+                raise Denied(f"the join token {why_not}; make a new one with `homeport fleet join-command`")
+            local = address in self._enrollment.gateway_addresses
+            known = await hosts.list_all(write.connection)
+            is_gateway = local and not any(host.gateway for host in known)
+            await hosts.insert(
+                write,
+                Host(
+                    id=host_id,
+                    name=await hosts.unused_name(write.connection, request.hostname or "host"),
+                    fleet=record.fleet,
+                    region="remote",
+                    backend="agent",
+                    address=address,
+                    connection=Connection.UNREACHABLE,
+                    connection_reason="joined, has not connected yet",
+                    connection_since_s=now_s,
+                    cordoned=False,
+                    facts=HostFacts(hostname=request.hostname),
+                    created_at_s=now_s,
+                    gateway=self._enrollment.gateway if is_gateway else "",
+                    gateway_message="its Envoy has not been heard yet" if is_gateway else "",
+                ),
+            )
+        return agent_pb2.JoinResponse(
+            server_id=self._enrollment.server_id,
+            host_id=host_id,
+            certificate_pem=certificate,
+            ca_pem=self._ca.pem.decode(),
+            link_port=self._enrollment.link_port,
+        )
+
+
+def _address(peer: str) -> str:
+    """The address in gRPC's peer string: "ipv4:127.0.0.1:51734", "ipv6:%5B::1%5D:51734"."""
+    family, _, rest = peer.partition(":")
+    if family == "ipv6":
+        return rest.rpartition(":")[0].removeprefix("%5B").removesuffix("%5D").strip("[]")
+    return rest.rpartition(":")[0]

@@ -1,0 +1,27 @@
+"""Who is at the other end of an mTLS connection: read from the certificate that our CA signed, and from nothing else."""
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from homeport_control.domain.errors import Denied
+
+HOST_URI = "homeport://host/"
+
+
+def peer_host_id(auth_context: Any) -> str:
+    """The host id in the peer's certificate (gRPC's `context.auth_context()`). Raises Denied when it names no host."""
+    pems = auth_context.get("x509_pem_cert") or []
+    if not pems:
+        raise Denied("no client certificate: an agent speaks with the certificate that it got when it joined")
+    certificate = x509.load_pem_x509_certificate(pems[0])
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    host_id = str(common_names[0].value) if common_names else ""
+    if not host_id or f"{HOST_URI}{host_id}" not in names.get_values_for_type(x509.UniformResourceIdentifier):
+        raise Denied("the client certificate names no host; join again")
+    return host_id

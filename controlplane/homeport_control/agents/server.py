@@ -1,0 +1,213 @@
+"""The agents' stream: authenticate, read reports, push assignments. A broken stream marks its host at once.
+
+Covers the wire of AgentLink. What a report means is store's and the loops'; what is pushed is made by assignments.py.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import structlog
+from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
+from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
+
+from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.convert import facts_from, observation_from
+from homeport_control.agents.peers import peer_host_id
+from homeport_control.agents.sessions import AgentSession, Sessions
+from homeport_control.domain.errors import Denied, HomeportError
+from homeport_control.domain.hosts import Connection
+from homeport_control.store import hosts, replicas
+from homeport_control.store.connect import Database
+from homeport_control.trust.ca import CertificateAuthority
+
+HELLO_TIMEOUT_S = 10.0
+Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
+log = structlog.get_logger()
+
+
+class Silent(Exception):
+    """An agent has not been heard for the allowed time."""
+
+
+class Replaced(Exception):
+    """A newer session of the same host took over."""
+
+
+class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
+    def __init__(
+        self,
+        database: Database,
+        ca: CertificateAuthority,
+        sessions: Sessions,
+        assignments: Assignments,
+        server_id: str,
+        report_interval_s: float,
+        silence_s: float,
+    ) -> None:
+        self._database = database
+        self._ca = ca
+        self._sessions = sessions
+        self._assignments = assignments
+        self._server_id = server_id
+        self._report_interval_s = report_interval_s
+        self._silence_s = silence_s
+
+    async def Renew(  # type: ignore[override]
+        self,
+        request: agent_pb2.RenewRequest,
+        context: grpc.aio.ServicerContext[agent_pb2.RenewRequest, agent_pb2.JoinResponse],
+    ) -> agent_pb2.JoinResponse:
+        try:
+            host_id = await self._known_host(context)
+            certificate = self._ca.sign_host(request.csr_pem, host_id)
+        except HomeportError as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        return agent_pb2.JoinResponse(
+            server_id=self._server_id, host_id=host_id, certificate_pem=certificate, ca_pem=self._ca.pem.decode()
+        )
+
+    async def Session(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[agent_pb2.FromAgent], context: Context
+    ) -> None:
+        try:
+            host_id = await self._known_host(context)
+            hello = await self._hello(request_iterator)
+        except Denied as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except HomeportError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        session = self._sessions.open(host_id)
+        reason = "the agent closed its session"
+        try:
+            await self._opened(host_id, hello)
+            welcome = agent_pb2.Welcome(
+                protocol=PROTOCOL, server_id=self._server_id, report_interval_s=self._report_interval_s
+            )
+            await context.write(agent_pb2.ToAgent(welcome=welcome))
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(self._read(session, hello.boot_id, request_iterator))
+                others = [
+                    group.create_task(self._write(session, context)),
+                    group.create_task(self._assign(session)),
+                    group.create_task(self._replaced(session)),
+                ]
+                await reading
+                for task in others:
+                    task.cancel()
+        except* Silent:
+            reason = f"silent for {self._silence_s:.0f} s"
+        except* Replaced:
+            reason = "a newer session took over"
+        except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            reason = "the connection broke"
+        finally:
+            await asyncio.shield(self._closed(session, reason))
+
+    async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+        host_id = peer_host_id(context.auth_context())
+        async with self._database.read() as connection:
+            if await hosts.get(connection, host_id) is None:
+                raise Denied("this host is not part of the fleet any more; join again")
+        return host_id
+
+    async def _hello(self, messages: AsyncIterator[agent_pb2.FromAgent]) -> agent_pb2.Hello:
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                message = await anext(messages)
+        except (TimeoutError, StopAsyncIteration):
+            raise Denied("the session did not begin with a hello") from None
+        if message.WhichOneof("message") != "hello":
+            raise Denied("the session did not begin with a hello")
+        if message.hello.protocol < MIN_AGENT_PROTOCOL:
+            raise HomeportError(
+                f"this agent speaks protocol {message.hello.protocol}, the server wants {MIN_AGENT_PROTOCOL} to "
+                f"{PROTOCOL}; install the agent of the server's version"
+            )
+        return message.hello
+
+    async def _opened(self, host_id: str, hello: agent_pb2.Hello) -> None:
+        async with self._database.write() as write:
+            await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
+            await hosts.update(
+                write,
+                host_id,
+                {
+                    "connection": Connection.CONNECTED,
+                    "connection_reason": "",
+                    "connection_since_s": time.time(),
+                    "facts": facts_from(hello.facts),
+                },
+            )
+        log.info("an agent connected", host=host_id, version=hello.agent_version)
+
+    async def _closed(self, session: AgentSession, reason: str) -> None:
+        if not self._sessions.close(session):
+            return
+        async with self._database.write() as write:
+            values = {
+                "connection": Connection.UNREACHABLE,
+                "connection_reason": reason,
+                "connection_since_s": time.time(),
+            }
+            await hosts.update(write, session.host_id, values)
+        log.warning("an agent is away", host=session.host_id, reason=reason)
+
+    async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_s):
+                    message = await anext(messages)
+            except TimeoutError:
+                raise Silent from None
+            except StopAsyncIteration:
+                return
+            match message.WhichOneof("message"):
+                case "report":
+                    await self._report(session.host_id, boot_id, message.report)
+                case "log_lines":
+                    session.log_lines(message.log_lines)
+                case "log_end":
+                    session.log_end(message.log_end)
+
+    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
+        if report.boot_id != boot_id:
+            return
+        observations = [observation_from(replica) for replica in report.replicas]
+        async with self._database.write() as write:
+            if not await hosts.accept_report(write, host_id, boot_id, report.sequence, new_session=False):
+                return
+            if report.HasField("facts"):
+                await hosts.update(write, host_id, {"facts": facts_from(report.facts)})
+            await replicas.observe(write, host_id, observations, time.time())
+            if report.HasField("gateway"):
+                host = await hosts.get(write.connection, host_id)
+                seen = (report.gateway.running, report.gateway.message)
+                if host is not None and (host.gateway_ready, host.gateway_message) != seen:
+                    await hosts.update(write, host_id, {"gateway_ready": seen[0], "gateway_message": seen[1]})
+
+    async def _write(self, session: AgentSession, context: Context) -> None:
+        while True:
+            await context.write(await session.outgoing.get())
+
+    async def _assign(self, session: AgentSession) -> None:
+        """Push the host's whole assignment now, and anew whenever its content has changed."""
+        with self._database.changes.subscribe(f"host:{session.host_id}") as subscription:
+            sent: agent_pb2.Assignment | None = None
+            while True:
+                assignment = await self._assignments.of_host(session.host_id)
+                if assignment != sent:
+                    sent = assignment
+                    async with self._database.write() as write:
+                        generation = await hosts.next_generation(write, session.host_id)
+                    message = agent_pb2.ToAgent(assignment=assignment)
+                    message.assignment.generation = generation
+                    await session.outgoing.put(message)
+                await subscription.wait(None)
+
+    @staticmethod
+    async def _replaced(session: AgentSession) -> None:
+        await session.replaced.wait()
+        raise Replaced

@@ -1,0 +1,107 @@
+"""Who is connected: one session per host, and the log streams that run through it.
+
+Covers what goes out to a connected agent. Does not read from it (server.py does) and decides nothing.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from homeport_protos.agent.v1 import agent_pb2
+
+from homeport_control.domain.errors import NotReady
+from homeport_control.domain.logs import LogLine, LogQuery
+
+OUTGOING_BOUND = 256
+LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
+
+
+@dataclass(slots=True)
+class LogStream:
+    """Lines of one request. Its bound is the credit that was given, so the queue never refuses one."""
+
+    queue: asyncio.Queue[list[LogLine] | str] = field(default_factory=asyncio.Queue)  # a str ends it: "" or an error
+
+
+class AgentSession:
+    """One connected agent. `outgoing` is drained by the stream's writer."""
+
+    def __init__(self, host_id: str) -> None:
+        self.host_id = host_id
+        self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
+        self.replaced = asyncio.Event()  # a newer session of the same host took over
+        self.logs: dict[int, LogStream] = {}
+
+    def log_lines(self, message: agent_pb2.LogLines) -> None:
+        stream = self.logs.get(message.request_id)
+        if stream is not None:
+            stream.queue.put_nowait([LogLine(line.text, line.stream, line.timestamp) for line in message.lines])
+
+    def log_end(self, message: agent_pb2.LogEnd) -> None:
+        stream = self.logs.get(message.request_id)
+        if stream is not None:
+            stream.queue.put_nowait(message.error)
+
+
+class Sessions:
+    def __init__(self) -> None:
+        self._by_host: dict[str, AgentSession] = {}
+        self._request_ids = itertools.count(1)
+
+    def open(self, host_id: str) -> AgentSession:
+        """Register a new session; an older one of the same host is told to go."""
+        older = self._by_host.get(host_id)
+        if older is not None:
+            older.replaced.set()
+        session = AgentSession(host_id)
+        self._by_host[host_id] = session
+        return session
+
+    def close(self, session: AgentSession) -> bool:
+        """Take it out and end its log streams. True when it was the host's newest, so that the host is away now."""
+        for stream in session.logs.values():
+            stream.queue.put_nowait("the connection to the host broke; run the command again")
+        if self._by_host.get(session.host_id) is not session:
+            return False
+        del self._by_host[session.host_id]
+        return True
+
+    def is_connected(self, host_id: str) -> bool:
+        return host_id in self._by_host
+
+    async def logs(self, host_id: str, host_name: str, query: LogQuery) -> AsyncIterator[list[LogLine]]:
+        """Lines as they come, with back-pressure by credit. Raises NotReady when the host cannot be asked."""
+        session = self._by_host.get(host_id)
+        if session is None:
+            raise NotReady(f"host {host_name} is not connected now, so its logs cannot be read; they stay on the host")
+        request_id = next(self._request_ids)
+        stream = session.logs[request_id] = LogStream()
+        request = agent_pb2.LogRequest(
+            request_id=request_id,
+            replica_id=query.replica_id,
+            follow=query.follow,
+            tail=query.tail,
+            since_s=query.since_s,
+            credit=LOG_CREDIT,
+        )
+        ended = False
+        try:
+            await session.outgoing.put(agent_pb2.ToAgent(log_request=request))
+            while True:
+                item = await stream.queue.get()
+                if isinstance(item, str):
+                    ended = True
+                    if item:
+                        raise NotReady(item)
+                    return
+                yield item
+                credit = agent_pb2.LogCredit(request_id=request_id, lines=len(item))
+                await session.outgoing.put(agent_pb2.ToAgent(log_credit=credit))
+        finally:
+            session.logs.pop(request_id, None)
+            if not ended:
+                with suppress(asyncio.QueueFull):
+                    cancel = agent_pb2.LogCancel(request_id=request_id)
+                    session.outgoing.put_nowait(agent_pb2.ToAgent(log_cancel=cancel))

@@ -1,0 +1,44 @@
+"""Who calls the API: a bearer token in the metadata, looked up by its hash."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from homeport_control.domain.errors import Denied
+from homeport_control.store import tokens
+from homeport_control.store.connect import Database
+from homeport_control.trust.tokens import sha256_hex
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    name: str
+    role: str  # admin or user
+
+    def must_be_admin(self, to_do: str) -> None:
+        if self.role != "admin":
+            raise Denied(f"only an admin may {to_do}; your token's role is {self.role}")
+
+
+class Unauthenticated(Denied):
+    """No token, or one that is not valid: the caller must log in, where Denied means that it may not."""
+
+
+async def caller_of(database: Database, metadata: Iterable[tuple[str, str | bytes]] | None) -> Caller:
+    """Raises Unauthenticated with what to do."""
+    values = dict(metadata or ())
+    scheme, _, token = str(values.get("authorization", "")).partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("no token was sent; run `homeport login`")
+    async with database.read() as connection:
+        record = await tokens.by_hash(connection, sha256_hex(token))
+    if record is None or record.role == "join":
+        raise Unauthenticated("the token is not known here; run `homeport login` with a token of this server")
+    why_not = record.why_not(time.time())
+    if why_not:
+        raise Unauthenticated(
+            f"the token {record.name} {why_not}; ask an admin for a new one (`homeport token create`)"
+        )
+    if record.role == "service":
+        raise Denied(f"the token {record.name} may only call services; use a user or admin token here")
+    return Caller(record.name, record.role)

@@ -1,0 +1,170 @@
+"""Plan and apply: from a document to what would happen, and to a new run or revision. Nothing here waits for a host."""
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from secrets import randbits
+
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_control.api.auth import Caller
+from homeport_control.decide.offers import Offer, offers
+from homeport_control.decide.placement import Ask, Filters
+from homeport_control.domain.errors import BadRequest, Conflict, Denied
+from homeport_control.domain.services import Run, RunWanted
+from homeport_control.spec.diff import Change, diff
+from homeport_control.spec.document import env_wanted, parse
+from homeport_control.spec.env import Secrets
+from homeport_control.spec.naming import random_name
+from homeport_control.spec.problems import BadDocument, Problem
+from homeport_control.spec.resources import resources_text
+from homeport_control.spec.service import ServiceSpec, spec_from_json
+from homeport_control.spec.support import unsupported
+from homeport_control.store import hosts, replicas, runs
+from homeport_control.store.connect import Database
+from homeport_control.trust.sealing import Sealer
+
+MAX_DOCUMENT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A document that is in order, held against what is there."""
+
+    name: str
+    spec: ServiceSpec
+    secrets: Secrets
+    active: Run | None
+    action: str  # create, replace, update, unchanged
+    changes: tuple[Change, ...]
+    token: str  # of the state that was looked at
+
+
+class Plans:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+
+    async def plan(self, caller: Caller, request: api_pb2.PlanRequest) -> api_pb2.PlanResponse:
+        """What applying the document would do, with the hosts that fit and why others do not."""
+        try:
+            planned = await self._planned(caller, request.document)
+        except BadDocument as error:
+            return api_pb2.PlanResponse(
+                problems=problem_messages(error.problems), env_wanted=env_wanted(_value(request.document))
+            )
+        ask = Ask("", planned.name, planned.spec.resources, Filters.of(planned.spec))
+        async with self._database.read() as connection:
+            fitting, refused = offers(
+                await hosts.list_all(connection), await replicas.list_reservations(connection), ask, time.time()
+            )
+        return api_pb2.PlanResponse(
+            run_name=planned.name,
+            action=planned.action,
+            properties=[api_pb2.Property(name=name, value=value) for name, value in _properties(caller, planned)],
+            changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new) for c in planned.changes],
+            offers=[_offer(offer) for offer in fitting],
+            refusals=[api_pb2.Refusal(host=refusal.host, reason=refusal.reason) for refusal in refused],
+            plan_token=planned.token,
+            env_wanted=env_wanted(_value(request.document)),
+        )
+
+    async def apply(self, caller: Caller, request: api_pb2.ApplyRequest) -> api_pb2.ApplyResponse:
+        """A new run, or a new revision of the active one. What it answers has been committed (invariant 9)."""
+        try:
+            planned = await self._planned(caller, request.document)
+        except BadDocument as error:
+            return api_pb2.ApplyResponse(problems=problem_messages(error.problems))
+        if request.plan_token and request.plan_token != planned.token:
+            raise Conflict(
+                f"{planned.name} was changed after this plan was made; run `homeport apply` again to see it anew"
+            )
+        new = runs.NewRevision(
+            planned.spec.model_dump_json(), self._sealer.seal(planned.secrets.to_json()), caller.name
+        )
+        now_s = time.time()
+        run_id, revision, action = uuid.uuid4().hex[:12], 1, planned.action
+        if planned.active is None:
+            async with self._database.write() as write:
+                await runs.insert(write, run_id, planned.name, caller.name, new, now_s)
+        else:
+            run_id, revision = planned.active.id, planned.active.newest.number
+            if action == "update" or request.force:
+                revision, action = revision + 1, "update"
+                async with self._database.write() as write:
+                    await runs.add_revision(write, run_id, revision, new, now_s)
+        return api_pb2.ApplyResponse(run_name=planned.name, run_id=run_id, revision=revision, action=action)
+
+    async def _planned(self, caller: Caller, document: api_pb2.Document) -> Planned:
+        spec, given = _parse(document)
+        name = spec.name or random_name(randbits(64))
+        spec = spec.model_copy(update={"name": name})
+        if spec.privileged and caller.role != "admin":
+            raise Denied("`privileged: true` needs an admin token: such a container can do anything on its host")
+        async with self._database.read() as connection:
+            active = await runs.active_by_name(connection, name)
+            if active is None:
+                used = await runs.name_was_used(connection, name)
+                return Planned(name, spec, given, None, "replace" if used else "create", (), "new")
+            if active.wanted is not RunWanted.RUN:
+                raise Conflict(f"{name} is being stopped; apply it again when `homeport ps` does not show it any more")
+            sealed = await runs.sealed_secrets(connection, active.id, active.newest.number)
+        held = Secrets.from_json(self._sealer.open(sealed))
+        changes = diff(spec_from_json(active.newest.spec_json), held, spec, given)
+        # The same file again after its revision was given up is another try, not "unchanged".
+        action = "update" if changes or active.newest.failed else "unchanged"
+        return Planned(name, spec, given, active, action, changes, f"{active.id}:{active.newest.number}")
+
+
+def problem_messages(problems: tuple[Problem, ...]) -> list[api_pb2.Problem]:
+    return [api_pb2.Problem(path=p.path, message=p.message, hint=p.hint) for p in problems]
+
+
+def _parse(document: api_pb2.Document) -> tuple[ServiceSpec, Secrets]:
+    """Raises BadDocument with every problem, and with what is not carried out yet."""
+    parsed = parse(_value(document), env=dict(document.env), name=document.name, reuse=document.reuse)
+    refused = unsupported(parsed.spec)
+    if refused or not isinstance(parsed.spec, ServiceSpec):
+        raise BadDocument(refused)
+    return parsed.spec, parsed.secrets
+
+
+def _value(document: api_pb2.Document) -> object:
+    if len(document.json) > MAX_DOCUMENT_BYTES:
+        raise BadRequest(f"the configuration has {len(document.json)} bytes, the limit is {MAX_DOCUMENT_BYTES}")
+    try:
+        return json.loads(document.json)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(
+            f"the configuration did not arrive as JSON: {error}; use this version's command line"
+        ) from None
+
+
+def _properties(caller: Caller, planned: Planned) -> list[tuple[str, str]]:
+    spec = planned.spec
+    return [
+        ("User", caller.name),
+        ("Configuration", "service"),
+        ("Name", planned.name),
+        ("Image", spec.image or ""),
+        ("Resources", resources_text(spec.resources)),
+        ("Replicas", str(spec.replicas.min)),
+        ("Port", str(spec.port)),
+        ("Authentication", "Bearer token" if spec.auth else "none"),
+        ("Retry", "on" if spec.retry else "off"),
+        ("Max duration", "off" if spec.max_duration_s is None else f"{spec.max_duration_s:g} s"),
+        ("Stop duration", f"{spec.stop_duration_s:g} s"),
+    ]
+
+
+def _offer(offer: Offer) -> api_pb2.Offer:
+    return api_pb2.Offer(
+        backend=offer.backend,
+        region=offer.region,
+        host=offer.host,
+        resources=offer.resources_text,
+        spot=offer.spot,
+        price=offer.price,
+        availability=offer.availability,
+    )

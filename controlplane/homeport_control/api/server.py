@@ -1,0 +1,131 @@
+"""The API's methods, thin: authenticate, call what does it, answer. Errors become statuses in errors.py."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
+from homeport_protos.versions import PROTOCOL
+
+from homeport_control import __version__
+from homeport_control.api import tokens
+from homeport_control.api.auth import Caller
+from homeport_control.api.errors import Context, answer, stream
+from homeport_control.api.logs import ReadLogs, RunLogs
+from homeport_control.api.plans import Plans
+from homeport_control.api.stops import stop_runs
+from homeport_control.api.views import Views
+from homeport_control.domain.errors import NotReady
+from homeport_control.store import hosts
+from homeport_control.store.connect import Database
+from homeport_control.trust.sealing import Sealer
+
+GATEWAY_START_S = 20.0  # an apply right after the first start waits this long for the gateway before it is refused
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFacts:
+    """What the API says of its server."""
+
+    server_id: str
+    ca_sha256: str
+    gateway: str
+    domain: str
+    gateway_port: int
+
+    def url_of(self, run_name: str) -> str:
+        return f"http://{run_name}.{self.domain}:{self.gateway_port}"
+
+
+class ApiServicer(api_pb2_grpc.ApiServicer):
+    def __init__(self, database: Database, sealer: Sealer, facts: ApiFacts, read_logs: ReadLogs) -> None:
+        self._database = database
+        self._facts = facts
+        self._plans = Plans(database, sealer)
+        self._views = Views(database, facts.url_of)
+        self._logs = RunLogs(database, read_logs)
+
+    async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
+        async def method(caller: Caller) -> api_pb2.GetServerResponse:
+            return api_pb2.GetServerResponse(
+                server_id=self._facts.server_id,
+                version=__version__,
+                protocol=PROTOCOL,
+                user=caller.name,
+                role=caller.role,
+                gateway=await self._gateway(),
+            )
+
+        return await answer(self._database, context, method)
+
+    async def Plan(self, request: api_pb2.PlanRequest, context: Context) -> api_pb2.PlanResponse:
+        return await answer(self._database, context, lambda caller: self._plans.plan(caller, request))
+
+    async def Apply(self, request: api_pb2.ApplyRequest, context: Context) -> api_pb2.ApplyResponse:
+        async def method(caller: Caller) -> api_pb2.ApplyResponse:
+            await self._gateway_ready()
+            return await self._plans.apply(caller, request)
+
+        return await answer(self._database, context, method)
+
+    async def ListRuns(self, request: api_pb2.ListRunsRequest, context: Context) -> api_pb2.ListRunsResponse:
+        return await answer(self._database, context, lambda _caller: self._views.runs(request))
+
+    async def WatchRuns(
+        self, request: api_pb2.ListRunsRequest, context: Context
+    ) -> AsyncIterator[api_pb2.ListRunsResponse]:
+        async for response in stream(self._database, context, lambda _caller: self._views.watch(request)):
+            yield response
+
+    async def StopRuns(self, request: api_pb2.StopRunsRequest, context: Context) -> api_pb2.StopRunsResponse:
+        return await answer(self._database, context, lambda _caller: stop_runs(self._database, request))
+
+    async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
+        async for response in stream(self._database, context, lambda _caller: self._logs.stream(request)):
+            yield response
+
+    async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:
+        return await answer(self._database, context, lambda _caller: self._views.hosts(request))
+
+    async def CreateJoinToken(
+        self, request: api_pb2.CreateJoinTokenRequest, context: Context
+    ) -> api_pb2.CreateJoinTokenResponse:
+        async def method(caller: Caller) -> api_pb2.CreateJoinTokenResponse:
+            caller.must_be_admin("let hosts join")
+            return await tokens.create_join(
+                self._database, self._facts.ca_sha256, request.fleet, request.ttl_s, one_use=request.one_use
+            )
+
+        return await answer(self._database, context, method)
+
+    async def CreateToken(self, request: api_pb2.CreateTokenRequest, context: Context) -> api_pb2.CreateTokenResponse:
+        return await answer(self._database, context, lambda caller: tokens.create(self._database, caller, request))
+
+    async def ListTokens(self, request: api_pb2.ListTokensRequest, context: Context) -> api_pb2.ListTokensResponse:
+        return await answer(self._database, context, lambda _caller: tokens.list_all(self._database))
+
+    async def RevokeToken(self, request: api_pb2.RevokeTokenRequest, context: Context) -> api_pb2.RevokeTokenResponse:
+        return await answer(self._database, context, lambda caller: tokens.revoke(self._database, caller, request.id))
+
+    async def _gateway(self) -> api_pb2.Gateway:
+        async with self._database.read() as connection:
+            host = next((h for h in await hosts.list_all(connection) if h.gateway == self._facts.gateway), None)
+        message = "no host has its role yet: join the server's own machine" if host is None else host.gateway_message
+        return api_pb2.Gateway(
+            name=self._facts.gateway,
+            domain=self._facts.domain,
+            ready=host is not None and host.gateway_ready,
+            message=message,
+            host=host.name if host else "",
+            example_url=self._facts.url_of("NAME"),
+        )
+
+    async def _gateway_ready(self) -> None:
+        """Wait a little for a gateway that is starting. Raises NotReady with the gateway's own reason."""
+        deadline_s = time.monotonic() + GATEWAY_START_S
+        with self._database.changes.subscribe("hosts") as subscription:
+            while not (gateway := await self._gateway()).ready:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or gateway.host == "" or "taken" in gateway.message:
+                    raise NotReady(f"gateway {gateway.name} is not ready: {gateway.message}; nothing was applied")
+                await subscription.wait(left_s)

@@ -1,0 +1,52 @@
+"""What is there, for `ps` and `fleet list`: read from the database, shown as messages, watched by topics."""
+
+from collections.abc import AsyncIterator, Callable
+
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_control.api.convert import host_message, run_message
+from homeport_control.domain.services import Run
+from homeport_control.spec.service import spec_from_json
+from homeport_control.store import hosts, replicas, runs
+from homeport_control.store.connect import Database
+
+KEEP_ALIVE_S = 15.0
+
+
+class Views:
+    def __init__(self, database: Database, url_of: Callable[[str], str]) -> None:
+        self._database = database
+        self._url_of = url_of
+
+    async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
+        async with self._database.read() as connection:
+            found = await runs.list_shown(connection, request.names, finished=request.all)
+            present = await replicas.of_runs(connection, [run.id for run in found], ended=True)
+            by_id = {host.id: host for host in await hosts.list_all(connection)}
+        messages = []
+        for run in found:
+            url = self._url_of(run.name) if run.ended_at_s is None else ""
+            messages.append(run_message(run, present.get(run.id, ()), by_id, wanted_count(run), url))
+        return api_pb2.ListRunsResponse(runs=messages)
+
+    async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncIterator[api_pb2.ListRunsResponse]:
+        """The list now, and again after each change that a reader could see."""
+        with self._database.changes.subscribe("runs", "replicas", "hosts") as subscription:
+            sent: api_pb2.ListRunsResponse | None = None
+            while True:
+                current = await self.runs(request)
+                if current != sent:
+                    sent = current
+                    yield current
+                await subscription.wait(KEEP_ALIVE_S)
+
+    async def hosts(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
+        async with self._database.read() as connection:
+            known = await hosts.list_all(connection)
+            active = await replicas.list_active(connection)
+        shown = [host for host in known if not request.fleet or host.fleet == request.fleet]
+        return api_pb2.ListHostsResponse(hosts=[host_message(host, active) for host in shown])
+
+
+def wanted_count(run: Run) -> int:
+    return spec_from_json((run.current or run.newest).spec_json).replicas.min or 0

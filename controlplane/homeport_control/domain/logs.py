@@ -1,0 +1,18 @@
+"""Log lines on their way from a host to a reader."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    text: bytes  # without its line end
+    stream: str  # "stdout" or "stderr"
+    timestamp: str  # RFC 3339 with nanoseconds, as the engine gives it
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    replica_id: str
+    follow: bool
+    tail: int  # last lines; -1: all
+    since_s: float  # age; 0: no limit

@@ -1,0 +1,85 @@
+"""Listeners: gRPC servers and the web server, with their TLS, and a clear word when a port is taken."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import grpc
+import uvicorn
+from starlette.types import ASGIApp
+
+from homeport_control.domain.errors import NotReady
+from homeport_control.trust.ca import KeyPair, write_private
+
+MAX_MESSAGE_BYTES = 16 << 20
+# An agent pings every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY too_many_pings).
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.so_reuseport", 0),  # a second server must fail at the port, not share it
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+def grpc_server(address: str, port: int, pair: KeyPair, *, client_ca: bytes | None = None) -> grpc.aio.Server:
+    """A server bound to its port, not started. With `client_ca` every client must have a certificate of it.
+
+    Raises NotReady when the port is taken.
+    """
+    check_free(address, port)
+    credentials = grpc.ssl_server_credentials(
+        [(pair.key_pem, pair.certificate_pem)],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )
+    server = grpc.aio.server(options=OPTIONS)
+    server.add_secure_port(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", credentials)
+    return server
+
+
+class EmbeddedWebServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process has one place for signals, app.py."""
+
+    def capture_signals(self) -> Any:
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path) -> EmbeddedWebServer:
+    """Raises NotReady when the port is taken. The key goes through a file (mode 0600): ssl reads no other."""
+    check_free(address, port)
+    certificate_file, key_file = directory / "server.pem", directory / "server.key"
+    certificate_file.write_bytes(pair.certificate_pem)
+    write_private(key_file, pair.key_pem)
+    return EmbeddedWebServer(
+        uvicorn.Config(
+            application,
+            host=address,
+            port=port,
+            ssl_certfile=str(certificate_file),
+            ssl_keyfile=str(key_file),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=5,
+            limit_concurrency=100,
+        )
+    )
+
+
+def check_free(address: str, port: int) -> None:
+    """Raises NotReady when nothing can listen there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise NotReady(
+                f"cannot listen on {address}:{port}: {error.strerror}; stop what uses it (`ss -ltnp 'sport = :{port}'` "
+                "shows it) or choose another port (`homeport server run --help`)"
+            ) from None

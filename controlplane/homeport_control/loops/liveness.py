@@ -1,0 +1,54 @@
+"""Liveness: replicas of hosts that are away for too long are marked lost, and unmarked when their host returns.
+
+A broken or silent session marks its host unreachable by itself (agents/server); this loop waits out lost_after by
+decide/liveness. What is lost is replaced by the runs loop, and fenced by its host's assignment when that returns.
+"""
+
+from homeport_control.decide.liveness import beat_of, judge
+from homeport_control.domain.hosts import Connection
+from homeport_control.loops.loop import Turn
+from homeport_control.store import hosts, replicas
+from homeport_control.store.connect import Database
+
+
+class LivenessLoop:
+    topics = ("hosts",)
+
+    def __init__(self, database: Database, lost_after_s: float) -> None:
+        self._database = database
+        self._lost_after_s = lost_after_s
+
+    async def turn(self, now_s: float) -> Turn:
+        async with self._database.read() as connection:
+            known = await hosts.list_all(connection)
+            active = await replicas.list_active(connection)
+        # Silence is the session's business: a host that the store calls connected counts as heard just now.
+        judgement = judge(tuple(beat_of(host, now_s) for host in known), now_s, lost_after_s=self._lost_after_s)
+        connected = {host.id for host in known if host.connection is Connection.CONNECTED}
+        lost = [r for r in active if r.host_id in judgement.lost_host_ids and not r.lost]
+        found = [r for r in active if r.lost and r.host_id in connected]
+        if lost or found:
+            async with self._database.write() as write:
+                for replica in lost:
+                    await replicas.update(write, replica.id, lost=True, message="its host is lost")
+                for replica in found:
+                    await replicas.update(write, replica.id, lost=False)
+        away = any(host.id not in connected for host in known)
+        return Turn(judgement.sentence, judgement.wake_at_s if away else None)
+
+
+async def forget_sessions(database: Database, now_s: float) -> None:
+    """At the start of a server: nobody has been heard by it yet, whatever the last one wrote."""
+    async with database.read() as connection:
+        known = await hosts.list_all(connection)
+    stale = [host for host in known if host.connection is Connection.CONNECTED]
+    if not stale:
+        return
+    async with database.write() as write:
+        for host in stale:
+            values = {
+                "connection": Connection.UNREACHABLE,
+                "connection_reason": "the server started anew and has not heard it yet",
+                "connection_since_s": now_s,
+            }
+            await hosts.update(write, host.id, values)

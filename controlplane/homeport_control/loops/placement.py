@@ -1,0 +1,46 @@
+"""Placement: waiting replicas get a host and their claim, in the transaction that read what is free."""
+
+from homeport_control.decide.placement import Ask, Filters, Placed, place
+from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.services import Run
+from homeport_control.loops.loop import Turn
+from homeport_control.spec.service import spec_from_json
+from homeport_control.store import hosts, replicas, runs
+from homeport_control.store.connect import Database
+
+
+class PlacementLoop:
+    topics = ("replicas", "hosts")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def turn(self, now_s: float) -> Turn:
+        async with self._database.read() as connection:
+            if not _waiting(await replicas.list_active(connection)):
+                return Turn("no replica waits for a host")
+        async with self._database.write() as write:
+            connection = write.connection
+            waiting = _waiting(await replicas.list_active(connection))
+            known = {run.id: run for run in await runs.list_active(connection)}
+            asks = [ask_of(known[r.run_id], r) for r in waiting if r.run_id in known]
+            answers = place(
+                await hosts.list_all(connection), await replicas.list_reservations(connection), tuple(asks), now_s
+            )
+            by_id = {replica.id: replica for replica in waiting}
+            placed = 0
+            for answer in answers:
+                if isinstance(answer, Placed):
+                    placed += await replicas.claim(write, answer.reservation)
+                elif by_id[answer.replica_id].message != answer.summary:
+                    await replicas.update(write, answer.replica_id, message=answer.summary)
+        return Turn(f"placed {placed} of {len(asks)} waiting replicas")
+
+
+def _waiting(active: tuple[Replica, ...]) -> list[Replica]:
+    return [replica for replica in active if replica.host_id is None and replica.wanted is Wanted.RUN]
+
+
+def ask_of(run: Run, replica: Replica) -> Ask:
+    spec = spec_from_json(run.revision(replica.revision).spec_json)
+    return Ask(replica.id, run.name, spec.resources, Filters.of(spec), replica.revision)

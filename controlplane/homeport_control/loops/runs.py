@@ -1,0 +1,97 @@
+"""Runs: what is wanted of each, against what is there; creates, drains, stops and ends replicas by decide/rollout."""
+
+import uuid
+
+from homeport_control.decide.actions import (
+    Action,
+    CreateReplica,
+    DrainReplica,
+    EndReplica,
+    FinishRun,
+    GiveUpRevision,
+    Goal,
+    StopReplica,
+)
+from homeport_control.decide.rollout import step
+from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.services import Run
+from homeport_control.loops.loop import Turn
+from homeport_control.spec.service import ServiceSpec, spec_from_json
+from homeport_control.store import replicas, runs
+from homeport_control.store.connect import Database, Write
+
+REMEMBERED_S = 600.0  # ended replicas that the back-off of their replacement still counts
+
+
+class RunsLoop:
+    """`turn` decides and writes every run in one transaction each; runs do not wait for one another's."""
+
+    topics = ("runs", "replicas")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def turn(self, now_s: float) -> Turn:
+        async with self._database.read() as connection:
+            found = await runs.list_unsettled(connection)
+        wakes, sentences = [], []
+        for run in found:
+            wake_s, sentence = await self._advance(run.id, now_s)
+            sentences.append(f"{run.name}: {sentence}")
+            if wake_s is not None:
+                wakes.append(wake_s)
+        return Turn("; ".join(sentences) or "no runs", min(wakes, default=None))
+
+    async def _advance(self, run_id: str, now_s: float) -> tuple[float | None, str]:
+        async with self._database.write() as write:
+            run = await runs.get(write.connection, run_id)
+            present = await replicas.of_run(write.connection, run_id, ended_since_s=now_s - REMEMBERED_S)
+            decided = step(goal_of(run, present), present, now_s)
+            for action in decided.actions:
+                await _carry_out(write, run, action, now_s)
+            finished = any(isinstance(action, FinishRun) for action in decided.actions)
+            if run.ended_at_s is None and not finished and (run.state, run.reason) != (decided.state, decided.reason):
+                await runs.update(write, run.id, state=decided.state, reason=decided.reason)
+        return decided.wake_at_s, decided.reason
+
+
+def goal_of(run: Run, present: tuple[Replica, ...]) -> Goal:
+    """What decide is told to reach, from a run and its configuration. A run whose revisions all failed keeps the last."""
+    good = [revision for revision in run.revisions if not revision.failed] or [run.newest]
+    spec: ServiceSpec = spec_from_json(good[-1].spec_json)
+    return Goal(
+        run_name=run.name,
+        wanted=run.wanted,
+        revision=good[-1].number,
+        count=spec.replicas.min or 0,
+        stop_duration_s=spec.stop_duration_s,
+        retry=spec.retry,
+        max_duration_s=spec.max_duration_s,
+        running_since_s=run.running_since_s,
+        ever_published=run.ever_published,
+        revision_proven=any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
+        fallback_revision=good[-2].number if len(good) > 1 else None,
+        finished=run.state if run.ended_at_s is not None else None,
+    )
+
+
+async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
+    match action:
+        case CreateReplica(index, revision, _):
+            new = Replica(
+                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message="waiting for a host"
+            )
+            await replicas.insert(write, new)
+        case DrainReplica(replica_id, because):
+            await replicas.update(
+                write, replica_id, wanted=Wanted.DRAIN, drain_started_at_s=now_s, in_rotation=False, message=because
+            )
+        case StopReplica(replica_id, grace_s, _):
+            await replicas.update(write, replica_id, wanted=Wanted.STOP, stop_grace_s=grace_s, in_rotation=False)
+        case EndReplica(replica_id, _):
+            await replicas.end(write, replica_id, now_s)
+        case GiveUpRevision(revision, because, log_tail):
+            await runs.give_up_revision(write, run.id, revision, because)
+            await runs.update(write, run.id, log_tail=log_tail)
+        case FinishRun(state, because, log_tail):
+            await runs.update(write, run.id, state=state, reason=because, log_tail=log_tail, ended_at_s=now_s)
