@@ -1,0 +1,146 @@
+"""Protobuf to the agent's nouns and back; the only module, with link and join, that knows the wire.
+
+Covers values. An enum value that this agent does not know is read as the one that changes least.
+"""
+
+from collections.abc import Iterable
+
+from homeport_protos.agent.v1 import agent_pb2 as wire
+from homeport_protos.common.v1 import host_pb2
+
+from homeport_agent import model
+
+_PHASES = {
+    model.Phase.WAITING: wire.PHASE_WAITING,
+    model.Phase.PULLING: wire.PHASE_PULLING,
+    model.Phase.STARTING: wire.PHASE_STARTING,
+    model.Phase.PROBING: wire.PHASE_PROBING,
+    model.Phase.READY: wire.PHASE_READY,
+    model.Phase.UNREADY: wire.PHASE_UNREADY,
+    model.Phase.STOPPING: wire.PHASE_STOPPING,
+    model.Phase.STOPPED: wire.PHASE_STOPPED,
+    model.Phase.FAILED: wire.PHASE_FAILED,
+}
+DEFAULT_PROBE_TIMEOUT_S = 10.0
+DEFAULT_PROBE_INTERVAL_S = 15.0
+DEFAULT_READY_TIMEOUT_S = 600.0
+
+
+def assignment_from_wire(message: wire.Assignment, server_id: str) -> model.Assignment:
+    role = message.gateway
+    gateway = model.GatewayRole(role.name, role.xds_port, role.listen_address, role.http_port)
+    return model.Assignment(
+        server_id=server_id,
+        generation=message.generation,
+        replicas=tuple(_replica(it) for it in message.replicas),
+        gateway=gateway if message.HasField("gateway") else None,
+    )
+
+
+def _replica(it: wire.AssignedReplica) -> model.AssignedReplica:
+    auth = model.RegistryAuth(it.registry_auth.username, it.registry_auth.password)
+    return model.AssignedReplica(
+        replica_id=it.replica_id,
+        run_name=it.run_name,
+        revision=it.revision,
+        index=it.index,
+        # An unknown wish of a newer server must not end a service.
+        wanted=model.Wanted.STOP if it.wanted == wire.WANTED_STATE_STOP else model.Wanted.RUN,
+        image=it.image,
+        always_pull=it.always_pull,
+        registry_auth=auth if it.HasField("registry_auth") else None,
+        entrypoint=tuple(it.entrypoint),
+        command=tuple(it.command),
+        working_dir=it.working_dir,
+        user=it.user,
+        env=tuple(sorted(it.env.items())),
+        container_port=it.container_port,
+        gpu_uuids=tuple(it.gpu_uuids),
+        cpu_limit=it.cpu_limit,
+        memory_limit_mib=it.memory_limit_mib,
+        shm_size_mib=it.shm_size_mib,
+        volumes=tuple(model.Volume(v.source, v.target, v.optional) for v in it.volumes),
+        probes=tuple(_probe(p) for p in it.probes),
+        ready_timeout_s=it.ready_timeout_s or DEFAULT_READY_TIMEOUT_S,
+        stop_grace_s=it.stop_grace_s,
+        retry=it.retry,
+        privileged=it.privileged,
+    )
+
+
+def _probe(it: wire.Probe) -> model.Probe:
+    return model.Probe(
+        url=it.url or "/",
+        method=it.method.upper() or "GET",
+        headers=tuple((header.name, header.value) for header in it.headers),
+        body=it.body,
+        timeout_s=it.timeout_s or DEFAULT_PROBE_TIMEOUT_S,
+        interval_s=it.interval_s or DEFAULT_PROBE_INTERVAL_S,
+        ready_after=it.ready_after or 1,
+    )
+
+
+def replica_to_wire(it: model.ReplicaObserved) -> wire.ReplicaReport:
+    report = wire.ReplicaReport(
+        replica_id=it.replica_id,
+        phase=_PHASES[it.phase],
+        message=it.message,
+        host_port=it.host_port,
+        container_id=it.container_id,
+        restarts=it.restarts,
+        pulled_bytes=it.pulled_bytes,
+        pull_total_bytes=it.pull_total_bytes,
+        log_tail=it.log_tail,
+        probes_passed=it.probes_passed,
+        probes_total=it.probes_total,
+    )
+    if it.exit_code is not None:
+        report.exit_code = it.exit_code
+    return report
+
+
+def gateway_to_wire(it: model.GatewayObserved) -> wire.GatewayReport:
+    return wire.GatewayReport(name=it.name, running=it.running, message=it.message, envoy_version=it.envoy_version)
+
+
+def facts_to_wire(it: model.HostFacts) -> host_pb2.HostFacts:
+    return host_pb2.HostFacts(
+        hostname=it.hostname,
+        os=it.os,
+        kernel=it.kernel,
+        architecture=it.architecture,
+        cpus=it.cpus,
+        memory_mib=it.memory_mib,
+        memory_available_mib=it.memory_available_mib,
+        disk_total_mib=it.disk_total_mib,
+        disk_free_mib=it.disk_free_mib,
+        docker_version=it.docker_version,
+        docker_unavailable=it.docker_unavailable,
+        gpus=[_gpu(gpu) for gpu in it.gpus],
+        gpus_unavailable=it.gpus_unavailable,
+    )
+
+
+def _gpu(it: model.Gpu) -> host_pb2.Gpu:
+    return host_pb2.Gpu(
+        uuid=it.uuid,
+        name=it.name,
+        memory_total_mib=it.memory_total_mib,
+        memory_used_mib=it.memory_used_mib,
+        driver_version=it.driver_version,
+        cuda_version=it.cuda_version,
+        compute_capability=it.compute_capability,
+    )
+
+
+def log_wish_from_wire(it: wire.LogRequest) -> model.LogWish:
+    return model.LogWish(it.replica_id, follow=it.follow, tail=it.tail, since_s=it.since_s)
+
+
+def log_lines_to_wire(request_id: int, lines: Iterable[model.LogLine]) -> wire.FromAgent:
+    rows = [wire.LogLine(text=it.text, stream=it.stream, timestamp=it.timestamp) for it in lines]
+    return wire.FromAgent(log_lines=wire.LogLines(request_id=request_id, lines=rows))
+
+
+def log_end_to_wire(request_id: int, error: str) -> wire.FromAgent:
+    return wire.FromAgent(log_end=wire.LogEnd(request_id=request_id, error=error))

@@ -1,0 +1,1 @@
+"""Containers: the port (base) and Docker behind it (docker)."""

@@ -1,0 +1,122 @@
+"""The last accepted assignment and the history of each replica, on disk.
+
+Covers keeping and reading back. Env values and registry passwords are never written: a container that exists carries
+its env in itself, and a new one needs the server anyway (silence), so a secret on this disk would serve nobody but a
+thief. A file that cannot be read is moved aside, with a line in the log: the server sends everything again.
+"""
+
+import asyncio
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from homeport_agent.files import write_atomically
+from homeport_agent.machine import without_secrets
+from homeport_agent.model import (
+    AssignedReplica,
+    Assignment,
+    GatewayRole,
+    History,
+    JournalEntry,
+    Probe,
+    Volume,
+    Wanted,
+)
+
+log = logging.getLogger("homeport.agent")
+
+FORMAT = 1
+
+
+class Journal:
+    """One file. `keep` only notes; `run` writes the newest, so a slow disk never holds up the agent."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._newest: JournalEntry | None = None
+        self._noted = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def read(self) -> JournalEntry | None:
+        """What was kept; None when there is nothing, or nothing that can be read."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("the journal %s cannot be read: %s; going on without it", self._path, error.strerror)
+            return None
+        try:
+            return decode(text)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            aside = self._path.with_suffix(".broken")
+            self._path.replace(aside)
+            log.warning("the journal was broken (%s): moved to %s; the server sends everything again", error, aside)
+            return None
+
+    def keep(self, entry: JournalEntry) -> None:
+        self._newest = entry
+        self._is_idle.clear()
+        self._noted.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            if self._newest is not None:
+                try:
+                    await asyncio.to_thread(write_atomically, self._path, encode(self._newest))
+                except OSError as error:
+                    log.error("the journal %s cannot be written: %s", self._path, error.strerror)
+            if not self._noted.is_set():
+                self._is_idle.set()
+
+    async def written(self) -> None:
+        """Until everything that was noted is on disk (or could not be written)."""
+        await self._is_idle.wait()
+
+
+def encode(entry: JournalEntry) -> bytes:
+    clean = dataclasses.replace(entry, assignment=without_secrets(entry.assignment))
+    document = {
+        "format": FORMAT,
+        "assignment": dataclasses.asdict(clean.assignment),
+        "histories": {key: dataclasses.asdict(history) for key, history in clean.histories},
+    }
+    return json.dumps(document, indent=1).encode()
+
+
+def decode(text: bytes) -> JournalEntry:
+    """Raises ValueError, TypeError, KeyError or AttributeError on anything that `encode` does not write."""
+    document = json.loads(text)
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']}, this agent knows {FORMAT}")
+    it = document["assignment"]
+    gateway = GatewayRole(**it["gateway"]) if it["gateway"] else None
+    replicas = tuple(_replica(row) for row in it["replicas"])
+    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateway)
+    histories = {str(key): _history(row) for key, row in document["histories"].items()}
+    return JournalEntry(assignment, tuple(sorted(histories.items())))
+
+
+def _replica(row: dict[str, Any]) -> AssignedReplica:
+    lists = {key: tuple(row[key]) for key in ("entrypoint", "command", "gpu_uuids")}
+    return AssignedReplica(
+        **{
+            **row,
+            **lists,
+            "wanted": Wanted(row["wanted"]),
+            "env": (),
+            "registry_auth": None,
+            "volumes": tuple(Volume(**it) for it in row["volumes"]),
+            "probes": tuple(Probe(**{**it, "headers": tuple(map(tuple, it["headers"]))}) for it in row["probes"]),
+            "secrets_known": False,
+        }
+    )
+
+
+def _history(row: dict[str, Any]) -> History:
+    return History(**{**row, "log_tail": tuple(row["log_tail"])})

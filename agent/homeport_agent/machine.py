@@ -1,0 +1,179 @@
+"""PURE: all replicas of this host: `handle(event, now_s)` gives instructions.
+
+Covers the list (what is new, changed, absent), generations, adoption of found containers, routing of events to
+`replica`. Does not cover one replica's transitions (replica), back-off (restarts), the silent server (silence).
+Knows no asyncio, clock, network or disk: the runner tells it what happened and does what it says.
+"""
+
+from dataclasses import replace
+
+from homeport_agent import events as ev
+from homeport_agent import instructions as do
+from homeport_agent import replica, silence
+from homeport_agent.model import (
+    AssignedReplica,
+    Assignment,
+    Container,
+    History,
+    JournalEntry,
+    Phase,
+    ReplicaObserved,
+    Wanted,
+)
+
+STRANGER_GRACE_S = 10.0  # a container that no assignment lists: what it was promised is not known
+
+
+class Machine:
+    """Holds the replicas. `changes` grows whenever something that the server is told has changed."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._accepted: Assignment | None = None
+        self._server_heard = False  # an assignment of the server, not only of the journal
+        self._containers_known = False
+        self._unavailable = ""
+        self._replicas: dict[str, replica.Replica] = {}
+        self._strangers: dict[str, Container] = {}  # found, in no list that we have
+        self._histories: dict[str, History] = {}  # of the journal, until adopted
+
+    # --- questions ---
+
+    @property
+    def accepted(self) -> Assignment | None:
+        return self._accepted
+
+    @property
+    def containers_known(self) -> bool:
+        return self._containers_known
+
+    def replica_of(self, replica_id: str) -> replica.Replica | None:
+        return self._replicas.get(replica_id)
+
+    def next_wake_s(self) -> float | None:
+        """When TimePassed is due; None: no replica waits for a time."""
+        return min((it.act_at_s for it in self._replicas.values() if it.act_at_s is not None), default=None)
+
+    def observe(self, now_s: float | None) -> tuple[ReplicaObserved, ...]:
+        """All that is held, sorted by id."""
+        if not self._containers_known and self._accepted is not None:
+            message = self._unavailable or "the agent looks for its containers"
+            return tuple(
+                ReplicaObserved(it.replica_id, Phase.WAITING, message)
+                for it in sorted(self._accepted.replicas, key=lambda it: it.replica_id)
+            )
+        return tuple(self._replicas[key].observed(now_s) for key in sorted(self._replicas))
+
+    def journal_entry(self) -> JournalEntry | None:
+        """What must outlive this process."""
+        if self._accepted is None:
+            return None
+        histories = {**self._histories, **{key: it.history for key, it in self._replicas.items()}}
+        return JournalEntry(self._accepted, tuple(sorted(histories.items())))
+
+    # --- the door ---
+
+    def handle(self, event: ev.Event, now_s: float) -> list[do.Instruction]:
+        match event:
+            case ev.JournalRead(entry):
+                return self._journal_read(entry)
+            case ev.EngineUnavailable(message):
+                self.changes += message != self._unavailable and not self._containers_known
+                self._unavailable = message
+                return []
+            case ev.ContainersFound(containers):
+                return self._containers_found(containers, now_s)
+            case ev.AssignmentReceived(assignment):
+                return self._assignment_received(assignment, now_s)
+            case ev.TimePassed():
+                return [order for key in list(self._replicas) for order in self._tell(key, event, now_s)]
+            case _:
+                return self._tell(event.replica_id, event, now_s)
+
+    def _journal_read(self, entry: JournalEntry | None) -> list[do.Instruction]:
+        if entry is not None and self._accepted is None:
+            self._accepted = entry.assignment
+            self._histories = dict(entry.histories)
+        return []
+
+    def _containers_found(self, containers: tuple[Container, ...], now_s: float) -> list[do.Instruction]:
+        if self._containers_known:
+            return []
+        self._containers_known = True
+        self._strangers = {container.replica_id: container for container in containers}
+        self.changes += 1
+        return self._settle(now_s)
+
+    def _assignment_received(self, assignment: Assignment, now_s: float) -> list[do.Instruction]:
+        old = self._accepted
+        if old is not None and old.server_id == assignment.server_id and assignment.generation < old.generation:
+            return []
+        self._accepted = assignment
+        self._server_heard = True
+        self.changes += 1
+        return self._settle(now_s) if self._containers_known else []
+
+    def _settle(self, now_s: float) -> list[do.Instruction]:
+        """Bring what is held in line with the accepted list."""
+        orders: list[do.Instruction] = []
+        listed = {it.replica_id: it for it in self._accepted.replicas} if self._accepted else {}
+        for key, assigned in listed.items():
+            held = self._replicas.get(key)
+            if held is None:
+                orders += self._begin(assigned, self._strangers.pop(key, None), now_s)
+            elif not held.is_absent:  # one that comes back while it is being removed begins anew after that
+                wish = ev.RunWanted(assigned) if assigned.wanted is Wanted.RUN else ev.StopWanted(assigned)
+                orders += self._tell(key, wish, now_s)
+        for key in [key for key in self._replicas if key not in listed]:
+            orders += self._tell(key, ev.LeftTheList(), now_s)
+        names = frozenset(listed)
+        for key, container in list(self._strangers.items()):
+            if silence.may_remove(container, names, server_heard=self._server_heard):
+                del self._strangers[key]
+                orders += self._begin(_stranger(container), container, now_s)
+                orders += self._tell(key, ev.LeftTheList(), now_s)
+        return orders
+
+    def _begin(self, assigned: AssignedReplica, container: Container | None, now_s: float) -> list[do.Instruction]:
+        history = self._histories.pop(assigned.replica_id, History())
+        self._replicas[assigned.replica_id], orders = replica.begin(assigned, container, history, now_s)
+        self.changes += 1
+        return orders
+
+    def _tell(self, key: str, event: ev.ReplicaEvent, now_s: float) -> list[do.Instruction]:
+        before = self._replicas.get(key)
+        if before is None:
+            return []
+        after, orders = replica.handle(before, event, now_s)
+        if after is before:
+            return orders
+        self.changes += after.is_gone or after.observed(None) != before.observed(None)
+        self._replicas[key] = after
+        if not after.is_gone:
+            return orders
+        del self._replicas[key]
+        again = next((it for it in self._accepted.replicas if it.replica_id == key), None) if self._accepted else None
+        return orders + (self._begin(again, None, now_s) if again else [])
+
+
+def _stranger(container: Container) -> AssignedReplica:
+    """What the labels say of a container that no assignment lists: enough to stop and remove it."""
+    return AssignedReplica(
+        replica_id=container.replica_id,
+        run_name=container.run_name,
+        revision=container.revision,
+        index=container.index,
+        wanted=Wanted.STOP,
+        image="",
+        stop_grace_s=STRANGER_GRACE_S,
+        secrets_known=False,
+    )
+
+
+def without_secrets(assignment: Assignment) -> Assignment:
+    """The assignment as it may lie on disk: no env values, no registry passwords, no headers and bodies of probes."""
+    return replace(assignment, replicas=tuple(_without_secrets(it) for it in assignment.replicas))
+
+
+def _without_secrets(it: AssignedReplica) -> AssignedReplica:
+    return replace(it, env=(), registry_auth=None, secrets_known=False)

@@ -1,0 +1,216 @@
+"""The agent's frozen nouns: what it was assigned, what it sees of containers, what it tells the server.
+
+Covers values only. Does not cover how they travel (convert), are kept (journal) or change (replica, machine).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where one replica stands on this host. The table of how they follow one another is `replica.TABLE`."""
+
+    WAITING = "waiting"
+    PULLING = "pulling"
+    STARTING = "starting"
+    PROBING = "probing"
+    READY = "ready"
+    UNREADY = "unready"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Wanted(StrEnum):
+    RUN = "run"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAuth:
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    source: str  # a host path, or the name of a named volume
+    target: str
+    optional: bool = False  # a host path that does not exist is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An HTTP probe; a replica without any is probed by a TCP connect."""
+
+    url: str  # path on the container's port
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: str = field(default="", repr=False)
+    timeout_s: float = 10.0
+    interval_s: float = 15.0
+    ready_after: int = 1  # consecutive successes
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedReplica:
+    """One container that this host must run. Immutable under its id, but for `wanted` and `stop_grace_s`."""
+
+    replica_id: str
+    run_name: str
+    revision: int
+    index: int
+    wanted: Wanted
+    image: str
+    always_pull: bool = False
+    registry_auth: RegistryAuth | None = None
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
+    working_dir: str = ""
+    user: str = ""
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    container_port: int = 0
+    gpu_uuids: tuple[str, ...] = ()
+    cpu_limit: float = 0.0  # cores; 0: none
+    memory_limit_mib: int = 0  # 0: none
+    shm_size_mib: int = 0  # 0: the engine's own
+    volumes: tuple[Volume, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    ready_timeout_s: float = 600.0
+    stop_grace_s: float = 10.0
+    retry: bool = True
+    privileged: bool = False
+    secrets_known: bool = True  # False: read back from the journal, which keeps no env and no passwords
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRole:
+    """This host is a gateway: it keeps an Envoy that the server configures."""
+
+    name: str
+    xds_port: int  # on the server's address, mTLS with this host's certificate
+    listen_address: str
+    http_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayObserved:
+    name: str
+    running: bool
+    message: str = ""  # why it does not run
+    envoy_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Everything that this host must run: the whole list, with a generation that only grows."""
+
+    server_id: str
+    generation: int
+    replicas: tuple[AssignedReplica, ...] = ()
+    gateway: GatewayRole | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of ours, as the engine shows it."""
+
+    id: str
+    replica_id: str
+    is_running: bool
+    was_started: bool = True  # False: created, never started
+    exit_code: int | None = None
+    oom_killed: bool = False
+    ip: str = ""
+    host_port: int = 0  # on the host's loopback
+    pid: int = 0
+    run_name: str = ""
+    revision: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What must be remembered of a replica over a restart of the agent."""
+
+    restarts: int = 0
+    failures: int = 0  # in a row: the step of the back-off
+    exits: int = 0  # before it was ever ready
+    was_ready: bool = False
+    is_ready: bool = False  # when this was kept
+    gave_up: str = ""  # the sentence; not empty: never started again
+    log_tail: tuple[str, ...] = field(default=(), repr=False)  # of the failure; may hold a program's secrets
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What the agent keeps on disk: the last accepted assignment and the history of each replica."""
+
+    assignment: Assignment
+    histories: tuple[tuple[str, History], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaObserved:
+    """What the server is told of one replica."""
+
+    replica_id: str
+    phase: Phase
+    message: str = ""
+    host_port: int = 0
+    container_id: str = ""
+    restarts: int = 0
+    exit_code: int | None = None
+    pulled_bytes: int = 0
+    pull_total_bytes: int = 0
+    log_tail: tuple[str, ...] = field(default=(), repr=False)
+    probes_passed: int = 0
+    probes_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; its UUID is its only name."""
+
+    uuid: str
+    name: str
+    memory_total_mib: int
+    memory_used_mib: int
+    driver_version: str = ""
+    cuda_version: str = ""
+    compute_capability: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    hostname: str
+    os: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    cpus: int = 0
+    memory_mib: int = 0
+    memory_available_mib: int = 0
+    disk_total_mib: int = 0  # of Docker's data root
+    disk_free_mib: int = 0
+    docker_version: str = ""
+    docker_unavailable: str = ""
+    gpus: tuple[Gpu, ...] = ()
+    gpus_unavailable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    text: bytes = field(repr=False)
+    stream: str  # "stdout" or "stderr"
+    timestamp: str  # RFC 3339 with nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class LogWish:
+    """What one log request asks for."""
+
+    replica_id: str
+    follow: bool = False
+    tail: int = -1  # last lines; 0: none, -1: all
+    since_s: float = 0.0  # age in seconds; 0: no limit

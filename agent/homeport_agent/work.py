@@ -1,0 +1,188 @@
+"""The awaited work behind each instruction: engine calls in, the event that tells their end out.
+
+Covers the doing of one instruction. Does not cover order and cancelling (runner) nor what follows (machine).
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from homeport_agent import events as ev
+from homeport_agent import instructions as do
+from homeport_agent.engine.base import (
+    LABEL_INDEX,
+    LABEL_PORT,
+    LABEL_REPLICA,
+    LABEL_REVISION,
+    LABEL_RUN,
+    LABEL_SERVER,
+    BadContainer,
+    ContainerSpec,
+    Engine,
+    EngineError,
+    ImageNotFound,
+    NoSpace,
+    RegistryUnreachable,
+)
+from homeport_agent.model import AssignedReplica
+
+PULL_STALL_S = 120.0  # dockerd itself retries a cut link for 75 s and says so all the while
+LOCAL_PULL_STALL_S = 10.0  # an image that is here already does not wait long for a registry that is silent
+LOG_TAIL_LINES = 20
+_LOG_LINE_BYTES = 2000
+
+Feed = Callable[[ev.WorkEvent], None]
+
+
+def container_name(replica_id: str) -> str:
+    """The name of a replica's container: made twice, the second one is refused by the engine."""
+    return f"homeport-{replica_id}"
+
+
+def has_registry(image: str) -> bool:
+    """Whether the image's name says where it comes from (`host/…`, `host:port/…`)."""
+    first, slash, _ = image.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost")
+
+
+def container_spec(assigned: AssignedReplica, server_id: str) -> ContainerSpec:
+    """Raises BadContainer when a bind that is not optional names a host path that does not exist."""
+    binds = []
+    for volume in assigned.volumes:
+        is_path = volume.source.startswith("/")
+        if is_path and not os.path.exists(volume.source):
+            if not volume.optional:
+                raise BadContainer(
+                    f"the host path {volume.source} does not exist on this host; make it, or say optional"
+                )
+            continue
+        binds.append((volume.source, volume.target))
+    return ContainerSpec(
+        name=container_name(assigned.replica_id),
+        labels=(
+            (LABEL_SERVER, server_id),
+            (LABEL_REPLICA, assigned.replica_id),
+            (LABEL_RUN, assigned.run_name),
+            (LABEL_REVISION, str(assigned.revision)),
+            (LABEL_INDEX, str(assigned.index)),
+            (LABEL_PORT, str(assigned.container_port)),
+        ),
+        image=assigned.image,
+        entrypoint=assigned.entrypoint,
+        command=assigned.command,
+        working_dir=assigned.working_dir,
+        user=assigned.user,
+        env=assigned.env,
+        port=assigned.container_port,
+        gpu_uuids=assigned.gpu_uuids,
+        cpu_limit=assigned.cpu_limit,
+        memory_limit_mib=assigned.memory_limit_mib,
+        shm_size_mib=assigned.shm_size_mib,
+        binds=tuple(binds),
+        privileged=assigned.privileged,
+    )
+
+
+class Work:
+    """Does instructions on one engine for one server. Raises nothing but bugs: a failure is its event."""
+
+    def __init__(self, engine: Engine, server_id: str, feed: Feed) -> None:
+        self._engine = engine
+        self._server_id = server_id
+        self._feed = feed
+
+    async def perform(self, order: do.Instruction) -> ev.WorkEvent:
+        match order:
+            case do.PullImage():
+                return await self._pull(order.replica_id, order.assigned)
+            case do.StartContainer():
+                return await self._start(order.replica_id, order.assigned)
+            case do.RestartContainer():
+                return await self._restart(order)
+            case do.StopContainer():
+                return await self._stop(order)
+            case do.RemoveContainer():
+                return await self._remove(order.replica_id)
+            case _:
+                raise AssertionError(f"{order} is no work of the engine")
+
+    async def look(self, replica_id: str) -> ev.WorkEvent | None:
+        """See how a replica's container is. None: the engine does not say, which is no news about the container."""
+        try:
+            container = await self._engine.inspect(container_name(replica_id))
+        except EngineError:
+            return None
+        tail = () if container is None or container.is_running else await self._log_tail(container.id)
+        return ev.ContainerSeen(replica_id, container, tail)
+
+    async def _pull(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
+        image = assigned.image
+        try:
+            is_here = await self._engine.has_image(image)
+            if is_here and not assigned.always_pull:
+                return ev.ImageReady(replica_id)
+            may_stay_local = is_here and not has_registry(image)
+            try:
+                await self._engine.pull(
+                    image,
+                    assigned.registry_auth,
+                    lambda done, total: self._feed(ev.PullProgressed(replica_id, done, total)),
+                    LOCAL_PULL_STALL_S if may_stay_local else PULL_STALL_S,
+                )
+            except (ImageNotFound, RegistryUnreachable) as error:
+                if not may_stay_local:
+                    raise
+                why = "no registry has it" if isinstance(error, ImageNotFound) else "its registry cannot be reached"
+                return ev.ImageReady(replica_id, f"uses the local image {image}: {why}")
+            return ev.ImageReady(replica_id)
+        except EngineError as error:
+            return ev.PullFailed(replica_id, str(error), error.can_heal, counts=_counts(error))
+
+    async def _start(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
+        name = container_name(replica_id)
+        try:
+            container = await self._engine.inspect(name)
+            if container is not None and container.is_running:
+                return ev.ContainerStarted(replica_id, container)
+            if container is None:
+                await self._engine.create(container_spec(assigned, self._server_id))
+            # One that has ended already is told as started all the same: the look after each start sees its end.
+            return ev.ContainerStarted(replica_id, await self._engine.start(name))
+        except EngineError as error:
+            return ev.StartFailed(replica_id, str(error), error.can_heal, counts=_counts(error))
+
+    async def _restart(self, order: do.RestartContainer) -> ev.WorkEvent:
+        try:
+            await self._engine.stop(container_name(order.replica_id), order.grace_s)
+        except EngineError as error:
+            return ev.StartFailed(order.replica_id, str(error), error.can_heal)
+        return await self._start(order.replica_id, order.assigned)
+
+    async def _stop(self, order: do.StopContainer) -> ev.WorkEvent:
+        try:
+            container = await self._engine.stop(container_name(order.replica_id), order.grace_s)
+        except EngineError as error:
+            return ev.StopFailed(order.replica_id, str(error))
+        if container is None:
+            return ev.ContainerStopped(order.replica_id, None)
+        tail = await self._log_tail(container.id) if order.with_logs else ()
+        return ev.ContainerStopped(order.replica_id, container.exit_code, tail)
+
+    async def _remove(self, replica_id: str) -> ev.WorkEvent:
+        try:
+            await self._engine.remove(container_name(replica_id))
+        except EngineError as error:
+            return ev.RemoveFailed(replica_id, str(error))
+        return ev.ContainerRemoved(replica_id)
+
+    async def _log_tail(self, container: str) -> tuple[str, ...]:
+        lines: list[str] = []
+        with suppress(EngineError):  # a failure without its last lines is still a failure to tell
+            async with self._engine.logs(container, tail=LOG_TAIL_LINES, since_s=0, follow=False) as found:
+                lines = [line.text[:_LOG_LINE_BYTES].decode("utf-8", "replace") async for line in found]
+        return tuple(lines[-LOG_TAIL_LINES:])
+
+
+def _counts(error: EngineError) -> bool:
+    """Whether the failure is about this replica (then three end a first start), or about Docker or a registry."""
+    return isinstance(error, NoSpace) or type(error) is EngineError
