@@ -1,0 +1,231 @@
+#!/bin/bash
+# A fresh machine for a test: namespaces of its own (mount, pid, network, uts, ipc, cgroup), a root file system of its own,
+# and a way out to the package archives by NAT. Nothing in it sees or holds the outer machine's ports, engine or files.
+#
+#   host.sh base SUITE OUT.tar             make the root: a minimal Debian, with systemd and nothing else (cached by the caller)
+#   host.sh up NAME BASE.tar systemd|plain NUMBER    start it; systemd or a mere shell as its first process; 10.78.NUMBER.0/30
+#   host.sh exec NAME COMMAND...           run a command in it, as its root
+#   host.sh kill NAME                      power loss: everything in it dies at once, the disk stays
+#   host.sh down NAME                      kill it and forget its disk
+#
+# Disks and pids lie in $HOMEPORT_TEST_HOSTS (default /var/cache/homeport-tests/hosts). Needs root, iproute2, iptables,
+# util-linux, and mmdebstrap for `base`. Not covered: GPUs, several hosts on one network, cut cables.
+set -euo pipefail
+
+hosts=${HOMEPORT_TEST_HOSTS:-/var/cache/homeport-tests/hosts}
+name=${2:-}
+dir=$hosts/$name
+link=hpt-$name # at most 15 characters
+
+die() {
+    echo "host.sh: $*" >&2
+    exit 1
+}
+
+base() { # SUITE OUT
+    local archive
+    archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -v '^#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ')
+    [ -n "$archive" ] || die "no Debian archive in /etc/apt"
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' "$1" "$2.new.tar" "$archive"
+    mv "$2.new.tar" "$2"
+}
+
+# One subtree per hierarchy, so that what runs inside has limits of its own. Version 1 here; version 2 is one hierarchy.
+hierarchies() {
+    if [ -f /sys/fs/cgroup/cgroup.controllers ]; then echo /sys/fs/cgroup; else
+        local path
+        for path in /sys/fs/cgroup/*/; do [ -L "${path%/}" ] || [ -f "$path/cgroup.controllers" ] || echo "${path%/}"; done
+    fi
+}
+enter_cgroups() {
+    local path
+    while read -r path; do echo $BASHPID >"$path/homeport-test-$name/cgroup.procs"; done < <(hierarchies)
+}
+
+first_process() { # what runs in the new namespaces until the new root's own first process takes over
+    cat <<'END'
+set -e
+root=$1 mode=$2 name=$3 go=$4
+mount --make-rprivate /
+mount --bind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mount -t tmpfs -o mode=755 tmpfs dev
+for device in null zero full random urandom tty; do touch "dev/$device" && mount --bind "/dev/$device" "dev/$device"; done
+mkdir dev/pts dev/shm run/lock
+chmod 1777 run/lock
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
+mount -t tmpfs tmpfs dev/shm
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
+    for path in /sys/fs/cgroup/*/; do
+        controller=$(basename "$path")
+        [ ! -L "${path%/}" ] && [ ! -f "$path/cgroup.controllers" ] || continue
+        mkdir "sys/fs/cgroup/$controller"
+        options=$controller
+        if [ "$controller" = systemd ]; then options=none,name=systemd; fi
+        mount -t cgroup -o "$options" cgroup "sys/fs/cgroup/$controller"
+    done
+    if [ ! -d sys/fs/cgroup/systemd ]; then
+        mkdir sys/fs/cgroup/systemd
+        mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
+    fi
+fi
+hostname "$name"
+read -r _ <"$go" # until the network is there
+mkdir -p .old
+pivot_root . .old
+umount -l /.old
+rmdir /.old 2>/dev/null || true
+cd /
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+if [ "$mode" = systemd ]; then
+    exec env -i PATH="$PATH" container=homeport-test SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 \
+        SYSTEMD_PROC_CMDLINE="quiet systemd.unified_cgroup_hierarchy=0" /sbin/init
+fi
+while :; do
+    sleep 3600 &
+    wait # a shell reaps the orphans that it inherits
+done
+END
+}
+
+up() { # BASE MODE NUMBER
+    local base=$1 mode=$2 number=$3 path pid parent
+    [ ! -e "$dir/pid" ] || die "$name is up already"
+    mkdir -p "$dir"
+    if [ ! -d "$dir/root" ]; then
+        mkdir "$dir/root.new"
+        tar -xpf "$base" -C "$dir/root.new" --exclude='./dev/*'
+        mv "$dir/root.new" "$dir/root"
+        echo "$name" >"$dir/root/etc/hostname"
+        printf '127.0.0.1 localhost %s\n' "$name" >"$dir/root/etc/hosts"
+        cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
+        # Units that only make noise in namespaces.
+        for path in getty.target apt-daily.timer apt-daily-upgrade.timer systemd-logind.service systemd-networkd.service; do
+            ln -sfn /dev/null "$dir/root/etc/systemd/system/$path"
+        done
+    fi
+    while read -r path; do
+        mkdir -p "$path/homeport-test-$name"
+        if [ -f "$path/cpuset.cpus" ]; then # empty in a new group: nothing could run in it
+            cat "$path/cpuset.cpus" >"$path/homeport-test-$name/cpuset.cpus"
+            cat "$path/cpuset.mems" >"$path/homeport-test-$name/cpuset.mems"
+        fi
+    done < <(hierarchies)
+    first_process >"$dir/first.sh"
+    rm -f "$dir/go"
+    mkfifo "$dir/go"
+    (
+        enter_cgroups
+        exec setsid unshare --mount --uts --ipc --pid --net --cgroup --fork --kill-child=SIGKILL -- \
+            bash "$dir/first.sh" "$dir/root" "$mode" "$name" "$dir/go"
+    ) >"$dir/console.log" 2>&1 </dev/null &
+    parent=$!
+    for _ in $(seq 200); do
+        pid=$(tr -d ' ' <"/proc/$parent/task/$parent/children") || true
+        # Only unshare's own child will do: it is in the new network from its start. Others come and go before it.
+        [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q 'bash .*first.sh' && break
+        sleep 0.02
+    done
+    [ -n "$pid" ] || die "$name did not start: $(tail -n 1 "$dir/console.log")"
+    echo "$pid" >"$dir/pid"
+    echo "$number" >"$dir/number"
+    net_up "$pid" "$number"
+    echo go >"$dir/go"
+    for _ in $(seq 300); do
+        is_ready "$mode" && return
+        [ -d "/proc/$pid" ] || die "$name died: $(tail -n 3 "$dir/console.log")"
+        sleep 0.1
+    done
+    die "$name is not ready after 30 s: $(tail -n 3 "$dir/console.log")"
+}
+
+is_ready() { # MODE
+    if [ "$1" = systemd ]; then
+        inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'
+    else
+        inside test ! -e /.old 2>/dev/null && inside test -e /etc/hostname 2>/dev/null
+    fi
+}
+
+net_up() { # PID NUMBER
+    local net=10.78.$2
+    ip link del "$link" 2>/dev/null || true
+    ip link add "$link" type veth peer name eth0 netns "$1"
+    ip addr add "$net.1/30" dev "$link"
+    ip link set "$link" up
+    nsenter -t "$1" -n ip link set lo up
+    nsenter -t "$1" -n ip addr add "$net.2/30" dev eth0
+    nsenter -t "$1" -n ip link set eth0 up
+    nsenter -t "$1" -n ip route add default via "$net.1"
+    echo 1 >/proc/sys/net/ipv4/ip_forward
+    rules -I "$2"
+}
+
+rules() { # -I|-D NUMBER; a Docker engine makes DROP the policy of FORWARD
+    iptables -w "$1" FORWARD -i "$link" -j ACCEPT
+    iptables -w "$1" FORWARD -o "$link" -j ACCEPT
+    iptables -w -t nat "$1" POSTROUTING -s "10.78.$2.0/30" ! -o "$link" -j MASQUERADE
+}
+
+inside() {
+    local pid
+    pid=$(cat "$dir/pid" 2>/dev/null) || die "$name is not up"
+    (
+        enter_cgroups
+        exec nsenter -t "$pid" -m -u -i -n -p -C -r -w -- env -i \
+            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"
+    )
+}
+
+kill_host() {
+    local pid path
+    pid=$(cat "$dir/pid" 2>/dev/null) || return 0
+    kill -KILL "$pid" 2>/dev/null || true
+    for _ in $(seq 200); do
+        [ -d "/proc/$pid" ] || break
+        sleep 0.05
+    done
+    rules -D "$(cat "$dir/number")" 2>/dev/null || true
+    ip link del "$link" 2>/dev/null || true
+    rm -f "$dir/pid"
+    while read -r path; do
+        for _ in $(seq 50); do # the last process may take a moment to leave
+            [ -d "$path/homeport-test-$name" ] || break
+            find "$path/homeport-test-$name" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+        done
+    done < <(hierarchies)
+}
+
+case ${1:-} in
+base) base "$2" "$3" ;;
+up) up "$3" "$4" "$5" ;;
+exec)
+    shift 2
+    inside "$@"
+    ;;
+kill) kill_host ;;
+down)
+    [ -n "$name" ] || die "down needs a name"
+    kill_host
+    rm -rf "$dir"
+    ;;
+*)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
