@@ -29,7 +29,7 @@ def diff(old: ServiceSpec, old_secrets: Secrets, new: ServiceSpec, new_secrets: 
     before, after = dict(leaves(old)), dict(leaves(new))
     changes = [
         Change(path, before.get(path, ""), after.get(path, ""))
-        for path in dict.fromkeys((*before, *after))
+        for path in sorted(dict.fromkeys((*before, *after)), key=_place)
         if before.get(path, "") != after.get(path, "")
     ]
     changes.extend(
@@ -54,6 +54,12 @@ def leaves(spec: BaseModel, at: tuple[str | int, ...] = ()) -> Iterator[tuple[st
             yield path_of(path), shown.text(value)
         else:
             yield from _texts(value, path)
+
+
+def _place(path: str) -> int:
+    key = path.split(".")[0].split("[")[0]
+    keys = [field.alias or name for name, field in ServiceSpec.model_fields.items()]
+    return keys.index(key)
 
 
 def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:

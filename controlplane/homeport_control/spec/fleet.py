@@ -49,12 +49,18 @@ class FleetHost(Model):
         return {"hostname": value} if isinstance(value, str) else value
 
 
+def _some(value: object) -> object:
+    if value == []:
+        raise Mistake("has no host", "List at least one, or leave `ssh_config` out: hosts can join by themselves")
+    return value
+
+
 class SshConfig(Model):
     user: Text = Field(None, description="User on the hosts; needs sudo without a password, or is root")
     port: Port = Field(22, description="SSH port")
     identity_file: Text = Field(None, description="Private key on the caller's machine; the SSH agent without")
     proxy_jump: ProxyJump | None = Field(None, description="A host to go through")
-    hosts: tuple[FleetHost, ...] = Field(min_length=1, description="Names, addresses, or maps")
+    hosts: Annotated[tuple[FleetHost, ...], reads(_some)] = Field(description="Names, addresses, or maps")
 
 
 def _labels(value: object) -> object:

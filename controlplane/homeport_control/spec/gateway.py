@@ -23,7 +23,7 @@ _MAY_HAVE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def domain(value: object) -> str:
+def read_domain(value: object) -> str:
     """A name under which services get their own: `example.com`, `localhost`."""
     text = value.strip().lower().removeprefix("*.") if isinstance(value, str) else ""
     if not _DOMAIN.fullmatch(text) or len(text) > 200:
@@ -58,7 +58,7 @@ class GatewaySpec(Model):
 
     type: Literal["gateway"] = Field("gateway", description="`gateway`")
     name: Annotated[Name | None, Field(description="Name of the gateway; random when left out")] = None
-    domain: Annotated[str, reads(domain)] = Field(description="Services are published under it")
+    domain: Annotated[str, reads(read_domain)] = Field(description="Services are published under it")
     default: Annotated[bool, reads(yes_or_no)] = Field(False, description="For services that name no gateway")
     host: str = Field("local", min_length=1, description="`local`, a host of a fleet, or an SSH address")
     certificate: Certificate = Field(Certificate(type="lets-encrypt"), description="`null`: none, plain HTTP")

@@ -12,7 +12,7 @@ Number = TypeVar("Number", int, float)
 _DOTS = re.compile(r"\.{2,}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them `Range[int](2, None)` cannot be called
 class Range(Generic[Number]):
     """Both ends count; None leaves an end open."""
 

@@ -1,0 +1,61 @@
+from typing import Any
+
+import pytest
+from homeport_control.spec.document import parse
+from homeport_control.spec.gateway import Certificate, GatewaySpec
+from homeport_control.spec.problems import BadDocument
+
+
+def gateway(**document: Any) -> GatewaySpec:
+    spec = parse({"type": "gateway", "domain": "example.com", **document}).spec
+    assert isinstance(spec, GatewaySpec)
+    return spec
+
+
+def test_the_gateway_of_the_reference_is_read() -> None:
+    spec = gateway(name="main", default=True, host="local", certificate={"type": "lets-encrypt", "email": "a@b.c"})
+    assert spec == GatewaySpec(
+        name="main", domain="example.com", default=True, certificate=Certificate(type="lets-encrypt", email="a@b.c")
+    )
+    assert GatewaySpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("certificate", "kind"),
+    [
+        ({"type": "acme", "directory": "https://ca/dir"}, "acme"),
+        ({"type": "files", "cert": "/c", "key": "/k"}, "files"),
+        ({"type": "self-signed"}, "self-signed"),
+        ("self-signed", "self-signed"),
+        (None, "none"),
+    ],
+)
+def test_a_certificate_is_read(certificate: object, kind: str) -> None:
+    assert gateway(certificate=certificate).certificate.type == kind
+
+
+def test_without_a_certificate_it_is_lets_encrypt() -> None:
+    assert gateway().certificate.type == "lets-encrypt"
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"domain": None}, "domain"),
+        ({"domain": "a b"}, "domain"),
+        ({"domain": "-a.b"}, "domain"),
+        ({"certificate": {"type": "acme"}}, "certificate"),
+        ({"certificate": {"type": "files", "cert": "/c"}}, "certificate"),
+        ({"certificate": {"type": "self-signed", "email": "a@b.c"}}, "certificate"),
+        ({"certificate": {"type": "letsencrypt"}}, "certificate.type"),
+        ({"host": ""}, "host"),
+    ],
+)
+def test_a_wrong_gateway_is_told_with_its_place(document: dict[str, Any], path: str) -> None:
+    with pytest.raises(BadDocument) as caught:
+        gateway(**document)
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_the_star_of_a_wildcard_may_be_written() -> None:
+    assert gateway(domain="*.Example.com").domain == "example.com"
