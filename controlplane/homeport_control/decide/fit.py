@@ -28,7 +28,6 @@ class Filters:
     max_price: float | None = None  # per hour
     spot_policy: str | None = None  # "spot", "on-demand"; anything else takes both
 
-
     @classmethod
     def of(cls, spec: ServiceSpec) -> "Filters":
         return cls(

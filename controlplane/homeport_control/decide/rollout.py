@@ -183,10 +183,7 @@ def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | Sto
         old_left -= 1
         chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
     for replica in first_to_go(new)[: max(0, len(new) - goal.count)]:
-        if is_serving(replica):
-            if serving - 1 < goal.count:
-                continue
-            serving -= 1
+        serving -= is_serving(replica)  # one that serves is chosen only when more than `count` of them do
         chosen.append((replica, f"{len(new)} replicas, wanted {goal.count}"))
     if serving >= goal.count:
         chosen += [

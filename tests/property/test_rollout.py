@@ -1,0 +1,271 @@
+"""The laws of decide/rollout, held over random histories of one simulated run.
+
+The world carries every action out as the loops do, and between turns lets hosts, agents, gateways and the user do
+what they can do: place, advance, fail, vanish, return, acknowledge, apply, scale, stop.
+"""
+
+from dataclasses import replace
+from itertools import count
+
+from homeport_control.decide.actions import (
+    CreateReplica,
+    DrainReplica,
+    EndReplica,
+    FinishRun,
+    GiveUpRevision,
+    Goal,
+    Step,
+    StopReplica,
+)
+from homeport_control.decide.replicas import is_live, is_serving
+from homeport_control.decide.rollout import step
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.domain.services import RunState, RunWanted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FORWARD = {
+    Phase.QUEUED: Phase.PULLING,
+    Phase.WAITING: Phase.PULLING,
+    Phase.PULLING: Phase.STARTING,
+    Phase.STARTING: Phase.PROBING,
+    Phase.PROBING: Phase.READY,
+    Phase.UNREADY: Phase.READY,
+    Phase.FAILED: Phase.FAILED,
+    Phase.READY: Phase.READY,
+}
+TURNS = 400  # far more than any history of these sizes needs to settle
+
+
+class World:
+    def __init__(self, goal: Goal) -> None:
+        self.goal = goal
+        self.good = [goal.revision]
+        self.newest = goal.revision
+        self.replicas: dict[str, Replica] = {}
+        self.now_s = 1000.0
+        self.names = count()
+
+    # What the loops do.
+
+    def turn(self) -> Step:
+        before = tuple(self.replicas.values())
+        decided = step(self.goal, before, self.now_s)
+        assert decided == step(self.goal, tuple(reversed(before)), self.now_s), "equal input, equal plan"
+        self.check(decided, before)
+        for action in decided.actions:
+            self.carry_out(action)
+        return decided
+
+    def check(self, decided: Step, before: tuple[Replica, ...]) -> None:
+        known = {replica.id: replica for replica in before}
+        touched = [
+            action.replica_id
+            for action in decided.actions
+            if isinstance(action, DrainReplica | StopReplica | EndReplica)
+        ]
+        assert len(touched) == len(set(touched)), "one action for each replica and turn"
+        for replica_id in touched:
+            assert known[replica_id].ended_at_s is None, "nothing happens to what has ended"
+        creates = [action for action in decided.actions if isinstance(action, CreateReplica)]
+        running = self.goal.wanted is RunWanted.RUN and self.goal.finished is None
+        assert running or not creates, "nothing is created for a run that stops"
+        live = [replica for replica in before if is_live(replica)]
+        leaving = set(touched)
+        after = [replica for replica in live if replica.id not in leaving]
+        if creates:
+            assert len(after) + len(creates) <= self.goal.count + self.goal.surge
+            indexes = [r.index for r in after if r.revision == self.goal.revision] + [c.index for c in creates]
+            assert len(set(indexes)) == len(indexes), "an index has one live replica of the revision"
+        if running and not any(isinstance(action, FinishRun) for action in decided.actions):
+            serving, still = sum(map(is_serving, live)), sum(map(is_serving, after))
+            failing = decided.state is RunState.TERMINATING
+            assert failing or still == serving or still >= self.goal.count, "invariant 4"
+
+    def carry_out(self, action: object) -> None:
+        match action:
+            case CreateReplica(index, revision, _):
+                name = f"r{next(self.names)}"
+                self.replicas[name] = Replica(name, "run", index, revision, Wanted.RUN, self.now_s)
+            case DrainReplica(replica_id, _):
+                self.set(replica_id, wanted=Wanted.DRAIN, drain_started_at_s=self.now_s, in_rotation=False)
+            case StopReplica(replica_id, grace_s, _):
+                self.set(replica_id, wanted=Wanted.STOP, stop_grace_s=grace_s, in_rotation=False)
+            case EndReplica(replica_id, _):
+                self.set(replica_id, ended_at_s=self.now_s, in_rotation=False)
+            case GiveUpRevision(revision, _, _):
+                self.good.remove(revision)
+                self.revise()
+            case FinishRun(state, _, _):
+                self.goal = replace(self.goal, finished=state)
+
+    def set(self, replica_id: str, **values: object) -> None:
+        self.replicas[replica_id] = replace(self.replicas[replica_id], **values)  # type: ignore[arg-type]
+
+    def revise(self) -> None:
+        fallback = self.good[-2] if len(self.good) > 1 else None
+        self.goal = replace(self.goal, revision=self.good[-1], fallback_revision=fallback)
+
+    # What the world does.
+
+    def advance(self, replica: Replica) -> None:
+        """The agent, the host and the gateway do the next thing that they would do by themselves."""
+        if replica.ended_at_s is not None or replica.lost:
+            return
+        if replica.host_id is None:
+            if replica.wanted is Wanted.RUN:
+                self.set(replica.id, host_id="host")
+        elif replica.wanted is Wanted.STOP:
+            self.set(replica.id, phase=Phase.STOPPED)
+        elif replica.wanted is Wanted.DRAIN:
+            self.set(replica.id, drained_at_s=self.now_s)
+        elif replica.phase is Phase.READY:
+            self.set(replica.id, in_rotation=True)
+            since_s = self.goal.running_since_s or self.now_s
+            self.goal = replace(self.goal, ever_published=True, running_since_s=since_s)
+        elif replica.phase in FORWARD:
+            phase = FORWARD[replica.phase]
+            first_s = replica.first_ready_at_s or (self.now_s if phase is Phase.READY else None)
+            self.set(replica.id, phase=phase, first_ready_at_s=first_s)
+
+    def disturb(self, replica: Replica, what: str) -> None:
+        if replica.ended_at_s is not None or replica.host_id is None:
+            return
+        if what == "fail" and replica.wanted is not Wanted.STOP:
+            self.set(replica.id, phase=Phase.FAILED, message="exited with code 1", in_rotation=False)
+        elif what == "unready" and replica.phase is Phase.READY:
+            self.set(replica.id, phase=Phase.UNREADY, in_rotation=False)
+        elif what == "lose":
+            self.set(replica.id, lost=True)
+        elif what == "return":
+            self.set(replica.id, lost=False)
+
+    def apply(self) -> None:
+        self.newest += 1
+        self.good.append(self.newest)
+        self.revise()
+
+    def settle(self) -> Step:
+        """Everybody does what they should until nothing changes any more."""
+        decided = self.turn()
+        for _ in range(TURNS):
+            before = dict(self.replicas), self.goal
+            for replica in tuple(self.replicas.values()):
+                self.advance(replica)
+            decided = self.turn()
+            if not decided.actions and before == (self.replicas, self.goal):
+                if decided.wake_at_s is None or decided.wake_at_s > self.now_s + 10_000:
+                    return decided
+                self.now_s = decided.wake_at_s
+        raise AssertionError(f"does not settle: {decided}")
+
+    def left(self) -> list[Replica]:
+        return [replica for replica in self.replicas.values() if replica.ended_at_s is None]
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("advance"), st.integers(0, 30)),
+    st.tuples(st.just("advance"), st.integers(0, 30)),
+    st.tuples(st.just("everyone"), st.just(0)),
+    st.tuples(st.sampled_from(["fail", "unready", "lose", "return"]), st.integers(0, 30)),
+    st.tuples(st.just("apply"), st.just(0)),
+    st.tuples(st.just("scale"), st.integers(1, 4)),
+    st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
+)
+STEADY = st.one_of(
+    st.tuples(st.just("advance"), st.integers(0, 30)),
+    st.tuples(st.just("everyone"), st.just(0)),
+    st.tuples(st.just("apply"), st.just(0)),
+    st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
+)
+
+
+def goal(**values: object) -> Goal:
+    defaults: dict[str, object] = {
+        "run_name": "hello",
+        "wanted": RunWanted.RUN,
+        "revision": 1,
+        "count": 2,
+        "stop_duration_s": 30.0,
+    }
+    return Goal(**(defaults | values))  # type: ignore[arg-type]
+
+
+def play(world: World, events: list[tuple[str, int]]) -> None:
+    for what, number in events:
+        alive = world.left()
+        match what:
+            case "apply":
+                world.apply()
+            case "scale":
+                world.goal = replace(world.goal, count=number)
+            case "wait":
+                world.now_s += number
+            case "everyone":
+                for replica in alive:
+                    world.advance(replica)
+            case "advance" if alive:
+                world.advance(alive[number % len(alive)])
+            case _ if alive:
+                world.disturb(alive[number % len(alive)], what)
+        world.turn()
+
+
+@given(st.integers(1, 3), st.booleans(), st.lists(EVENTS, max_size=50))
+@settings(max_examples=300, deadline=None)
+def test_whatever_happened_a_run_that_is_left_alone_serves_its_count_of_the_newest_good_revision(
+    replicas: int, retry: bool, events: list[tuple[str, int]]
+) -> None:
+    world = World(goal(count=replicas, retry=retry))
+    play(world, events)
+    decided = world.settle()
+    if world.goal.finished is not None:
+        assert not [replica for replica in world.left() if not replica.lost]
+        return
+    serving = [replica for replica in world.left() if is_serving(replica)]
+    assert [replica.revision for replica in serving] == [world.good[-1]] * world.goal.count
+    assert not [replica for replica in world.left() if not is_serving(replica) and not replica.lost]
+    assert decided.state is RunState.RUNNING
+
+
+@given(st.integers(1, 3), st.lists(EVENTS, max_size=40), st.sampled_from([RunWanted.STOP, RunWanted.ABORT]))
+@settings(max_examples=200, deadline=None)
+def test_a_stop_always_finishes_and_leaves_only_what_cannot_be_reached(
+    replicas: int, events: list[tuple[str, int]], wanted: RunWanted
+) -> None:
+    world = World(goal(count=replicas))
+    play(world, events)
+    world.goal = replace(world.goal, wanted=wanted)
+    world.settle()
+    assert world.goal.finished is not None
+    assert all(replica.lost and replica.wanted is Wanted.STOP for replica in world.left())
+    for replica in world.left():
+        world.disturb(replica, "return")
+    world.settle()
+    assert not world.left(), "what returns is cleared away"
+
+
+@given(st.integers(1, 4), st.lists(STEADY, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_updates_of_a_healthy_run_never_take_it_below_its_count(replicas: int, events: list[tuple[str, int]]) -> None:
+    world = World(goal(count=replicas))
+    world.settle()
+    for event in events:
+        play(world, [event])
+        assert sum(is_serving(replica) for replica in world.left()) >= replicas
+        assert sum(is_live(replica) for replica in world.left()) <= replicas + 1
+    world.settle()
+
+
+@given(st.integers(1, 3), st.lists(EVENTS, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_a_deadline_ends_a_run_in_a_word_of_its_own(replicas: int, events: list[tuple[str, int]]) -> None:
+    world = World(goal(count=replicas, max_duration_s=500.0))
+    play(world, events)
+    if world.goal.running_since_s is None or world.goal.finished is not None:
+        return
+    world.now_s = world.goal.running_since_s + 500.0
+    decided = step(world.goal, tuple(world.replicas.values()), world.now_s)
+    assert decided.reason.startswith("max_duration_exceeded")
+    world.settle()
+    assert world.goal.finished is RunState.TERMINATED

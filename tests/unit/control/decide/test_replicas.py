@@ -1,0 +1,67 @@
+"""decide/replicas: counting, choosing, and the back-off of what failed."""
+
+import math
+from dataclasses import replace
+
+from homeport_control.decide.replicas import (
+    first_to_go,
+    free_indexes,
+    is_live,
+    is_serving,
+    may_create_at_s,
+    was_failure,
+)
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+
+SERVING = Replica(
+    "a", "run", 0, 1, Wanted.RUN, 0.0, host_id="h1", phase=Phase.READY, in_rotation=True, first_ready_at_s=1.0
+)
+FAILURE = Replica("f", "run", 0, 1, Wanted.STOP, 0.0, host_id="h1", phase=Phase.STOPPED, ended_at_s=100.0)
+
+
+def test_serving_needs_the_gateway_the_probes_and_a_host_that_is_there() -> None:
+    assert is_serving(SERVING)
+    assert not is_serving(replace(SERVING, in_rotation=False))
+    assert not is_serving(replace(SERVING, phase=Phase.UNREADY))
+    assert not is_serving(replace(SERVING, lost=True))
+    assert not is_serving(replace(SERVING, wanted=Wanted.DRAIN))
+
+
+def test_what_stopped_unasked_is_not_live() -> None:
+    assert not is_live(replace(SERVING, phase=Phase.STOPPED))
+
+
+def test_the_ones_that_are_missed_least_go_first() -> None:
+    unready = replace(SERVING, id="u", index=1, phase=Phase.UNREADY)
+    starting = replace(SERVING, id="s", phase=Phase.STARTING, in_rotation=False, first_ready_at_s=None)
+    unplaced = replace(starting, id="n", host_id=None)
+    newer = replace(SERVING, id="b", index=3)
+    assert [r.id for r in first_to_go([SERVING, newer, unready, starting, unplaced])] == ["n", "s", "u", "b", "a"]
+
+
+def test_indexes_are_the_smallest_free_ones() -> None:
+    assert free_indexes([replace(SERVING, index=1)], 3) == (0, 2, 3)
+
+
+def test_only_what_failed_before_it_was_ready_counts_for_the_back_off() -> None:
+    assert was_failure(FAILURE)
+    assert not was_failure(replace(FAILURE, first_ready_at_s=50.0))
+    assert not was_failure(replace(FAILURE, stop_grace_s=10.0))  # scaled down while it was starting
+    assert may_create_at_s([replace(FAILURE, revision=2), replace(FAILURE, index=1)], 1, 0) == 0.0
+
+
+def test_the_pause_doubles_with_each_failure_up_to_five_minutes() -> None:
+    failures = [replace(FAILURE, id=f"f{number}", ended_at_s=100.0 + number) for number in range(20)]
+    assert [may_create_at_s(failures[:number], 1, 0) - (99.0 + number) for number in (1, 2, 3, 20)] == [1, 2, 4, 300]
+
+
+def test_ten_good_minutes_between_two_failures_are_forgiven() -> None:
+    earlier, later = FAILURE, replace(FAILURE, id="g", ended_at_s=701.0)
+    assert may_create_at_s([earlier, later], 1, 0) == 702.0
+    assert may_create_at_s([earlier, replace(later, ended_at_s=700.0)], 1, 0) == 702.0
+
+
+def test_nothing_is_made_while_a_failed_one_still_holds_its_place_unless_its_host_is_lost() -> None:
+    clearing = replace(FAILURE, ended_at_s=None, phase=Phase.STOPPING)
+    assert may_create_at_s([clearing], 1, 0) == math.inf
+    assert may_create_at_s([replace(clearing, lost=True)], 1, 0) == 0.0
