@@ -7,7 +7,7 @@ shift 2
 cd "$run_dir" || exit 1
 # Process id and start time: a number alone may belong to somebody else after a reboot.
 echo "$$ $(cut -d' ' -f22 "/proc/$$/stat")" > supervisor.pid.new && mv supervisor.pid.new supervisor.pid
-child= stopping=
+child='' stopping=''
 trap 'stopping=1; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM INT HUP
 tenths=2
 while [ -z "$stopping" ]; do
