@@ -505,6 +505,7 @@ class Run(_message.Message):
     REPLICAS_WANTED_FIELD_NUMBER: _builtins.int
     ROLLED_OUT_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
     NEWEST_REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
@@ -523,6 +524,8 @@ class Run(_message.Message):
     """all wanted replicas are in rotation with the newest revision and no older one is left"""
     decision: _builtins.str
     """what the loops last decided about it, and why"""
+    open: _builtins.bool
+    """`auth: false`: it is called without a token"""
     newest_revision: _builtins.int
     """greater than revision: the newest one was given up, error says why"""
     @_builtins.property
@@ -551,11 +554,12 @@ class Run(_message.Message):
         replicas_wanted: _builtins.int = ...,
         rolled_out: _builtins.bool = ...,
         decision: _builtins.str = ...,
+        open: _builtins.bool = ...,
         newest_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "id", b"id", "log_tail", b"log_tail", "name", b"name", "newest_revision", b"newest_revision", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "id", b"id", "log_tail", b"log_tail", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
