@@ -1,0 +1,5 @@
+"""`python -P -m homeport_cli` is `homeport`."""
+
+from homeport_cli.main import main
+
+main()

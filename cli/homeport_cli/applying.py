@@ -1,0 +1,84 @@
+"""The steps of `apply`, each a function: plan, confirm, submit, follow. What it does not cover: flags, and how it all looks."""
+
+from collections.abc import Mapping, Sequence
+
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_cli import config, render
+from homeport_cli.client import Api
+from homeport_cli.context import Terminal
+from homeport_cli.errors import CliError, UsageError
+from homeport_cli.manifest import Manifest
+from homeport_cli.progress import Failure
+from homeport_cli.watch import until_deployed
+
+
+def plan(api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document) -> api_pb2.PlanResponse:
+    """Ask the server what would happen, and show it. Raises UsageError for a document with problems."""
+    answer = api.plan(wanted)
+    _refuse_problems(source, answer.problems)
+    terminal.say(render.plan(answer))
+    return answer
+
+
+def confirm(terminal: Terminal, planned: api_pb2.PlanResponse, *, yes: bool, force: bool) -> bool:
+    """False: there is nothing to do, or the user said no. Raises UsageError when there is nobody to ask."""
+    name = planned.run_name
+    if planned.action == "unchanged" and not force:
+        terminal.say(f"The run {name} is unchanged: nothing to do (--force applies it all the same).")
+        return False
+    question = f"Submit the run {name}?" if planned.action in {"create", "replace"} else f"Update the run {name}?"
+    if terminal.confirm(question, yes=yes):
+        return True
+    terminal.say("Nothing was submitted.")
+    return False
+
+
+def submit(
+    api: Api, source: Manifest, wanted: api_pb2.Document, planned: api_pb2.PlanResponse, *, force: bool
+) -> api_pb2.ApplyResponse:
+    """Raises CliError, also when what was planned on has changed meanwhile."""
+    # The name that was shown and confirmed: without one in the document the server would draw another.
+    wanted.name = planned.run_name
+    answer = api.apply(api_pb2.ApplyRequest(document=wanted, plan_token=planned.plan_token, force=force))
+    _refuse_problems(source, answer.problems)
+    return answer
+
+
+def follow(api: Api, terminal: Terminal, applied: api_pb2.ApplyResponse, token: str) -> list[str]:
+    """Watch until it serves; the lines to end with. Raises CliError when it fails, KeyboardInterrupt."""
+    name = applied.run_name
+    try:
+        run, end = until_deployed(api, terminal, applied)
+    except KeyboardInterrupt:
+        _offer_to_stop(api, terminal, name)
+        raise
+    if isinstance(end, Failure):
+        tail = ["", "The last lines of its log:", *end.log_tail] if end.log_tail else []
+        raise CliError(f"the run {name} failed: {end.reason}", tail)
+    return render.published(run, token)
+
+
+def shown_token(environ: Mapping[str, str], is_terminal: bool) -> str:
+    """What stands for the token in the line to paste: the secret itself only on the user's own screen, never in a log."""
+    settings = config.load(environ)
+    if settings.token_is_from_environment or not is_terminal:
+        return "$HOMEPORT_TOKEN"
+    return settings.token
+
+
+def _offer_to_stop(api: Api, terminal: Terminal, name: str) -> None:
+    try:
+        if terminal.interactive and terminal.ask(f"\nStop the run {name} too?"):
+            api.stop_runs([name])
+            terminal.say(f"Stopping {name}")
+            return
+    except KeyboardInterrupt:
+        pass
+    terminal.say(f"The run {name} goes on: `homeport ps`, `homeport logs {name}`, `homeport stop {name}`")
+
+
+def _refuse_problems(source: Manifest, problems: Sequence[api_pb2.Problem]) -> None:
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise UsageError(f"{source.path} has {count}:", source.problem_lines(problems))

@@ -1,0 +1,165 @@
+"""The one seam to the server: typed calls over gRPC with TLS, a bearer token and a deadline each.
+
+Every failure leaves as a CliError with one line. Blocking on purpose: a command does one thing at a time, and Ctrl-C
+ends any of these waits. What it does not cover: the wording of errors (`errors`), where the server is (`config`).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the C core would print its own lines into ours
+
+import grpc
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_cli.config import Config
+from homeport_cli.errors import CliError, TooSlow, Unreachable, status_error
+
+SERVER_NAME = "homeport-server"  # a SAN of every server's certificate, whatever address it is called by
+CALL_DEADLINE_S = 30.0
+WATCH_DEADLINE_S = 300.0  # then the watch is opened anew: the first answer of one is the whole list, nothing is lost
+LOGS_DEADLINE_S = 7 * 86400.0
+RECONNECT_FOR_S = 60.0
+RECONNECT_EVERY_S = 1.0
+OPTIONS = [
+    ("grpc.ssl_target_name_override", SERVER_NAME),
+    ("grpc.enable_http_proxy", 0),  # the server is on the owner's network, not behind a web proxy
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Slower than the 5 minutes below which a gRPC server calls pings abuse; finds a dead peer under `logs -f`.
+    ("grpc.keepalive_time_ms", 330_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+]
+
+Answer = TypeVar("Answer")
+
+
+class Api:
+    """The server's API. Use as a context manager; each method raises CliError."""
+
+    def __init__(self, config: Config) -> None:
+        self._server = config.server
+        self._metadata = (("authorization", f"Bearer {config.token}"),)
+        try:
+            credentials = grpc.ssl_channel_credentials(config.ca_pem.encode())
+            self._channel = grpc.secure_channel(config.server, credentials, options=OPTIONS)
+        except ValueError:
+            raise CliError("the CA certificate is not valid; run `homeport login` again") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def get_server(self) -> api_pb2.GetServerResponse:
+        return self._call("GetServer", api_pb2.GetServerRequest(), api_pb2.GetServerResponse)
+
+    def plan(self, document: api_pb2.Document) -> api_pb2.PlanResponse:
+        return self._call("Plan", api_pb2.PlanRequest(document=document), api_pb2.PlanResponse)
+
+    def apply(self, request: api_pb2.ApplyRequest) -> api_pb2.ApplyResponse:
+        return self._call("Apply", request, api_pb2.ApplyResponse)
+
+    def list_runs(self, *, finished: bool = False, names: Sequence[str] = ()) -> api_pb2.ListRunsResponse:
+        request = api_pb2.ListRunsRequest(all=finished, names=names)
+        return self._call("ListRuns", request, api_pb2.ListRunsResponse)
+
+    def stop_runs(self, names: Sequence[str], *, abort: bool = False) -> api_pb2.StopRunsResponse:
+        return self._call("StopRuns", api_pb2.StopRunsRequest(names=names, abort=abort), api_pb2.StopRunsResponse)
+
+    def list_hosts(self) -> api_pb2.ListHostsResponse:
+        return self._call("ListHosts", api_pb2.ListHostsRequest(), api_pb2.ListHostsResponse)
+
+    def create_join_token(self, fleet: str, ttl_s: float, *, one_use: bool) -> api_pb2.CreateJoinTokenResponse:
+        request = api_pb2.CreateJoinTokenRequest(fleet=fleet, ttl_s=ttl_s, one_use=one_use)
+        return self._call("CreateJoinToken", request, api_pb2.CreateJoinTokenResponse)
+
+    def create_token(self, request: api_pb2.CreateTokenRequest) -> api_pb2.CreateTokenResponse:
+        return self._call("CreateToken", request, api_pb2.CreateTokenResponse)
+
+    def list_tokens(self) -> api_pb2.ListTokensResponse:
+        return self._call("ListTokens", api_pb2.ListTokensRequest(), api_pb2.ListTokensResponse)
+
+    def revoke_token(self, token: str) -> api_pb2.RevokeTokenResponse:
+        return self._call("RevokeToken", api_pb2.RevokeTokenRequest(id=token), api_pb2.RevokeTokenResponse)
+
+    def logs(self, request: api_pb2.LogsRequest) -> Iterator[api_pb2.LogsResponse]:
+        """As the server sends them; with `follow` until the run ends."""
+        deadline_s = LOGS_DEADLINE_S if request.follow else CALL_DEADLINE_S
+        yield from self._stream("Logs", request, api_pb2.LogsResponse, deadline_s)
+
+    def watch_runs(
+        self,
+        *,
+        finished: bool = False,
+        names: Sequence[str] = (),
+        on_trouble: Callable[[str], None] = lambda line: None,
+    ) -> Iterator[api_pb2.ListRunsResponse]:
+        """The whole list, at once and after each change, without an end.
+
+        A server that goes away is waited for (RECONNECT_FOR_S): what runs goes on without it, so a watcher may too.
+        `on_trouble` hears one line when that begins.
+        """
+        request = api_pb2.ListRunsRequest(all=finished, names=names)
+        lost_at_s: float | None = None
+        was_answered = False
+        while True:
+            try:
+                for answer in self._stream("WatchRuns", request, api_pb2.ListRunsResponse, WATCH_DEADLINE_S):
+                    was_answered, lost_at_s = True, None
+                    yield answer
+                trouble = Unreachable(f"the server at {self._server} ended the watch")
+            except TooSlow:
+                if not was_answered:
+                    raise
+                continue  # nothing but the stream's own deadline
+            except Unreachable as error:
+                if not was_answered:
+                    raise
+                trouble = error
+            if lost_at_s is None:
+                lost_at_s = time.monotonic()
+                on_trouble(f"{trouble}; trying again for {RECONNECT_FOR_S:g} s")
+            elif time.monotonic() - lost_at_s > RECONNECT_FOR_S:
+                raise trouble
+            time.sleep(RECONNECT_EVERY_S)
+
+    def _call(self, method: str, request: Any, answer: type[Answer]) -> Answer:
+        call = self._channel.unary_unary(_path(method), type(request).SerializeToString, _parser(answer))
+        try:
+            return call(request, timeout=CALL_DEADLINE_S, metadata=self._metadata)
+        except grpc.RpcError as error:
+            self._fail(error, CALL_DEADLINE_S)
+
+    def _stream(self, method: str, request: Any, answer: type[Answer], deadline_s: float) -> Iterator[Answer]:
+        open_stream = self._channel.unary_stream(_path(method), type(request).SerializeToString, _parser(answer))
+        call = open_stream(request, timeout=deadline_s, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            self._fail(error, deadline_s)
+        finally:
+            call.cancel()
+
+    def _fail(self, error: grpc.RpcError, deadline_s: float) -> NoReturn:
+        # Every error of a grpc call is a grpc.Call too; the base class RpcError just does not say so.
+        code, message = error.code(), error.details() or ""
+        raise status_error(code.name, message, self._server, deadline_s) from None
+
+
+def _path(method: str) -> str:
+    service = api_pb2.DESCRIPTOR.services_by_name["Api"]
+    return f"/{service.full_name}/{service.methods_by_name[method].name}"
+
+
+def _parser(answer: type[Answer]) -> Callable[[bytes], Answer]:
+    parse: Callable[[bytes], Answer] = answer.FromString  # type: ignore[attr-defined]
+    return parse

@@ -1,0 +1,45 @@
+"""`homeport apply`: plan, ask, submit, watch until it serves."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from homeport_cli import applying, manifest
+from homeport_cli.commands import verbs
+from homeport_cli.context import connect, terminal
+from homeport_cli.documents import document
+
+app = verbs()
+
+
+@app.command("apply")
+def apply(
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="The configuration file.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Do not wait until it serves.")] = False,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Show the plan and the offers, change nothing.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-e", "--env", metavar="NAME[=VALUE]", help="An environment variable; repeat it."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("-n", "--name", help="The run's name, over the file's.")] = None,
+    reuse: Annotated[bool, typer.Option("-R", "--reuse", help="Only hosts that are connected now.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Apply even when nothing changed.")] = False,
+) -> None:
+    """Apply a configuration: a new run, or an update in place of the one that runs."""
+    source = manifest.load(file)
+    wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
+    screen = terminal()
+    with connect() as api:
+        planned = applying.plan(api, screen, source, wanted)
+        if only_plan or not applying.confirm(screen, planned, yes=yes, force=force):
+            return
+        applied = applying.submit(api, source, wanted, planned, force=force)
+        if detach:
+            screen.data(applied.run_name)
+            return
+        for line in applying.follow(api, screen, applied, applying.shown_token(os.environ, sys.stdout.isatty())):
+            screen.data(line)

@@ -1,0 +1,25 @@
+"""`homeport delete -f`: what a file describes is stopped, and waited for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from homeport_cli import manifest
+from homeport_cli.commands import verbs
+from homeport_cli.context import connect, terminal
+from homeport_cli.documents import run_name
+from homeport_cli.stopping import stop_and_wait
+
+app = verbs()
+
+
+@app.command("delete")
+def delete(
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="The configuration file.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete what a configuration file describes: a service is stopped."""
+    name = run_name(manifest.load(file).document_json)
+    with connect() as api:
+        stop_and_wait(api, terminal(), [name], verb="Delete", abort=False, yes=yes, wait=True)

@@ -1,0 +1,37 @@
+"""`homeport fleet`: the hosts, and how a new one joins."""
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from homeport_cli import config, render
+from homeport_cli.commands import verbs
+from homeport_cli.context import connect, terminal
+from homeport_cli.durations import seconds
+
+app = verbs("The hosts that run services.")
+
+
+@app.command("list")
+def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
+    """List hosts."""
+    with connect() as api:
+        answer = api.list_hosts()
+    terminal().data(render.json_text(answer) if as_json else render.hosts(answer.hosts, time.time()))
+
+
+@app.command("join-command")
+def join_command(
+    fleet: Annotated[str, typer.Argument(metavar="[FLEET]", help="The fleet that the host joins.")] = "local",
+    ttl: Annotated[str, typer.Option("--ttl", help="How long the line is valid.")] = "1h",
+    one_use: Annotated[bool, typer.Option("--one-use", help="For one host only.")] = False,
+) -> None:
+    """Print the line that, run on a host, joins it to a fleet. It holds a secret that expires."""
+    screen = terminal()
+    ttl_s = seconds(ttl, "--ttl")
+    with connect() as api:
+        answer = api.create_join_token(fleet, ttl_s, one_use=one_use)
+    screen.data(render.join_command(config.load(os.environ).server, answer.token))
+    screen.say(f"Run it as root on the host. The token in it expires {render.until(answer.expires_at, time.time())}.")

@@ -1,0 +1,98 @@
+"""Where a command stands: its terminal, its questions, and the connection that it may ask for.
+
+Data goes to `out`, everything else to `err`. Without a terminal there is no colour, no wrapping and no question. What it does
+not cover: what is shown (`render`, `progress`).
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, RenderableType
+
+from homeport_cli import config
+from homeport_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from homeport_cli.client import Api
+
+PIPED_WIDTH = 10_000  # a pipe has no width: nothing is cut or folded for it
+
+
+@dataclass(frozen=True)
+class Terminal:
+    out: Console
+    err: Console
+    interactive: bool  # there is somebody to ask
+
+    def data(self, renderable: RenderableType) -> None:
+        """To standard output."""
+        _show(self.out, renderable)
+
+    def say(self, renderable: RenderableType) -> None:
+        """To standard error."""
+        _show(self.err, renderable)
+
+    def ask(self, question: str) -> bool:
+        """`question [y/n]:` until it is answered; end of input is a no. Raises KeyboardInterrupt."""
+        while True:
+            self.err.print(f"{question} [y/n]: ", end="", markup=False, highlight=False)
+            self.err.file.flush()
+            line = sys.stdin.readline()
+            if not line:
+                self.say("")
+                return False
+            answer = line.strip().lower()
+            if answer in {"y", "yes"}:
+                return True
+            if answer in {"n", "no"}:
+                return False
+
+    def confirm(self, question: str, *, yes: bool) -> bool:
+        """True with `-y`; else asks. Raises UsageError when there is nobody to ask."""
+        if yes:
+            return True
+        if not self.interactive:
+            raise UsageError("this needs a confirmation and the input is not a terminal: pass -y to confirm")
+        return self.ask(question)
+
+
+def terminal() -> Terminal:
+    return Terminal(
+        out=_console(sys.stdout), err=_console(sys.stderr), interactive=sys.stdin.isatty() and sys.stderr.isatty()
+    )
+
+
+def connect() -> "Api":
+    """The API of the configured server; nothing is sent yet. Raises CliError."""
+    from homeport_cli.client import Api  # gRPC costs a fifth of a second: only for commands that call
+
+    return Api(config.load(os.environ))
+
+
+def _console(stream: TextIO) -> Console:
+    is_terminal = stream.isatty()
+    colour = is_terminal and not os.environ.get("NO_COLOR")
+    return Console(
+        file=stream,
+        width=None if is_terminal else PIPED_WIDTH,
+        force_terminal=is_terminal,
+        no_color=not colour,
+        highlight=False,
+        soft_wrap=False,
+    )
+
+
+def _show(console: Console, renderable: RenderableType) -> None:
+    if isinstance(renderable, str):
+        console.print(renderable, markup=False, highlight=False, soft_wrap=True)
+        return
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    # Tables pad their last column; a pipe's reader gets lines without that.
+    with console.capture() as captured:
+        console.print(renderable)
+    console.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+    console.file.flush()

@@ -1,0 +1,243 @@
+"""Answers of the API as tables and lines: pure functions from messages (and `now_s`) to what is shown.
+
+Colour only repeats what the words say. What it does not cover: progress of one run while it is watched (`progress`),
+where it is printed (`context`).
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from homeport_protos.api.v1 import api_pb2
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+STATE_STYLES = {
+    "running": "green", "in rotation": "green", "idle": "green", "healthy": "green", "connected": "green",
+    "failed": "red", "failing": "red", "unreachable": "red", "revoked": "red", "expired": "red",
+    "draining": "yellow", "terminating": "yellow", "warning": "yellow", "busy": "yellow",
+    "terminated": "dim", "done": "dim",
+}  # fmt: skip
+ENDED = frozenset({"terminated", "failed", "done"})
+QUIET_REASON = frozenset({"running", "done"})  # states whose reason is no trouble
+
+
+def json_text(message: Message) -> str:
+    """The API's own object, its own field names, every field present."""
+    return MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def plan(answer: api_pb2.PlanResponse) -> RenderableType:
+    """What would happen: properties, what changes, who offers room, and why the others do not."""
+    parts: list[RenderableType] = [properties(answer.properties)]
+    if answer.changes:
+        parts += ["", changes(answer.changes)]
+    if answer.offers or answer.refusals:
+        parts += ["", offers(answer.offers) if answer.offers else Text("No host fits.", style="yellow")]
+    parts += [Text(f"{refusal.host}: {refusal.reason}") for refusal in answer.refusals]
+    return Group(*parts, "")
+
+
+def properties(rows: Iterable[api_pb2.Property]) -> Table:
+    table = _table("", "", show_header=False)
+    for row in rows:
+        table.add_row(Text(row.name, style="bold"), Text(row.value))
+    return table
+
+
+def changes(rows: Iterable[api_pb2.Change]) -> Table:
+    table = _table("CHANGE", "FROM", "TO")
+    for row in rows:
+        table.add_row(Text(row.path), Text(row.old or "-", style="red"), Text(row.new or "-", style="green"))
+    return table
+
+
+def offers(rows: Iterable[api_pb2.Offer]) -> Table:
+    table = _table("#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE", "")
+    for number, row in enumerate(rows, start=1):
+        price = f"${row.price:.4f}".rstrip("0").rstrip(".")
+        spot = "yes" if row.spot else "no"
+        cells = (str(number), row.backend, row.region, row.host, row.resources, spot, price)
+        table.add_row(*map(Text, cells), _state(row.availability))
+    return table
+
+
+def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False) -> RenderableType:
+    """`ps`: a row per run, and under it a row per replica when they differ or `verbose` asks for them."""
+    if not rows:
+        return Text("No runs.")
+    with_errors = any(_trouble(run) for run in rows) or any(
+        replica.message for run in rows for replica in _children(run, verbose)
+    )
+    heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
+    table = _table(*heads, *(["ERROR"] if with_errors else []))
+    for run in rows:
+        children = _children(run, verbose)
+        cells = _run_cells(run, now_s, merge=not children)
+        table.add_row(*cells, *([Text(_trouble(run))] if with_errors else []))
+        for replica in children:
+            cells = _replica_cells(replica, run, now_s)
+            table.add_row(*cells, *([Text(replica.message)] if with_errors else []))
+    return table
+
+
+def hosts(rows: Sequence[api_pb2.Host], now_s: float) -> RenderableType:
+    """`fleet list`: a row per host, and a line for each that has something to say."""
+    if not rows:
+        return Text("No hosts. Add one with the line that `homeport fleet join-command` prints.")
+    table = _table("NAME", "HOST", "ADDRESS", "RESOURCES", "GPU MEMORY", "STATUS", "HEALTH", "CREATED")
+    for row in rows:
+        state = row.state if row.connection in {"", "connected"} else f"{row.state} ({row.connection})"
+        cells = (row.fleet, row.name, row.address, row.resources, _gpu_memory(row))
+        created = age(row.created_at, now_s)
+        table.add_row(*map(Text, cells), _state(state), _state(row.health), Text(created))
+    reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
+    return Group(table, "", *reasons) if reasons else table
+
+
+def tokens(rows: Sequence[api_pb2.Token], now_s: float) -> RenderableType:
+    if not rows:
+        return Text("No tokens.")
+    table = _table("NAME", "ID", "ROLE", "SERVICES", "STATUS", "EXPIRES", "CREATED")
+    for row in rows:
+        services = ", ".join(row.services) if row.services else ("all" if row.role == "service" else "")
+        expires = until(row.expires_at, now_s) if row.HasField("expires_at") else "never"
+        cells = (row.name, row.id, row.role, services)
+        table.add_row(
+            *map(Text, cells), _state(_token_state(row, now_s)), Text(expires), Text(age(row.created_at, now_s))
+        )
+    return table
+
+
+def published(run: api_pb2.Run, token: str) -> list[str]:
+    """What `apply` ends with: the address, and a line to paste. `token` is what stands for the token in that line."""
+    if not run.url:
+        return [f"Service {run.name} is running"]
+    # Double quotes: the token may be a shell variable, and holds nothing else that a shell would read.
+    header = "" if run.open else f' -H "Authorization: Bearer {token}"'
+    url = run.url if run.url.count("/") > 2 else f"{run.url}/"
+    return [f"Service is published at {run.url}", f"curl{header} {shlex.quote(url)}"]
+
+
+def join_command(server: str, token: str) -> str:
+    return f"homeport agent --server {shlex.quote(server)} --token {shlex.quote(token)}"
+
+
+def age(moment: Timestamp, now_s: float) -> str:
+    """ "3 mins ago"; empty when the moment is not set."""
+    if not moment.seconds:
+        return ""
+    words = _span(now_s - moment.seconds)
+    return f"{words} ago" if words else "now"
+
+
+def until(moment: Timestamp, now_s: float) -> str:
+    if moment.seconds <= now_s:
+        return age(moment, now_s)
+    return f"in {_span(moment.seconds - now_s) or '1 sec'}"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, decimal as registries and Docker count: "1.2GB"."""
+    value, unit = float(count), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, bigger
+    return f"{value:.1f}{unit}" if unit in {"GB", "TB"} and value < 100 else f"{value:.0f}{unit}"
+
+
+def _span(seconds: float) -> str:
+    for unit, length_s in (("day", 86400), ("hour", 3600), ("min", 60), ("sec", 1)):
+        count = int(seconds // length_s)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 and unit != 'sec' else ''}"
+    return ""
+
+
+def _table(*heads: str, show_header: bool = True) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=show_header, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=STATE_STYLES.get(state.partition(" (")[0], ""))
+
+
+def _trouble(run: api_pb2.Run) -> str:
+    return run.error or ("" if run.state in QUIET_REASON else run.reason)
+
+
+def _shown(run: api_pb2.Run) -> list[api_pb2.Replica]:
+    """The replicas that are there; those that ended only while there is no other."""
+    there = [replica for replica in run.replicas if replica.state not in ENDED]
+    return there or list(run.replicas)
+
+
+def _children(run: api_pb2.Run, verbose: bool) -> list[api_pb2.Replica]:
+    replicas = list(run.replicas) if verbose else _shown(run)
+    if verbose:
+        return replicas
+    faces = {(replica.host, replica.gpus, replica_state(replica), replica.revision) for replica in replicas}
+    return replicas if len(faces) > 1 else []
+
+
+def replica_state(replica: api_pb2.Replica) -> str:
+    """Its state; "ready" while it runs and no gateway sends it requests yet."""
+    return "ready" if replica.state == "running" and not replica.in_rotation else replica.state
+
+
+def _run_cells(run: api_pb2.Run, now_s: float, *, merge: bool) -> list[Text]:
+    shown = _shown(run)
+    first = shown[0] if shown and merge else None
+    serving = sum(replica.in_rotation for replica in run.replicas)
+    passed = sum(replica.probes_passed for replica in shown)
+    total = sum(replica.probes_total for replica in shown)
+    return [
+        Text(run.name, style="bold"),
+        Text(first.backend if first else ""),
+        Text(first.host if first else ""),
+        Text(first.gpus if first else ""),
+        Text(f"{serving}/{run.replicas_wanted}"),
+        _state(run.state),
+        Text(f"{passed}/{total}" if total else ""),
+        Text(age(run.submitted_at, now_s)),
+    ]
+
+
+def _replica_cells(replica: api_pb2.Replica, run: api_pb2.Run, now_s: float) -> list[Text]:
+    name = f"  replica {replica.index}"
+    if replica.revision != run.revision:
+        name += f" (revision {replica.revision})"
+    return [
+        Text(name),
+        Text(replica.backend),
+        Text(replica.host),
+        Text(replica.gpus),
+        Text(""),
+        _state(replica_state(replica)),
+        Text(f"{replica.probes_passed}/{replica.probes_total}" if replica.probes_total else ""),
+        Text(age(replica.submitted_at, now_s)),
+    ]
+
+
+def _gpu_memory(host: api_pb2.Host) -> str:
+    gpus = host.facts.gpus
+    if not gpus:
+        return ""
+    used = sum(gpu.memory_used_mib for gpu in gpus) / 1024
+    total = sum(gpu.memory_total_mib for gpu in gpus) / 1024
+    return f"{used:.1f}/{total:.1f}GB"
+
+
+def _token_state(token: api_pb2.Token, now_s: float) -> str:
+    if token.HasField("revoked_at"):
+        return "revoked"
+    if token.HasField("expires_at") and token.expires_at.seconds <= now_s:
+        return "expired"
+    return "valid"

@@ -1,0 +1,30 @@
+"""Stopping runs as `stop` and `delete` do it: ask, tell the server, wait."""
+
+from collections.abc import Sequence
+
+from homeport_cli.client import Api
+from homeport_cli.context import Terminal
+from homeport_cli.watch import until_stopped
+
+
+def stop_and_wait(
+    api: Api, terminal: Terminal, names: Sequence[str], *, verb: str, abort: bool, yes: bool, wait: bool
+) -> None:
+    """Ctrl-C while waiting leaves them stopping. Raises CliError."""
+    names = list(dict.fromkeys(names))
+    if not terminal.confirm(f"{verb} the run{'s' if len(names) > 1 else ''} {', '.join(names)}?", yes=yes):
+        terminal.say("Nothing was stopped.")
+        return
+    answer = api.stop_runs(names, abort=abort)
+    for name in answer.already_stopped:
+        terminal.say(f"{name} is stopped already")
+    for name in answer.stopping:
+        terminal.say(f"Stopping {name}")
+    if not answer.stopping or not wait:
+        return
+    try:
+        until_stopped(api, terminal, answer.stopping)
+    except KeyboardInterrupt:
+        terminal.say("Not waiting any longer; it goes on stopping: `homeport ps -a`")
+        raise
+    terminal.say(f"Stopped {', '.join(answer.stopping)}")

@@ -1,0 +1,74 @@
+"""Watching runs until something is true: drawn over on a terminal, a line per change elsewhere, on standard error.
+
+What it does not cover: what the lines say and when it is over (`progress`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from homeport_protos.api.v1 import api_pb2
+from rich.console import Group
+from rich.live import Live
+
+from homeport_cli.client import Api
+from homeport_cli.context import Terminal
+from homeport_cli.errors import CliError
+from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, stopped
+
+Verdict = TypeVar("Verdict")
+
+
+def until_deployed(
+    api: Api, terminal: Terminal, applied: api_pb2.ApplyResponse
+) -> tuple[api_pb2.Run, Published | Failure]:
+    """Wait until the applied revision serves or has failed. Raises CliError, KeyboardInterrupt."""
+
+    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
+        run = pick(answer, applied.run_id, applied.run_name)
+        return [run] if run else []
+
+    def verdict(runs: list[api_pb2.Run]) -> tuple[api_pb2.Run, Published | Failure] | None:
+        if not runs:
+            raise CliError(f"the run {applied.run_name} is not listed any more; see `homeport ps -a`")
+        end = deployed(runs[0], applied.revision)
+        return (runs[0], end) if end else None
+
+    return _watch(api, terminal, [applied.run_name], look, verdict)
+
+
+def until_stopped(api: Api, terminal: Terminal, names: Sequence[str]) -> None:
+    """Wait until the runs that have these names now are ended; a later run of the same name is another one."""
+    ids: dict[str, str] = {}
+
+    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
+        found = [run for name in names if (run := pick(answer, ids.get(name, ""), name))]
+        for run in found:
+            ids.setdefault(run.name, run.id)
+        return found
+
+    _watch(api, terminal, names, look, lambda runs: True if all(map(stopped, runs)) else None)
+
+
+def _watch(
+    api: Api,
+    terminal: Terminal,
+    names: Sequence[str],
+    look: Callable[[api_pb2.ListRunsResponse], list[api_pb2.Run]],
+    verdict: Callable[[list[api_pb2.Run]], Verdict | None],
+) -> Verdict:
+    announcers: dict[str, Announcer] = {}
+    is_terminal = terminal.err.is_terminal
+    # Drawn only when something came, so the terminal is left alone between; the last picture stays.
+    with Live(console=terminal.err, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
+        for answer in api.watch_runs(finished=True, names=names, on_trouble=terminal.say):
+            runs = look(answer)
+            if is_terminal:
+                picture.update(Group(*map(live, runs)), refresh=True)
+            else:
+                for run in runs:
+                    for line in announcers.setdefault(run.id, Announcer()).news(run):
+                        terminal.say(line)
+            end = verdict(runs)
+            if end is not None:
+                return end
+    raise CliError("the server ended the watch; see `homeport ps`")
