@@ -37,8 +37,6 @@ class Journal:
         self._path = path
         self._newest: JournalEntry | None = None
         self._noted = asyncio.Event()
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
 
     def read(self) -> JournalEntry | None:
         """What was kept; None when there is nothing, or nothing that can be read."""
@@ -59,24 +57,21 @@ class Journal:
 
     def keep(self, entry: JournalEntry) -> None:
         self._newest = entry
-        self._is_idle.clear()
         self._noted.set()
 
     async def run(self) -> None:
         while True:
             await self._noted.wait()
-            self._noted.clear()
-            if self._newest is not None:
-                try:
-                    await asyncio.to_thread(write_atomically, self._path, encode(self._newest))
-                except OSError as error:
-                    log.error("the journal %s cannot be written: %s", self._path, error.strerror)
-            if not self._noted.is_set():
-                self._is_idle.set()
+            await self.flush()
 
-    async def written(self) -> None:
-        """Until everything that was noted is on disk (or could not be written)."""
-        await self._is_idle.wait()
+    async def flush(self) -> None:
+        """Write what was noted and not written yet."""
+        while self._noted.is_set() and self._newest is not None:
+            self._noted.clear()
+            try:
+                await asyncio.to_thread(write_atomically, self._path, encode(self._newest))
+            except OSError as error:
+                log.error("the journal %s cannot be written: %s", self._path, error.strerror)
 
 
 def encode(entry: JournalEntry) -> bytes:

@@ -47,6 +47,11 @@ class Machine:
     def containers_known(self) -> bool:
         return self._containers_known
 
+    @property
+    def can_tell(self) -> bool:
+        """Its replicas are known, or that they cannot be known now: there is something true to report."""
+        return self._containers_known or bool(self._unavailable)
+
     def replica_of(self, replica_id: str) -> replica.Replica | None:
         return self._replicas.get(replica_id)
 

@@ -1,0 +1,73 @@
+"""`python -P -m homeport_agent run | join`: arguments to settings, then app or join. 0 done, 1 failed, 2 usage."""
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+from homeport_agent import logging_setup, settings
+from homeport_agent.identity import IdentityStore, NotJoined
+from homeport_agent.lock import AlreadyRunning
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        made = settings.from_environment(options.state_dir)
+        return _join(options, made) if options.command == "join" else _run(made)
+    except settings.BadSettings as error:
+        return _fail(error, 2)
+    except OSError as error:
+        return _fail(f"{error.filename or made.state_dir}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="homeport agent", description="The agent of one host.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the agent; the host must have joined")
+    join = commands.add_parser("join", help="join a server, once")
+    for command in (run, join):
+        command.add_argument("--state-dir", type=Path, help=f"default: {settings.DEFAULT_STATE_DIR}")
+    server, token = os.environ.get("HOMEPORT_SERVER"), os.environ.get("HOMEPORT_JOIN_TOKEN")
+    join.add_argument("--server", default=server, required=not server, metavar="HOST:PORT")
+    join.add_argument("--token", default=token, required=not token, help="hpj_…, also HOMEPORT_JOIN_TOKEN")
+    join.add_argument("--name", default=socket.gethostname(), help="default: the host's name")
+    join.add_argument("--web-port", type=int, help="the server's web port; default: its API port + 2")
+    return parser
+
+
+def _run(made: settings.AgentSettings) -> int:
+    from homeport_agent import app
+
+    logging_setup.begin(made.log_format)
+    try:
+        asyncio.run(app.run(made))
+    except (NotJoined, AlreadyRunning) as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _join(options: argparse.Namespace, made: settings.AgentSettings) -> int:
+    from homeport_agent.join import BadJoinInput, CannotJoin, join
+
+    store = IdentityStore(made.state_dir)
+    try:
+        identity, was_known = asyncio.run(join(store, options.server, options.token, options.name, options.web_port))
+    except CannotJoin as error:
+        return _fail(error, 2 if isinstance(error, BadJoinInput) else 1)
+    how = "had joined already" if was_known else "joined"
+    print(f"{identity.name} {how}: host {identity.host_id}, server {identity.link_target}")
+    return 0
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,170 @@
+"""The composition root: makes the parts, joins them, holds the one TaskGroup.
+
+Covers wiring and the end of the process. A signal ends the agent, never the containers or Envoy. A bug in any task
+ends the process too, and its supervisor starts it again: it then adopts what runs.
+"""
+
+import asyncio
+import logging
+import signal
+import uuid
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any
+
+from homeport_agent import events as ev
+from homeport_agent import lock, renewal
+from homeport_agent.engine.docker import DockerEngine
+from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
+from homeport_agent.envoy.host import EnvoyHost
+from homeport_agent.facts import FactsSampler
+from homeport_agent.gateway import GatewayHost
+from homeport_agent.gpus.nvml import NvmlGpus
+from homeport_agent.identity import IdentityStore
+from homeport_agent.journal import Journal
+from homeport_agent.link import Link
+from homeport_agent.logs import LogStreams
+from homeport_agent.machine import Machine
+from homeport_agent.model import Assignment, GatewayObserved, GatewayRole, HostFacts, ReplicaObserved
+from homeport_agent.runner import Runner
+from homeport_agent.settings import AgentSettings
+
+log = logging.getLogger("homeport.agent")
+
+LAST_WRITE_S = 5.0
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT."""
+
+
+class ThisHost:
+    """What the link tells about, put together from the parts."""
+
+    def __init__(self, machine: Machine, runner: Runner, sampler: FactsSampler, gateway: GatewayHost) -> None:
+        self._machine = machine
+        self._runner = runner
+        self._sampler = sampler
+        self._gateway = gateway
+        self._known = asyncio.Event()
+        self.roles: asyncio.Queue[GatewayRole | None] = asyncio.Queue(1)  # only the newest wish
+
+    def facts(self) -> HostFacts:
+        return self._sampler.facts
+
+    def replicas(self) -> tuple[ReplicaObserved, ...]:
+        return self._machine.observe(self._runner.now_s())
+
+    def gateway(self) -> GatewayObserved | None:
+        return self._gateway.observed()
+
+    def accepted_generation(self) -> int:
+        accepted = self._machine.accepted
+        return accepted.generation if accepted else 0
+
+    def assigned(self, assignment: Assignment) -> None:
+        before = self._machine.accepted
+        self._runner.feed(ev.AssignmentReceived(assignment))
+        if self._machine.accepted is assignment:
+            log.info("assignment generation=%d replicas=%d", assignment.generation, len(assignment.replicas))
+            self.wish_role(assignment.gateway)
+        elif before is not None:
+            log.warning("assignment generation=%d ignored: older than %d", assignment.generation, before.generation)
+
+    def wish_role(self, role: GatewayRole | None) -> None:
+        if self.roles.full():
+            self.roles.get_nowait()
+        self.roles.put_nowait(role)
+
+    async def run_roles(self) -> None:
+        while True:
+            await self._gateway.apply(await self.roles.get())
+
+    def changed(self) -> None:
+        if self._machine.can_tell:
+            self._known.set()
+
+    async def settled(self) -> None:
+        await self._known.wait()
+
+
+async def run(settings: AgentSettings) -> None:
+    """Run until a signal. Raises NotJoined, AlreadyRunning, OSError before anything has begun."""
+    held = lock.take(settings.state_dir)
+    store = IdentityStore(settings.state_dir)
+    identity = store.read()
+    boot_id = uuid.uuid4().hex
+    engine, gpus, machine = DockerEngine(settings.docker_socket), NvmlGpus(), Machine()
+    journal = Journal(settings.state_dir / "journal.json")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with asyncio.TaskGroup() as group:
+
+            def spawn(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+                return group.create_task(work)
+
+            def changed() -> None:
+                host.changed()
+                link.changed()
+
+            gateway = _envoy(settings, store, changed)
+            sampler = FactsSampler(engine, gpus, identity.name, changed)
+            runner = Runner(machine, engine, identity.server_id, spawn, changed, journal.keep)
+            host = ThisHost(machine, runner, sampler, gateway)
+            link = Link(store, host, LogStreams(engine, spawn), boot_id, version("homeport"))
+
+            log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
+            entry = await asyncio.to_thread(journal.read)
+            if entry is not None and entry.assignment.server_id == identity.server_id:
+                runner.feed(ev.JournalRead(entry))
+                host.wish_role(entry.assignment.gateway)
+            await sampler.sample()
+            for work in (
+                journal.run(),
+                runner.run_watch(),
+                runner.run_clock(),
+                runner.run_second_line(),
+                sampler.run(),
+                gateway.run(),
+                host.run_roles(),
+                link.run(),
+                renewal.run(store),
+                _until(stop),
+            ):
+                spawn(work)
+    except* Stopped:
+        log.info("stopped by a signal; containers go on")
+    finally:
+        await _write_last(journal)
+        await gpus.close()
+        await engine.close()
+        lock.release(held)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Stopped
+
+
+async def _write_last(journal: Journal) -> None:
+    try:
+        async with asyncio.timeout(LAST_WRITE_S):
+            await journal.flush()
+    except TimeoutError:
+        log.error("the journal could not be written before the end")
+
+
+def _envoy(settings: AgentSettings, store: IdentityStore, on_change: Any) -> GatewayHost:
+    def identity() -> EnvoyIdentity:
+        host_id = store.read().host_id
+        return EnvoyIdentity(host_id, store.path("certificate.pem"), store.path("key.pem"), store.path("ca.pem"))
+
+    return EnvoyHost(
+        settings.state_dir,
+        identity,
+        lambda: store.read().server_host,
+        on_change,
+        concurrency=settings.envoy_concurrency,
+    )

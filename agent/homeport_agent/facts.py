@@ -1,0 +1,122 @@
+"""What this machine is: system, memory, disk, Docker, GPUs, sampled again and again.
+
+Covers sampling, and when a change is worth telling. Does not cover how GPUs are read (gpus) nor the telling (link).
+"""
+
+import asyncio
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from homeport_agent.engine.base import Engine, EngineError
+from homeport_agent.gpus.base import Gpus
+from homeport_agent.model import HostFacts
+
+GPU_SAMPLE_S = 1.0
+HOST_SAMPLE_S = 5.0
+_MIB = 2**20
+# Numbers that move all the time are told when they have moved by this much, else with the next report that has news.
+GPU_MEMORY_STEP_MIB = 64
+MEMORY_STEP_MIB = 512
+DISK_STEP_MIB = 1024
+
+
+def matters(old: HostFacts, new: HostFacts) -> bool:
+    """Whether the server should hear of the difference at once."""
+    return (
+        _rounded(old) != _rounded(new)
+        or any(
+            abs(a.memory_used_mib - b.memory_used_mib) >= GPU_MEMORY_STEP_MIB
+            for a, b in zip(old.gpus, new.gpus, strict=False)
+        )
+        or abs(old.memory_available_mib - new.memory_available_mib) >= MEMORY_STEP_MIB
+        or abs(old.disk_free_mib - new.disk_free_mib) >= DISK_STEP_MIB
+    )
+
+
+def _rounded(it: HostFacts) -> tuple[object, ...]:
+    gpus = tuple((g.uuid, g.name, g.memory_total_mib, g.driver_version, g.cuda_version) for g in it.gpus)
+    fixed = (it.hostname, it.os, it.kernel, it.architecture, it.cpus, it.memory_mib, it.disk_total_mib)
+    return (*fixed, it.docker_version, it.docker_unavailable, it.gpus_unavailable, gpus)
+
+
+class FactsSampler:
+    """`facts` is the last sample that was worth telling; on_change is called when it is replaced."""
+
+    def __init__(self, engine: Engine, gpus: Gpus, hostname: str, on_change: Callable[[], None]) -> None:
+        self._engine = engine
+        self._gpus = gpus
+        self._hostname = hostname or socket.gethostname()
+        self._on_change = on_change
+        self._data_root = "/"
+        self.facts = HostFacts(self._hostname)
+        self._host = self.facts
+        self._sampled_host_s = float("-inf")
+
+    async def run(self) -> None:
+        while True:
+            await self.sample()
+            await asyncio.sleep(GPU_SAMPLE_S)
+
+    async def sample(self) -> None:
+        """One sample; asks Docker and the system only now and then, the GPUs each time."""
+        now_s = time.monotonic()
+        if now_s - self._sampled_host_s >= HOST_SAMPLE_S:
+            self._host = await self._sample_host()
+            self._sampled_host_s = now_s
+        gpus = await self._gpus.sample()
+        fresh = HostFacts(
+            **{name: getattr(self._host, name) for name in HostFacts.__slots__ if not name.startswith("gpus")},
+            gpus=gpus.gpus,
+            gpus_unavailable=gpus.unavailable,
+        )
+        if matters(self.facts, fresh):
+            self.facts = fresh
+            self._on_change()
+
+    async def _sample_host(self) -> HostFacts:
+        version, unavailable = "", ""
+        try:
+            info = await self._engine.info()
+            version, self._data_root = info.version, info.data_root
+        except EngineError as error:
+            unavailable = str(error)
+        memory = psutil.virtual_memory()
+        total_mib, free_mib = _disk(self._data_root)
+        return HostFacts(
+            hostname=self._hostname,
+            os=_os_name(),
+            kernel=platform.release(),
+            architecture=platform.machine(),
+            cpus=os.cpu_count() or 1,
+            memory_mib=memory.total // _MIB,
+            memory_available_mib=memory.available // _MIB,
+            disk_total_mib=total_mib,
+            disk_free_mib=free_mib,
+            docker_version=version,
+            docker_unavailable=unavailable,
+        )
+
+
+def _disk(path: str) -> tuple[int, int]:
+    """Total and free MiB of the disk under `path`, or under its first parent that can be seen."""
+    for folder in (Path(path), *Path(path).parents):
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        return usage.total // _MIB, usage.free // _MIB
+    return 0, 0
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()

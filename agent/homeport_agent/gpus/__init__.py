@@ -1,0 +1,1 @@
+"""GPUs: the port (base) and NVIDIA's management library behind it (nvml)."""

@@ -1,0 +1,173 @@
+"""The one session with the server: hello, reports, assignments, requests for logs; and connecting again.
+
+Covers the wire and the waiting. Does not cover what an assignment does (machine) nor how logs are read (logs). While
+there is no session nothing here matters to the containers: see silence.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from grpc.aio import AioRpcError
+from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.agent.v1.agent_pb2_grpc import AgentLinkStub
+from homeport_protos.common.v1 import host_pb2
+from homeport_protos.versions import PROTOCOL
+
+from homeport_agent.channel import expiry_hint, mtls_channel, why
+from homeport_agent.convert import assignment_from_wire, facts_to_wire, gateway_to_wire, replica_to_wire
+from homeport_agent.identity import Identity, IdentityStore
+from homeport_agent.model import Assignment, GatewayObserved, HostFacts, ReplicaObserved
+from homeport_agent.outbox import Outbox
+
+log = logging.getLogger("homeport.agent")
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+WELCOME_S = 10.0
+SETTLE_S = 5.0  # how long the first report waits for the list of containers
+DEFAULT_REPORT_INTERVAL_S = 2.0
+
+
+class Host(Protocol):
+    """What the link tells about, and whom it tells."""
+
+    def facts(self) -> HostFacts: ...
+    def replicas(self) -> tuple[ReplicaObserved, ...]: ...
+    def gateway(self) -> GatewayObserved | None: ...
+    def accepted_generation(self) -> int: ...
+    async def settled(self) -> None:
+        """Returns once the containers on this host are known, or that they cannot be."""
+
+    def assigned(self, assignment: Assignment) -> None: ...
+
+
+class LogDesk(Protocol):
+    """Who answers requests for logs on one session after the other."""
+
+    def opened(self, outbox: Outbox) -> None: ...
+    def requested(self, request: agent_pb2.LogRequest) -> None: ...
+    def credited(self, request_id: int, lines: int) -> None: ...
+    def cancelled(self, request_id: int) -> None: ...
+    def closed(self) -> None: ...
+
+
+class SessionEnded(Exception):
+    """One line why."""
+
+
+class Link:
+    def __init__(self, store: IdentityStore, host: Host, desk: LogDesk, boot_id: str, version: str) -> None:
+        self._store = store
+        self._host = host
+        self._desk = desk
+        self._boot_id = boot_id
+        self._version = version
+        self._sequence = 0
+        self._outbox = Outbox()
+        self._is_welcome = asyncio.Event()
+        self._report_interval_s = DEFAULT_REPORT_INTERVAL_S
+
+    def changed(self) -> None:
+        """Something that the server is told has changed."""
+        self._outbox.report_due()
+
+    async def run(self) -> None:
+        """Hold a session until cancelled; after a break try again, later and later, never all agents at once."""
+        pause_s, last_said = FIRST_PAUSE_S, ""
+        while True:
+            identity = self._store.read()
+            began_s = time.monotonic()
+            try:
+                await self._session(identity)
+            except SessionEnded as ended:
+                reason = str(ended)
+            if self._is_welcome.is_set() and time.monotonic() - began_s > pause_s:
+                pause_s = FIRST_PAUSE_S
+            if reason != last_said or self._is_welcome.is_set():
+                log.warning("no session: %s%s; containers go on, trying again", reason, expiry_hint(identity))
+                last_said = reason
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _session(self, identity: Identity) -> None:
+        """One session; always ends with SessionEnded."""
+        self._outbox, self._is_welcome = Outbox(), asyncio.Event()
+        self._desk.opened(self._outbox)
+        try:
+            async with mtls_channel(identity) as channel:
+                call = AgentLinkStub(channel).Session(self._outgoing(self._outbox, self._is_welcome))
+                messages = aiter(call)
+                async with asyncio.timeout(WELCOME_S):
+                    first = await anext(messages)
+                self._welcomed(first, identity)
+                async for message in messages:
+                    self._heard(message, identity)
+            raise SessionEnded(f"the server at {identity.link_target} ended it")
+        except AioRpcError as error:
+            raise SessionEnded(why(error, identity.link_target)) from None
+        except TimeoutError:
+            raise SessionEnded(f"the server at {identity.link_target} did not say welcome") from None
+        except StopAsyncIteration:
+            raise SessionEnded(f"the server at {identity.link_target} ended it at once") from None
+        finally:
+            self._outbox.close()
+            self._desk.closed()
+
+    def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity) -> None:
+        if message.WhichOneof("message") != "welcome":
+            raise SessionEnded("the server did not begin with a welcome")
+        if message.welcome.server_id != identity.server_id:
+            raise SessionEnded(f"the server calls itself {message.welcome.server_id}, this host joined another one")
+        self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
+        self._is_welcome.set()
+        log.info("session with %s", identity.link_target)
+
+    def _heard(self, message: agent_pb2.ToAgent, identity: Identity) -> None:
+        match message.WhichOneof("message"):
+            case "assignment":
+                self._host.assigned(assignment_from_wire(message.assignment, identity.server_id))
+                self._outbox.report_due()  # the accepted generation
+            case "log_request":
+                self._desk.requested(message.log_request)
+            case "log_cancel":
+                self._desk.cancelled(message.log_cancel.request_id)
+            case "log_credit":
+                self._desk.credited(message.log_credit.request_id, message.log_credit.lines)
+            case _:
+                pass  # a newer server's message: not ours to judge
+
+    async def _outgoing(self, outbox: Outbox, is_welcome: asyncio.Event) -> AsyncIterator[agent_pb2.FromAgent]:
+        told = facts_to_wire(self._host.facts())
+        hello = agent_pb2.Hello(protocol=PROTOCOL, agent_version=self._version, boot_id=self._boot_id, facts=told)
+        yield agent_pb2.FromAgent(hello=hello)
+        await is_welcome.wait()
+        # A report before the containers are known would say that there are none.
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await self._host.settled()
+        except TimeoutError:
+            pass
+        outbox.report_due()
+        last_report_s = time.monotonic()
+        while True:
+            message = await outbox.take(max(0.0, last_report_s + self._report_interval_s - time.monotonic()))
+            if message is None:
+                facts = facts_to_wire(self._host.facts())
+                message = agent_pb2.FromAgent(report=self._report(None if facts == told else facts))
+                told, last_report_s = facts, time.monotonic()
+            yield message
+
+    def _report(self, facts: host_pb2.HostFacts | None) -> agent_pb2.Report:
+        self._sequence += 1
+        gateway = self._host.gateway()
+        return agent_pb2.Report(
+            boot_id=self._boot_id,
+            sequence=self._sequence,
+            accepted_generation=self._host.accepted_generation(),
+            replicas=[replica_to_wire(it) for it in self._host.replicas()],
+            facts=facts,
+            gateway=gateway_to_wire(gateway) if gateway else None,
+        )
