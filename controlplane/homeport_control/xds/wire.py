@@ -21,6 +21,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.matcher.v3 import http_inputs_pb2
 from google.protobuf import json_format
 
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, TYPE, Resource
@@ -30,6 +31,7 @@ KNOWN = (
     accesslog_pb2,
     header_mutation_pb2,
     http_connection_manager_pb2,
+    http_inputs_pb2,
     http_protocol_options_pb2,
     lua_pb2,
     previous_hosts_pb2,
