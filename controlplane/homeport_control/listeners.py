@@ -11,8 +11,9 @@ from starlette.types import ASGIApp
 from homeport_control.domain.errors import NotReady
 from homeport_control.trust.ca import KeyPair, write_private
 
-MAX_MESSAGE_BYTES = 16 << 20
-# An agent pings every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY too_many_pings).
+MAX_MESSAGE_BYTES = 64 << 20
+# Agents and Envoys ping every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY
+# too_many_pings). These contain xds.server.SERVER_OPTIONS; the server of the link port is one for both.
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),  # a second server must fail at the port, not share it
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -20,6 +21,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
 )
 
