@@ -417,7 +417,14 @@ ensure_server() {
     api_port=$(setting API_PORT 7400)
     web_port=$(setting WEB_PORT 7402)
     gateway_port=$(setting GATEWAY_PORT 7480)
-    if [ ! -f "$STATE/cli.yml" ] && [ ! -f "$STATE/init.json" ]; then
+    if [ ! -f "$STATE/cli.yml" ] && [ ! -s "$STATE/init.json" ]; then
+        if [ -e "$STATE/server" ]; then
+            [ ! -f "$STATE/joined" ] || die "the server's admin token is not here any more ($STATE/cli.yml is gone); put" \
+                "that file back, or uninstall and start again"
+            # A run that was killed between making the state and keeping its token: nothing has used that state yet.
+            stop_service server
+            rm -rf "$STATE/server"
+        fi
         (
             umask 077
             set -a
@@ -436,9 +443,8 @@ ensure_server() {
 ensure_login() {
     if [ ! -f "$STATE/cli.yml" ]; then
         token=$(sed -n 's/.*"token": *"\([^"]*\)".*/\1/p' "$STATE/init.json")
-        [ -n "$token" ] || die "the server's admin token is not here any more ($STATE/cli.yml is gone);" \
-            "put that file back, or uninstall and start again"
-        homeport login --server "127.0.0.1:$api_port" --token "$token" --ca "$STATE/server/ca.pem" \
+        # By standard input: arguments can be read by every user of the machine.
+        printf '%s\n' "$token" | homeport login --server "127.0.0.1:$api_port" --token - --ca "$STATE/server/ca.pem" \
             >"$LOGS/login.log" 2>&1 || die "login failed: $(last_line "$LOGS/login.log"); see $(log_hint server)"
         rm -f "$STATE/init.json" # the token is in cli.yml now
     fi
@@ -481,10 +487,16 @@ ensure_agent() {
             set -a
             # shellcheck disable=SC1091
             . "$STATE/environment"
-            module homeport_agent join --server "127.0.0.1:$api_port" --token "$join" --state-dir "$STATE/agent"
+            HOMEPORT_JOIN_TOKEN=$join module homeport_agent join --server "127.0.0.1:$api_port" \
+                --web-port "$web_port" --state-dir "$STATE/agent"
         ) >"$LOGS/join.log" 2>&1 ||
             die "this host could not join: $(last_line "$LOGS/join.log"); see $(log_hint server)"
-        : >"$STATE/joined"
+        "$OPT/venv/bin/python" - "$STATE/server/homeport.db" >"$STATE/joined.new" <<'END' ||
+import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("select value from meta where key = 'server_id'").fetchone()[0])
+END
+            die "the server's id could not be read from $STATE/server/homeport.db"
+        mv "$STATE/joined.new" "$STATE/joined" # uninstall removes the containers of this server and no others
         say host "$(hostname) has joined"
     else
         say host "$(hostname) has joined already"
@@ -504,14 +516,14 @@ ensure_hello() {
         cat "$LOGS/hello.log" >&2
         die "the hello service was not started: $(last_line "$LOGS/hello.log"); see homeport logs hello"
     }
-    say hello "$(last_line "$LOGS/hello.log")"
+    say hello "$(grep -E 'published|unchanged' "$LOGS/hello.log" | tail -n 1)"
 }
 
-service_token() { # a token that can only call services: fit for a screen, where the admin's is not
+service_token() { # a token that can call this service and nothing else: fit for a screen, as the admin's is not
     if [ ! -s "$STATE/hello.token" ]; then
         (
             umask 077
-            homeport token create quickstart --role service >"$STATE/hello.token.new" 2>"$LOGS/token.log"
+            homeport token create quickstart --role service --service hello >"$STATE/hello.token.new" 2>"$LOGS/token.log"
         ) || die "no token for the example: $(last_line "$LOGS/token.log")"
         mv "$STATE/hello.token.new" "$STATE/hello.token"
     fi
@@ -519,7 +531,7 @@ service_token() { # a token that can only call services: fit for a screen, where
 }
 
 answer_is_200() {
-    # The token goes in by standard input: arguments can be read by every user of the machine.
+    # By standard input, as above.
     printf 'header = "Authorization: Bearer %s"\n' "$token" |
         curl -fsS -m 5 --noproxy '*' -K - -o "$LOGS/answer" "$url" 2>"$LOGS/curl.log"
 }
@@ -616,6 +628,7 @@ uninstall() {
         say envoy "$(module homeport_agent.envoy stop --state-dir "$STATE/agent" 2>&1 | tail -n 1)"
     fi
     remove_containers
+    remove_images
     if [ "$(remembered dockerd)" = by-hand ]; then stop_dockerd; fi
     config=$(remembered config)
     if [ -n "$config" ] && cmp -s "$config" "$STATE/cli.yml"; then
@@ -634,17 +647,24 @@ uninstall() {
 }
 
 remove_containers() {
-    server=$(cat "$STATE/server-id" 2>/dev/null || true)
+    server=$(cat "$STATE/joined" 2>/dev/null || true)
+    if [ -z "$server" ]; then # no host has joined, so no container can be ours
+        say containers "none"
+        return
+    fi
     if ! docker_answers; then
         say containers "no Docker engine answers: containers of Homeport, if there are any, stay in it"
         return
     fi
-    containers=$(docker ps -aq --filter "label=homeport.server${server:+=$server}")
+    containers=$(docker ps -aq --filter "label=homeport.server=$server")
     if [ -n "$containers" ]; then
         # shellcheck disable=SC2086 # a list of words
         docker rm -f $containers >"$LOGS/docker.log" 2>&1 || die "docker rm failed: $(last_line "$LOGS/docker.log")"
     fi
     say containers "$(printf '%s' "$containers" | grep -c . || true) removed"
+}
+
+remove_images() {
     for image in $(remembered image); do
         if docker image rm "$image" >/dev/null 2>&1; then say image "$image removed"; fi
     done
