@@ -11,7 +11,9 @@ Why the order is what it is, learnt on a real Envoy (1.40):
 - a changed cluster warms again and waits for its endpoints, but Envoy does not ask again for a name that it already
   subscribes to: without a second EDS of the same name everything stalls for 15 s;
 - a route to a cluster that is not warm yet answers 503;
-- a name that is not known must be answered as removed, else Envoy waits for it.
+- a name that is not known must be answered as removed, else Envoy waits for it;
+- a fresh Envoy that asks for "everything" must be answered even when there is nothing: else it waits 15 s for its first
+  clusters (initial_fetch_timeout) before it opens a listener.
 
 One response per type is in flight at a time; what changes meanwhile is sent after its ACK, newest state only.
 After a NACK nothing is sent until another world is set: the caller decides what that is (the last good one).
@@ -87,6 +89,7 @@ class _Type:
     held: dict[str, str] = field(default_factory=dict)  # what Envoy has acknowledged: name -> version
     asked: set[str] = field(default_factory=set)  # subscribed since the last response: unknown ones want an answer
     in_flight: Response | None = None
+    owes_first: bool = False  # asked for everything, holding nothing: an empty answer is an answer
 
 
 class Subscription:
@@ -132,6 +135,7 @@ class Subscription:
             names = set(request.subscribe)
             state.wildcard = request.type_url in WILDCARDS and (not names or "*" in names)
             state.held.update(request.initial_versions)
+            state.owes_first = state.wildcard and not request.initial_versions
         nack = self._settle(request, state)
         for name in request.subscribe:
             if name == "*":
@@ -206,8 +210,9 @@ class Subscription:
         if state.wildcard and (type_url != CDS or self._holds_all(RDS)):
             gone |= state.held.keys() - target.keys()
         state.asked.clear()
-        if not changed and not gone:
+        if not changed and not gone and not state.owes_first:
             return None
+        state.owes_first = False
         self._nonces += 1
         return Response(type_url, str(self._nonces), world.version, changed, tuple(sorted(gone)))
 
