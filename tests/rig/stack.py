@@ -239,9 +239,16 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def stack(**arguments: Any) -> Iterator[Stack]:
-    """A started stack with a ready gateway, cleaned away afterwards; its logs are printed when the test failed."""
+def stack(*, small_disk_mib: int = 0, **arguments: Any) -> Iterator[Stack]:
+    """A started stack with a ready gateway, cleaned away afterwards; its logs are printed when the test failed.
+
+    `small_disk_mib`: the server's state lies on a file system of that size.
+    """
     folder = Path(tempfile.mkdtemp(prefix="hp-e2e-", dir="/tmp"))
+    if small_disk_mib:
+        (folder / "server").mkdir()
+        size = f"size={small_disk_mib}m,mode=700"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "homeport-test", str(folder / "server")], check=True)
     made = Stack(folder, **arguments)
     try:
         made.start()
@@ -254,4 +261,6 @@ def stack(**arguments: Any) -> Iterator[Stack]:
         raise
     finally:
         made.close()
+        if small_disk_mib:
+            subprocess.run(["umount", str(folder / "server")], check=True)
         shutil.rmtree(folder, ignore_errors=True)
