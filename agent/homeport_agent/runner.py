@@ -194,7 +194,14 @@ class Runner:
 
     def _told(self, event: ev.WorkEvent) -> None:
         message = getattr(event, "message", "") or getattr(event, "note", "")
-        log.info("%s replica=%s %s", type(event).__name__, event.replica_id, message)
+        is_routine = isinstance(event, ev.ContainerSeen) and event.container is not None and event.container.is_running
+        log.log(
+            logging.DEBUG if is_routine else logging.INFO,
+            "%s replica=%s %s",
+            type(event).__name__,
+            event.replica_id,
+            message,
+        )
         self.feed(event)
 
     def _progressed(self, event: ev.WorkEvent) -> None:

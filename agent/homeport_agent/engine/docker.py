@@ -21,7 +21,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig
 from docker.utils import parse_repository_tag
 
-from homeport_agent.engine import faults
+from homeport_agent.engine import faults, signals
 from homeport_agent.engine.base import (
     LABEL_INDEX,
     LABEL_PORT,
@@ -98,9 +98,7 @@ class DockerEngine:
         shown = await self.inspect(container)
         if shown is None or not shown.is_running:
             return shown
-        if grace_s > 0:
-            raw = await self._call(lambda client: client.inspect_container(container))
-            await self._signal(container, raw["Config"].get("StopSignal") or "SIGTERM")
+        if grace_s > 0 and await self._ask_to_end(container, shown):
             shown = await self._wait_end(container, grace_s)
         if shown is not None and shown.is_running:
             await self._signal(container, "SIGKILL")
@@ -108,6 +106,16 @@ class DockerEngine:
             if shown is not None and shown.is_running:
                 raise EngineHung(f"container {container[:12]} does not die; Docker or its storage hangs")
         return shown
+
+    async def _ask_to_end(self, container: str, shown: Container) -> bool:
+        """Send the image's stop signal; False when nothing in the container can hear it."""
+        raw = await self._call(lambda client: client.inspect_container(container))
+        name = str(raw["Config"].get("StopSignal") or "SIGTERM")
+        number = signals.number_of(name)
+        if signals.is_caught(shown.pid, number):
+            await self._signal(container, name)
+            return True
+        return signals.pass_on(shown.pid, number)
 
     async def _signal(self, container: str, signal: str) -> None:
         try:
