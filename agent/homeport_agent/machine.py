@@ -1,7 +1,7 @@
 """PURE: all replicas of this host: `handle(event, now_s)` gives instructions.
 
 Covers the list (what is new, changed, absent), generations, adoption of found containers, routing of events to
-`replica`. Does not cover one replica's transitions (replica), back-off (restarts), the silent server (silence).
+`replica`. Does not cover one replica's transitions (transitions), back-off (restarts), the silent server (silence).
 Knows no asyncio, clock, network or disk: the runner tells it what happened and does what it says.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
-from homeport_agent import replica, silence
+from homeport_agent import replica, silence, transitions
 from homeport_agent.model import (
     AssignedReplica,
     Assignment,
@@ -149,7 +149,7 @@ class Machine:
         before = self._replicas.get(key)
         if before is None:
             return []
-        after, orders = replica.handle(before, event, now_s)
+        after, orders = transitions.handle(before, event, now_s)
         if after is before:
             return orders
         self.changes += after.is_gone or after.observed(None) != before.observed(None)

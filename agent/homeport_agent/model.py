@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where one replica stands on this host. The table of how they follow one another is `replica.TABLE`."""
+    """Where one replica stands on this host. The table of how they follow one another is `transitions.TABLE`."""
 
     WAITING = "waiting"
     PULLING = "pulling"
