@@ -1,0 +1,216 @@
+"""What the token check costs: requests per second through the gateway's own chain against a bare route, one Envoy.
+
+    .venv/bin/python -P tests/bench/bench_gateway.py [--rounds N] [--slice-s S] [--connections N]
+
+Prints a table with ratios; slices are interleaved, as other work on the machine moves the absolute numbers by a third.
+Not a test: nothing is asserted. Needs `wrk`.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from homeport_agent.envoy import host as envoy_host
+from homeport_agent.envoy import supervisor
+from homeport_control.domain.gateway import Endpoint, ServiceRoute, TokenGrant
+from rig.gateway import TOKEN, Gateway, envoy_binary, free_port, sha256
+
+BAR = 0.85
+BODY = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n" + b"x" * 100
+
+
+class Fixed(asyncio.Protocol):
+    """As little of an upstream as possible: 100 bytes for each head of a request."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(BODY * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
+
+
+@dataclass
+class Slices:
+    url: str
+    headers: list[str]
+    rps: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    failed: int = 0
+
+
+def bare(port: int, upstream: int) -> dict[str, Any]:
+    """The same Envoy without anything of ours: a listener, a route, a router."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": upstream}}
+    prefix = "type.googleapis.com/envoy.extensions.filters"
+    return {
+        "listeners": [
+            {
+                "name": "bare",
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                "filter_chains": [
+                    {
+                        "filters": [
+                            {
+                                "name": "hcm",
+                                "typed_config": {
+                                    "@type": f"{prefix}.network.http_connection_manager.v3.HttpConnectionManager",
+                                    "stat_prefix": "bare",
+                                    "route_config": {
+                                        "virtual_hosts": [
+                                            {
+                                                "name": "all",
+                                                "domains": ["*"],
+                                                "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "bare/up"}}],
+                                            }
+                                        ]
+                                    },
+                                    "http_filters": [
+                                        {
+                                            "name": "router",
+                                            "typed_config": {"@type": f"{prefix}.http.router.v3.Router"},
+                                        }
+                                    ],
+                                },
+                            }
+                        ]
+                    }
+                ],
+            }
+        ],
+        "clusters": [
+            {
+                "name": "bare/up",
+                "type": "STATIC",
+                "circuit_breakers": {"thresholds": [{"max_connections": 10000, "max_pending_requests": 10000}]},
+                "load_assignment": {
+                    "cluster_name": "bare/up",
+                    "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+                },
+            }
+        ],
+    }
+
+
+async def measure(slices: Slices, envoy: psutil.Process, seconds: float, connections: int) -> None:
+    before = sum(envoy.cpu_times()[:2])
+    headers = [word for header in slices.headers for word in ("-H", header)]
+    wrk = await asyncio.create_subprocess_exec(
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--latency",
+        *headers,
+        slices.url,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    text = (await wrk.communicate())[0].decode()
+    requests = int(find(r"(\d+) requests in", text))
+    slices.rps.append(float(find(r"Requests/sec:\s+([\d.]+)", text)))
+    slices.p50_ms.append(milliseconds(find(r"\n +50% +(\S+)", text)))
+    slices.p99_ms.append(milliseconds(find(r"\n +99% +(\S+)", text)))
+    slices.cpu_us.append((sum(envoy.cpu_times()[:2]) - before) / max(requests, 1) * 1e6)
+    slices.failed += int(find(r"Non-2xx or 3xx responses: (\d+)", text) or 0)
+
+
+def find(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else "0"
+
+
+def milliseconds(text: str) -> float:
+    number = float(re.sub(r"[a-z]+", "", text))
+    return number / 1000 if text.endswith("us") else number if text.endswith("ms") else number * 1000
+
+
+async def bench(rounds: int, seconds: float, connections: int) -> dict[str, Slices]:
+    loop = asyncio.get_running_loop()
+    upstream = await loop.create_server(Fixed, "127.0.0.1", 0)
+    upstream_port = upstream.sockets[0].getsockname()[1]
+    bare_port = free_port()
+    real = envoy_host.bootstrap
+
+    def with_bare_route(*arguments: Any) -> dict[str, Any]:
+        document = real(*arguments)
+        for kind, entries in bare(bare_port, upstream_port).items():
+            document["static_resources"].setdefault(kind, []).extend(entries)
+        return document
+
+    envoy_host.bootstrap = with_bare_route  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory(prefix="hp-", dir="/tmp") as folder:
+        gateway = Gateway(Path(folder))
+        try:
+            await gateway.start()
+            tokens = [TokenGrant(sha256(TOKEN))]
+            tokens += [TokenGrant(hashlib.sha256(str(n).encode()).hexdigest()) for n in range(1000)]
+            endpoint = Endpoint("r", "127.0.0.1", upstream_port)
+            open_service = ServiceRoute("open", ("open.localhost",), False, (endpoint,))
+            await gateway.control.publish(gateway.snapshot(endpoint, tokens=tuple(tokens), services=(open_service,)))
+            ours = f"http://127.0.0.1:{gateway.port}/"
+            host, authorization = "Host: hello.localhost", f"Authorization: Bearer {TOKEN}"
+            variants = {
+                "bare route": Slices(f"http://127.0.0.1:{bare_port}/", [host, authorization]),
+                "our chain, auth: false": Slices(ours, ["Host: open.localhost", authorization]),
+                "token auth (1001 tokens)": Slices(ours, [host, authorization]),
+            }
+            pid = supervisor.envoy_pid(gateway.run_dir)
+            assert pid is not None
+            envoy = psutil.Process(pid)
+            for _ in range(rounds):
+                for slices in variants.values():
+                    await measure(slices, envoy, seconds, connections)
+        finally:
+            await gateway.close()
+            upstream.close()
+    return variants
+
+
+def table(variants: dict[str, Slices]) -> str:
+    base = next(iter(variants.values()))
+    lines = [
+        f"{'':28} {'rps':>8} {'ratio':>6} {'best/best':>9} {'p50 ms':>7} {'p99 ms':>7} {'CPU us':>7} {'failed':>6}"
+    ]
+    for name, slices in variants.items():
+        pairs = [ours / theirs for ours, theirs in zip(slices.rps, base.rps, strict=True)]
+        lines.append(
+            f"{name:28} {statistics.median(slices.rps):8.0f} {statistics.median(pairs):6.2f} "
+            f"{max(slices.rps) / max(base.rps):9.2f} {statistics.median(slices.p50_ms):7.2f} "
+            f"{statistics.median(slices.p99_ms):7.2f} {min(slices.cpu_us):7.1f} {slices.failed:6}"
+        )
+    return "\n".join([*lines, f"bar: ratio >= {BAR} (median of the rounds' ratios; CPU: Envoy's, least of the rounds)"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--slice-s", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        print("wrk is not installed", file=sys.stderr)
+        return 1
+    os.environ.setdefault("HOMEPORT_ENVOY_BINARY", str(envoy_binary()))
+    variants = asyncio.run(bench(options.rounds, options.slice_s, options.connections))
+    print(json.dumps({name: vars(s) for name, s in variants.items()}) if options.json else table(variants))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
