@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from homeport_agent.model import AssignedReplica, Container, Probe
 
-FIRST_PAUSE_S = 0.05  # before the first success: a start that takes 0.3 s shall not be seen after 1 s
+# Before the first success, the pause is a share of the time that the start has taken: readiness is seen 5 % late at most.
+SHARE_OF_START = 0.05
+SHORTEST_FIRST_PAUSE_S = 0.02
 LONGEST_FIRST_PAUSE_S = 1.0
 TCP_TIMEOUT_S = 5.0
 TCP_INTERVAL_S = 2.0
@@ -44,15 +46,15 @@ async def probe_until_cancelled(assigned: AssignedReplica, container: Container,
 
     async def one(number: int, probe: Probe | None) -> None:
         interval_s = probe.interval_s if probe else TCP_INTERVAL_S
-        pause_s, had_success = FIRST_PAUSE_S, False
+        had_success = False
         while True:
             problem = await (ask_http(target, probe) if probe else ask_tcp(target))
             if problem and time.monotonic() - begun_s > HINT_AFTER_S:
                 problem += _hint(target.named_port, await ports(container))
             had_success = had_success or not problem
             tell(number, not problem, problem)
-            await asyncio.sleep(interval_s if had_success else min(pause_s, interval_s))
-            pause_s = min(pause_s * 1.5, LONGEST_FIRST_PAUSE_S)
+            first_s = max(SHORTEST_FIRST_PAUSE_S, SHARE_OF_START * (time.monotonic() - begun_s))
+            await asyncio.sleep(interval_s if had_success else min(first_s, LONGEST_FIRST_PAUSE_S, interval_s))
 
     async with asyncio.TaskGroup() as together:
         for number, probe in enumerate(probes):
