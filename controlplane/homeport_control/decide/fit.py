@@ -4,7 +4,7 @@ Pure. Does not compare hosts that fit (placement).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from homeport_control.decide.capacity import Capacity, gigabytes
 from homeport_control.decide.gpus import has_capability, has_memory, is_named, size_gb
@@ -47,7 +47,7 @@ class Ask:
 
     replica_id: str
     run_name: str
-    resources: Resources = field(default_factory=lambda: Resources.model_validate({}))
+    resources: Resources = field(default_factory=Resources)
     filters: Filters = Filters()
     revision: int = 0
 

@@ -1,0 +1,34 @@
+"""decide/offers: what a plan shows."""
+
+from fakes.hosts import NOW, ask, claim, gpu, host
+from homeport_control.decide.offers import Offer, offers, resources_text
+
+
+def test_an_offer_has_all_that_the_machine_has() -> None:
+    machine = host("a", gpu("G1"), gpu("G2"), cpus=24, memory_mib=64222)
+    found, refusals = offers([machine], (), ask(gpu=1), NOW)
+    assert found == (Offer("a", "agent", "remote", "24xCPU, 63GB, A5000:24GB:2", False, 0.0, "idle"),)
+    assert refusals == ()
+
+
+def test_offers_stand_in_the_order_in_which_placement_would_choose() -> None:
+    found, _ = offers([host("a", gpu("G1")), host("c"), host("b")], (), ask(), NOW)
+    assert [offer.host for offer in found] == ["b", "c", "a"]
+
+
+def test_a_host_whose_gpu_a_replica_holds_is_busy_and_the_reason_says_which() -> None:
+    found, refusals = offers([host("a", gpu("A1")), host("b", gpu("B1"))], (claim("a", "A1"),), ask(gpu=1), NOW)
+    assert [(offer.host, offer.availability) for offer in found] == [("b", "idle"), ("a", "busy")]
+    assert [(refusal.host, refusal.reason) for refusal in refusals] == [
+        ("a", "needs 1 GPU, 0 of 1 free (a replica of other holds it)")
+    ]
+
+
+def test_a_host_that_could_never_hold_it_is_no_offer() -> None:
+    found, refusals = offers([host("a")], (), ask(gpu=1, cpu="9.."), NOW)
+    assert found == ()
+    assert refusals[0].reason == "needs 1 GPU, there are none; needs 9 cpus, 8 free"
+
+
+def test_a_machine_of_less_than_a_gigabyte_is_told_in_megabytes() -> None:
+    assert resources_text(host("a", cpus=1, memory_mib=512).facts) == "1xCPU, 512MB"
