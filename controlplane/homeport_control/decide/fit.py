@@ -4,7 +4,7 @@ Pure. Does not compare hosts that fit (placement).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeport_control.decide.capacity import Capacity, gigabytes
 from homeport_control.decide.gpus import has_capability, has_memory, is_named, size_gb
