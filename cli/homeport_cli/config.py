@@ -91,15 +91,15 @@ def address(text: str) -> str:
         host, port = text, str(DEFAULT_PORT)
     elif ":" in host and not host.startswith("["):
         host, port = f"[{text}]", str(DEFAULT_PORT)  # a bare IPv6 address
-    if not host or "/" in text or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or "/" in text or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
         raise UsageError(f"`{text}` is not an address of a server; write HOST or HOST:PORT, such as 10.0.0.5:7400")
     return f"{host}:{port}"
 
 
-def web_address(server: str) -> str:
-    """Where the CA's certificate is served: the port beside the API's."""
+def web_address(server: str, web_port: int | None = None) -> str:
+    """Where the CA's certificate is served: the port beside the API's, unless it was chosen otherwise."""
     host, _, port = server.rpartition(":")
-    return f"{host}:{int(port) + WEB_PORT_OFFSET}"
+    return f"{host}:{web_port or int(port) + WEB_PORT_OFFSET}"
 
 
 def read_ca(value: str, folder: Path) -> str:

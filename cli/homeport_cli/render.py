@@ -22,6 +22,10 @@ STATE_STYLES = {
     "terminated": "dim", "done": "dim",
 }  # fmt: skip
 ENDED = frozenset({"terminated", "failed", "done"})
+WIDE = 120  # from this many columns on, `ps` has one for errors
+WHOLE = frozenset(
+    {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID"}
+)
 QUIET_REASON = frozenset({"running", "done"})  # states whose reason is no trouble
 
 
@@ -65,23 +69,27 @@ def offers(rows: Iterable[api_pb2.Offer]) -> Table:
     return table
 
 
-def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False) -> RenderableType:
-    """`ps`: a row per run, and under it a row per replica when they differ or `verbose` asks for them."""
+def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, width: int = WIDE) -> RenderableType:
+    """`ps`: a row per run, and under it a row per replica when they differ or `verbose` asks for them.
+
+    Troubles are the last column; where `width` leaves no room for one they are lines below.
+    """
     if not rows:
         return Text("No runs.")
-    with_errors = any(_trouble(run) for run in rows) or any(
-        replica.message for run in rows for replica in _children(run, verbose)
-    )
-    heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
-    table = _table(*heads, *(["ERROR"] if with_errors else []))
+    body: list[tuple[list[Text], str, str]] = []  # cells, whose trouble, what trouble
     for run in rows:
         children = _children(run, verbose)
-        cells = _run_cells(run, now_s, merge=not children)
-        table.add_row(*cells, *([Text(_trouble(run))] if with_errors else []))
+        body.append((_run_cells(run, now_s, merge=not children), run.name, _trouble(run)))
         for replica in children:
-            cells = _replica_cells(replica, run, now_s)
-            table.add_row(*cells, *([Text(replica.message)] if with_errors else []))
-    return table
+            who = f"{run.name} replica {replica.index}"
+            body.append((_replica_cells(replica, run, now_s), who, replica.message))
+    notes = [Text(f"{who}: {trouble}") for _, who, trouble in body if trouble]
+    as_column = bool(notes) and width >= WIDE
+    heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
+    table = _table(*heads, *(["ERROR"] if as_column else []))
+    for cells, _, trouble in body:
+        table.add_row(*cells, *([Text(trouble)] if as_column else []))
+    return Group(table, "", *notes) if notes and not as_column else table
 
 
 def hosts(rows: Sequence[api_pb2.Host], now_s: float) -> RenderableType:
@@ -123,7 +131,15 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
 
 
 def join_command(server: str, token: str) -> str:
-    return f"homeport agent --server {shlex.quote(server)} --token {shlex.quote(token)}"
+    join = f"homeport agent join --server {shlex.quote(server)} --token {shlex.quote(token)}"
+    return f"{join} && homeport agent run"
+
+
+def join_hint(server: str, expires_at: Timestamp, now_s: float) -> str:
+    hint = f"Run it as root on the host. The token in it expires {until(expires_at, now_s)}."
+    if server.startswith(("127.", "localhost:", "[::1]")):
+        hint += f" Only this machine knows the server as {server}: write the address that the host reaches it by."
+    return hint
 
 
 def age(moment: Timestamp, now_s: float) -> str:
@@ -161,7 +177,8 @@ def _span(seconds: float) -> str:
 def _table(*heads: str, show_header: bool = True) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=show_header, header_style="bold")
     for head in heads:
-        table.add_column(head, overflow="fold")
+        # The short ones stay whole on a narrow terminal; names and lists fold first.
+        table.add_column(head, overflow="fold", no_wrap=head in WHOLE, min_width=min(len(head), 8))
     return table
 
 

@@ -33,5 +33,6 @@ def join_command(
     ttl_s = seconds(ttl, "--ttl")
     with connect() as api:
         answer = api.create_join_token(fleet, ttl_s, one_use=one_use)
-    screen.data(render.join_command(config.load(os.environ).server, answer.token))
-    screen.say(f"Run it as root on the host. The token in it expires {render.until(answer.expires_at, time.time())}.")
+    server = config.load(os.environ).server
+    screen.data(render.join_command(server, answer.token))
+    screen.say(render.join_hint(server, answer.expires_at, time.time()))

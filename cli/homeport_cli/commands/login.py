@@ -22,6 +22,9 @@ def login(
     token: Annotated[str | None, typer.Option("--token", help="Your token; `-` reads it from standard input.")] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="The server's CA certificate, a PEM file.")] = None,
     ca_hash: Annotated[str | None, typer.Option("--ca-hash", help="SHA-256 of the CA certificate, in hex.")] = None,
+    web_port: Annotated[
+        int | None, typer.Option("--web-port", min=1, max=65535, help="Where the CA is; default: the API port + 2.")
+    ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Trust the server's CA without asking.")] = False,
 ) -> None:
     """Remember a server and a token, after both have been verified."""
@@ -33,7 +36,7 @@ def login(
         pem = config.read_ca(str(ca), Path.cwd())
     else:
         # The certificate comes over a connection that nothing vouches for; the hash, or the user, does.
-        pem = trust.download(config.web_address(address))
+        pem = trust.download(config.web_address(address, web_port))
         if ca_hash:
             trust.must_match(pem, ca_hash)
         elif not screen.confirm(f"{trust.introduce(address, pem)}\nTrust it?", yes=yes):

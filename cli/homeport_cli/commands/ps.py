@@ -4,6 +4,8 @@ import time
 from typing import Annotated
 
 import typer
+from homeport_protos.api.v1 import api_pb2
+from rich.console import RenderableType
 from rich.live import Live
 
 from homeport_cli import render
@@ -24,21 +26,19 @@ def ps(
 ) -> None:
     """List runs."""
     screen = terminal()
+
+    def shown(answer: api_pb2.ListRunsResponse) -> RenderableType:
+        if as_json:
+            return render.json_text(answer)
+        return render.runs(answer.runs, time.time(), verbose=verbose, width=screen.out.width)
+
     with connect() as api:
         if not watch:
-            answer = api.list_runs(finished=finished)
-            if as_json:
-                screen.data(render.json_text(answer))
-            else:
-                screen.data(render.runs(answer.runs, time.time(), verbose=verbose))
-            return
-        is_drawn = screen.out.is_terminal and not as_json
-        with Live(console=screen.out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
+            screen.data(shown(api.list_runs(finished=finished)))
+        elif as_json or not screen.out.is_terminal:
             for answer in api.watch_runs(finished=finished, on_trouble=screen.say):
-                if as_json:
-                    screen.data(render.json_text(answer))
-                elif is_drawn:
-                    picture.update(render.runs(answer.runs, time.time(), verbose=verbose), refresh=True)
-                else:
-                    screen.data(render.runs(answer.runs, time.time(), verbose=verbose))
-                    screen.data("")
+                screen.data(shown(answer))
+        else:
+            with Live(console=screen.out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
+                for answer in api.watch_runs(finished=finished, on_trouble=screen.say):
+                    picture.update(shown(answer), refresh=True)

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from homeport_cli.documents import document, parse_settings, run_name, wanted_names
+from homeport_cli.errors import UsageError
+
+
+def test_names_without_a_value_are_found_in_a_list_and_in_a_map() -> None:
+    assert wanted_names({"env": ["TOKEN", "A=1", "B=", "C"]}) == ["TOKEN", "C"]
+    assert wanted_names({"env": {"TOKEN": None, "A": "1", "B": ""}}) == ["TOKEN"]
+
+
+@pytest.mark.parametrize("content", [{}, [], "x", None, {"env": 3}, {"env": [1, None, {"a": 1}]}, {"env": None}])
+def test_what_is_no_environment_asks_for_nothing(content: object) -> None:
+    assert wanted_names(content) == []
+
+
+def test_only_what_the_document_asks_for_leaves_the_callers_environment() -> None:
+    made = document(
+        json.dumps({"env": ["TOKEN", "MISSING", "OWN=1"]}),
+        name=None,
+        settings=[],
+        environ={"TOKEN": "t", "OWN": "caller", "PATH": "/bin"},
+        reuse=False,
+    )
+    assert dict(made.env) == {"TOKEN": "t"}
+
+
+def test_flags_win_over_the_callers_environment() -> None:
+    made = document('{"env": ["TOKEN"]}', name="web", settings=["TOKEN=flag=1"], environ={"TOKEN": "env"}, reuse=True)
+    assert dict(made.env) == {"TOKEN": "flag=1"}
+    assert (made.name, made.reuse) == ("web", True)
+
+
+def test_a_flag_without_a_value_takes_the_callers() -> None:
+    assert parse_settings(["A", "B="], {"A": "1"}) == {"A": "1", "B": ""}
+
+
+def test_a_flag_for_a_variable_that_is_not_set_is_refused_in_the_words_of_the_reference() -> None:
+    with pytest.raises(UsageError, match="Environment variable A is not set"):
+        parse_settings(["A"], {})
+
+
+@pytest.mark.parametrize("setting", ["", "=1", "1A=x", "A-B=secret", "A B"])
+def test_a_malformed_flag_is_refused_without_its_value(setting: str) -> None:
+    with pytest.raises(UsageError, match="-e: write NAME=VALUE") as caught:
+        parse_settings([setting], {})
+    assert "secret" not in str(caught.value)
+
+
+def test_delete_needs_a_service_with_a_name() -> None:
+    assert run_name('{"type": "service", "name": "web"}') == "web"
+    with pytest.raises(UsageError, match="gives no `name`"):
+        run_name('{"type": "service"}')
+    with pytest.raises(UsageError, match="`fleet` is not supported yet"):
+        run_name('{"type": "fleet", "name": "lab"}')
+    with pytest.raises(UsageError, match="gives no `name`"):
+        run_name("[]")

@@ -1,0 +1,69 @@
+import pytest
+from homeport_cli.errors import CliError, NotLoggedIn, TooSlow, Unreachable, UsageError, status_error
+
+REFUSED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: connect: Connection refused (111)"
+
+
+def told(code: str, message: str) -> CliError:
+    error = status_error(code, message, "box:7400", 30)
+    assert "\n" not in str(error)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (REFUSED, "connection refused"),
+        ("DNS resolution failed for box:7400: ...", "its name does not resolve"),
+        ("failed to connect: No route to host", "no route to host"),
+        ("last error: FD Shutdown: connect timed out", "no answer in time"),
+        ("Ssl handshake failed: SSL_ERROR_SSL: WRONG_VERSION_NUMBER", "does not speak TLS"),
+        ("Socket closed", "it closed the connection"),
+        ("", "no connection"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_named_with_the_reason_and_what_to_do(message: str, reason: str) -> None:
+    error = told("UNAVAILABLE", message)
+    assert isinstance(error, Unreachable)
+    assert "box:7400" in str(error)
+    assert reason in str(error)
+    assert "systemctl status homeport-server" in str(error)
+
+
+@pytest.mark.parametrize(
+    "message", ["Ssl handshake failed: CERTIFICATE_VERIFY_FAILED: self signed", "Hostname Verification Check failed."]
+)
+def test_a_server_with_another_certificate_is_not_called_down(message: str) -> None:
+    error = told("UNAVAILABLE", message)
+    assert "cannot trust the server at box:7400" in str(error)
+    assert "homeport login" in str(error)
+
+
+def test_a_bad_token_says_to_log_in_once() -> None:
+    error = told("UNAUTHENTICATED", "the token expired")
+    assert isinstance(error, NotLoggedIn)
+    assert str(error) == "the token expired; run `homeport login` with a valid token"
+    said = "the token is not known here; run `homeport login` with a token of this server"
+    assert str(told("UNAUTHENTICATED", said)) == said
+
+
+def test_usage_has_the_exit_code_2_and_everything_else_1() -> None:
+    assert told("INVALID_ARGUMENT", "port: is no number").exit_code == 2
+    for code in ("UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ABORTED", "INTERNAL", "UNKNOWN"):
+        assert told(code, "why").exit_code == 1
+    assert UsageError("x").exit_code == 2
+
+
+def test_the_servers_own_line_is_what_the_user_reads() -> None:
+    assert str(told("NOT_FOUND", "no run web;\n`homeport ps -a` shows all")) == "no run web; `homeport ps -a` shows all"
+
+
+@pytest.mark.parametrize("code", ["NOT_FOUND", "INTERNAL", "PERMISSION_DENIED", "INVALID_ARGUMENT", "UNAUTHENTICATED"])
+def test_a_status_without_words_is_still_a_line(code: str) -> None:
+    assert len(str(told(code, ""))) > 20
+
+
+def test_a_server_that_does_not_answer_is_told_apart_with_the_time_that_was_waited() -> None:
+    error = told("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    assert isinstance(error, TooSlow)
+    assert "within 30 s" in str(error)

@@ -1,0 +1,214 @@
+import json
+import shlex
+
+import pytest
+from fakes.text import lines
+from google.protobuf.timestamp_pb2 import Timestamp
+from homeport_cli import render
+from homeport_protos.api.v1 import api_pb2
+from homeport_protos.common.v1 import host_pb2
+
+NOW_S = 1_800_000_000.0
+
+
+def at(ago_s: float) -> Timestamp:
+    return Timestamp(seconds=int(NOW_S - ago_s))
+
+
+def replica(index: int = 0, **more: object) -> api_pb2.Replica:
+    values: dict[str, object] = {
+        "id": f"r{index}", "index": index, "revision": 1, "host": "gpu-1", "backend": "agent", "gpus": "A5000:24GB:1",
+        "state": "running", "in_rotation": True, "probes_passed": 1, "probes_total": 1, "submitted_at": at(60),
+    }  # fmt: skip
+    return api_pb2.Replica(**{**values, **more})
+
+
+def run(*replicas: api_pb2.Replica, **more: object) -> api_pb2.Run:
+    values: dict[str, object] = {
+        "id": "1", "name": "web", "state": "running", "revision": 1, "replicas_wanted": len(replicas),
+        "submitted_at": at(180), "replicas": replicas,
+    }  # fmt: skip
+    return api_pb2.Run(**{**values, **more})
+
+
+def ps(*runs: api_pb2.Run, verbose: bool = False, width: int = 1000) -> list[str]:
+    return lines(render.runs(runs, NOW_S, verbose=verbose, width=width), width)
+
+
+def test_ps_shows_a_run_in_one_row_while_its_replicas_are_alike() -> None:
+    assert ps(run(replica(0), replica(1))) == [
+        "NAME  BACKEND  HOST   GPU           REPLICAS  STATUS   PROBES  SUBMITTED",
+        "web   agent    gpu-1  A5000:24GB:1  2/2       running  2/2     3 mins ago",
+    ]
+
+
+def test_ps_shows_each_replica_when_they_differ() -> None:
+    shown = ps(run(replica(0), replica(1, host="gpu-2", state="pulling", in_rotation=False, probes_passed=0)))
+    assert shown[1].split()[:4] == ["web", "1/2", "running", "1/2"]
+    assert shown[2].split()[:6] == ["replica", "0", "agent", "gpu-1", "A5000:24GB:1", "running"]
+    assert shown[3].split()[:6] == ["replica", "1", "agent", "gpu-2", "A5000:24GB:1", "pulling"]
+
+
+def test_ps_verbose_shows_each_replica_always() -> None:
+    assert len(ps(run(replica(0), replica(1)), verbose=True)) == 4
+
+
+def test_ps_says_ready_of_a_replica_that_no_gateway_serves_yet() -> None:
+    assert "ready" in ps(run(replica(0, in_rotation=False)), verbose=True)[2]
+
+
+def test_ps_names_the_revision_of_a_replica_that_has_another_one() -> None:
+    shown = ps(run(replica(0, revision=2), replica(1, revision=1, state="draining"), revision=2))
+    assert "replica 1 (revision 1)" in shown[3]
+    assert "revision" not in shown[2]
+
+
+def test_ps_leaves_ended_replicas_out_while_there_are_others() -> None:
+    assert len(ps(run(replica(0), replica(1, state="terminated", in_rotation=False)))) == 2
+
+
+def test_ps_has_an_error_column_only_when_there_is_something_to_say() -> None:
+    assert "ERROR" not in ps(run(replica()))[0]
+    shown = ps(run(replica()), run(name="big", state="pending", reason="no host has 24GB free", replicas_wanted=1))
+    assert shown[0].endswith("ERROR")
+    assert shown[2].endswith("no host has 24GB free")
+
+
+def test_ps_does_not_call_the_reason_of_a_running_run_an_error() -> None:
+    assert "ERROR" not in ps(run(replica(), reason="all is well"))[0]
+    assert ps(run(replica(), error="revision 2: exit code 7"))[1].endswith("revision 2: exit code 7")
+
+
+def test_ps_without_runs_says_so() -> None:
+    assert ps() == ["No runs."]
+
+
+def test_ps_fits_a_narrow_terminal_with_the_troubles_below_the_table() -> None:
+    trouble = "no host fits: gpu-1 needs 24GB on 1 GPU"
+    waiting = run(name="a-service", state="pending", reason=trouble, replicas_wanted=1)
+    shown = ps(waiting, run(replica(0), replica(1, state="pulling", message="slow disk")), width=80)
+    assert max(map(len, shown)) <= 80
+    assert "ERROR" not in shown[0]
+    assert "SUBMITTED" in shown[0]
+    assert shown[-2:] == [f"a-service: {trouble}", "web replica 1: slow disk"]
+
+
+def test_a_name_with_square_brackets_is_no_markup() -> None:
+    assert any("[red]x[/red]" in line for line in ps(run(state="failed", error="[red]x[/red]")))
+
+
+def test_the_plan_shows_properties_changes_offers_and_refusals() -> None:
+    answer = api_pb2.PlanResponse(
+        properties=[api_pb2.Property(name="User", value="admin"), api_pb2.Property(name="Image", value="hello:1")],
+        changes=[api_pb2.Change(path="image", old="hello:0", new="hello:1"), api_pb2.Change(path="env.A", new="***")],
+        offers=[
+            api_pb2.Offer(
+                backend="agent", region="remote", host="gpu-1", resources="24xCPU, 64GB", price=0, availability="idle"
+            ),
+            api_pb2.Offer(backend="ssh", host="gpu-2", spot=True, price=1.25, availability="busy"),
+        ],
+        refusals=[api_pb2.Refusal(host="gpu-3", reason="needs 24GB on 1 GPU, largest free 11.2GB")],
+    )
+    shown = lines(render.plan(answer))
+    assert shown[:2] == ["User   admin", "Image  hello:1"]
+    assert [line.split() for line in shown[3:6]] == [
+        ["CHANGE", "FROM", "TO"],
+        ["image", "hello:0", "hello:1"],
+        ["env.A", "-", "***"],
+    ]
+    assert shown[7].split() == ["#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE"]
+    assert shown[8].split() == ["1", "agent", "remote", "gpu-1", "24xCPU,", "64GB", "no", "$0", "idle"]
+    assert shown[9].split() == ["2", "ssh", "gpu-2", "yes", "$1.25", "busy"]
+    assert shown[10] == "gpu-3: needs 24GB on 1 GPU, largest free 11.2GB"
+
+
+def test_a_plan_that_no_host_fits_says_so_above_the_reasons() -> None:
+    shown = lines(render.plan(api_pb2.PlanResponse(refusals=[api_pb2.Refusal(host="gpu-3", reason="is cordoned")])))
+    assert shown[-3:-1] == ["No host fits.", "gpu-3: is cordoned"]
+
+
+def test_fleet_list_shows_memory_state_and_why_a_host_is_not_well() -> None:
+    gpus = [host_pb2.Gpu(memory_total_mib=24576, memory_used_mib=512), host_pb2.Gpu(memory_total_mib=24576)]
+    host = api_pb2.Host(
+        name="gpu-1", fleet="lab", address="10.0.0.5", resources="24xCPU", state="busy", connection="unreachable",
+        health="healthy", reason="silent for 7 s", created_at=at(86400 * 2), facts=host_pb2.HostFacts(gpus=gpus),
+    )  # fmt: skip
+    shown = lines(render.hosts([host], NOW_S))
+    assert shown == [
+        "NAME  HOST   ADDRESS   RESOURCES  GPU MEMORY  STATUS              HEALTH   CREATED",
+        "lab   gpu-1  10.0.0.5  24xCPU     0.5/48.0GB  busy (unreachable)  healthy  2 days ago",
+        "",
+        "gpu-1: silent for 7 s",
+    ]
+
+
+def test_an_empty_fleet_says_how_a_host_joins() -> None:
+    assert "homeport fleet join-command" in lines(render.hosts([], NOW_S))[0]
+
+
+def test_token_list_shows_what_is_valid_and_never_a_secret() -> None:
+    tokens = [
+        api_pb2.Token(id="a", name="me", role="admin", created_at=at(60)),
+        api_pb2.Token(id="b", name="svc", role="service", services=["web"], created_at=at(60), expires_at=at(1)),
+        api_pb2.Token(id="c", name="all", role="service", created_at=at(60), expires_at=at(-7200)),
+        api_pb2.Token(id="d", name="old", role="user", created_at=at(60), revoked_at=at(1)),
+    ]
+    shown = [line.split() for line in lines(render.tokens(tokens, NOW_S))]
+    assert shown[1] == ["me", "a", "admin", "valid", "never", "1", "min", "ago"]
+    assert shown[2] == ["svc", "b", "service", "web", "expired", "1", "sec", "ago", "1", "min", "ago"]
+    assert shown[3] == ["all", "c", "service", "all", "valid", "in", "2", "hours", "1", "min", "ago"]
+    assert shown[4][3] == "revoked"
+
+
+def test_what_is_published_ends_with_a_line_that_a_shell_can_run() -> None:
+    title, command = render.published(run(url="http://web.localhost:7480"), "hp_x")
+    assert title == "Service is published at http://web.localhost:7480"
+    assert shlex.split(command) == ["curl", "-H", "Authorization: Bearer hp_x", "http://web.localhost:7480/"]
+
+
+def test_a_service_without_authentication_gets_no_token_in_its_line() -> None:
+    assert render.published(run(url="http://w.localhost:1", open=True), "hp_x")[1] == "curl http://w.localhost:1/"
+
+
+def test_a_run_without_an_address_is_still_reported() -> None:
+    assert render.published(run(), "hp_x") == ["Service web is running"]
+
+
+def test_json_has_the_apis_own_names_and_every_field() -> None:
+    shown = json.loads(render.json_text(api_pb2.ListRunsResponse(runs=[run(replica())])))
+    assert shown["runs"][0]["replicas_wanted"] == 1
+    assert shown["runs"][0]["rolled_out"] is False
+    assert shown["runs"][0]["replicas"][0]["in_rotation"] is True
+
+
+def test_the_join_hint_warns_of_an_address_that_only_this_machine_knows() -> None:
+    assert "Only this machine" in render.join_hint("127.0.0.1:7400", at(-3600), NOW_S)
+    assert render.join_hint("box:7400", at(-3600), NOW_S).endswith("expires in 1 hour.")
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "words"),
+    [(0, "now"), (-5, "now"), (1, "1 sec ago"), (59, "59 sec ago"), (60, "1 min ago"), (7199, "1 hour ago"),
+     (86400 * 3, "3 days ago")],
+)  # fmt: skip
+def test_an_age_is_its_largest_unit(ago_s: float, words: str) -> None:
+    assert render.age(at(ago_s), NOW_S) == words
+
+
+def test_a_moment_that_is_not_set_has_no_age() -> None:
+    assert render.age(Timestamp(), NOW_S) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1kB"),
+        (123_456_789, "123MB"),
+        (999_700_000, "1.0GB"),
+        (123_400_000_000, "123GB"),
+    ],
+)
+def test_a_size_is_decimal_and_short(count: int, words: str) -> None:
+    assert render.size(count) == words
