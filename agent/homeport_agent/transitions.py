@@ -184,10 +184,12 @@ def _stopped_left(it: Replica, event: ev.LeftTheList, now_s: float) -> Outcome:
 
 
 def _removed(it: Replica, event: ev.ContainerRemoved, now_s: float) -> Outcome:
-    return replace(it, is_gone=it.is_absent, container_id=""), []
+    return (replace(it, is_gone=True, container_id=""), []) if it.is_absent else (it, [])
 
 
 def _remove_failed(it: Replica, event: ev.RemoveFailed, now_s: float) -> Outcome:
+    if not it.is_absent:  # nobody asked for it
+        return it, []
     return replace(it, message=event.message, act_at_s=now_s + STOP_RETRY_S), []
 
 
