@@ -8,17 +8,19 @@ never race to upgrade a read into a write (SQLITE_BUSY that no busy_timeout cure
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import alembic.command
 import alembic.config
+import alembic.util
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
+from homeport_control.store.patience import PatientConnection
 
 BUSY_TIMEOUT_S = 5.0
 
@@ -45,22 +47,25 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         with _translated():
-            async with self.engine.connect() as connection:
+            async with PatientConnection(self.engine) as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
         with _translated():
-            async with self._writing, self.engine.connect() as connection:
+            async with self._writing, PatientConnection(self.engine) as connection:
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 write = Write(connection)
                 try:
                     yield write
                 except BaseException:
-                    await connection.exec_driver_sql("ROLLBACK")
+                    with suppress(OperationalError):  # SQLite has rolled back by itself already: a full disk
+                        await connection.exec_driver_sql("ROLLBACK")
                     raise
-                await connection.exec_driver_sql("COMMIT")
-        self.changes.publish(write.topics)
+                try:
+                    await connection.exec_driver_sql("COMMIT")
+                finally:  # also when it was cancelled: it was waited for, and others must see what it wrote
+                    self.changes.publish(write.topics)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -82,12 +87,18 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise NotReady(f"the database went away: {error.orig}; try again") from error
+        if type(error.orig) is sqlite3.DatabaseError:  # not one of its children: the file itself is wrong
+            raise NotReady(f"the database is damaged: {error.orig}; put back a copy of homeport.db") from error
         raise
 
 
 def open_database(file: Path) -> Database:
     """An engine on a SQLite file, which need not exist. Starts nothing; call `migrate` first."""
-    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{file}",
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,  # an error's text goes to the log
+    )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -101,8 +112,14 @@ def open_database(file: Path) -> Database:
 
 
 def migrate(file: Path) -> None:
-    """Bring a database file to the newest schema. Blocking; before the event loop's work starts."""
+    """Bring a database file to the newest schema. Blocking; before the event loop's work starts. Raises NotReady."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("sqlalchemy.url", f"sqlite:///{file}")
-    alembic.command.upgrade(config, "head")
+    try:
+        with _translated():
+            alembic.command.upgrade(config, "head")
+    except alembic.util.CommandError as error:
+        raise NotReady(
+            f"the database does not fit this version of Homeport: {error}; install the version that wrote it"
+        ) from error
