@@ -52,7 +52,7 @@ class RunLogs:
             found = await runs.list_shown(connection, [request.run_name], finished=True)
             if not found:
                 raise NotFound(f"no run {request.run_name}; `homeport ps -a` shows all")
-            of_run = (await replicas.of_runs(connection, [found[0].id], ended=False)).get(found[0].id, [])
+            of_run = (await replicas.of_runs(connection, [found[0].id])).get(found[0].id, [])
             names = {host.id: host.name for host in await hosts.list_all(connection)}
         placed = [replica for replica in of_run if replica.host_id]
         if request.HasField("replica"):

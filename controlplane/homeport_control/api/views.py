@@ -21,7 +21,7 @@ class Views:
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
         async with self._database.read() as connection:
             found = await runs.list_shown(connection, request.names, finished=request.all)
-            present = await replicas.of_runs(connection, [run.id for run in found], ended=True)
+            present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=0.0)
             by_id = {host.id: host for host in await hosts.list_all(connection)}
         messages = []
         for run in found:

@@ -80,7 +80,7 @@ class GatewayLoop:
         async with self._database.read() as connection:
             host = next((h for h in await hosts.list_all(connection) if h.gateway == self.name), None)
             active = await runs.list_unsettled(connection)
-            present = await replicas.of_runs(connection, [run.id for run in active], ended=False)
+            present = await replicas.of_runs(connection, [run.id for run in active])
             grants, next_expiry_s = await tokens.grants(connection, now_s)
         self._host_id = host.id if host else ""
         if host is None:

@@ -10,6 +10,7 @@ from homeport_control.decide.actions import (
     FinishRun,
     GiveUpRevision,
     Goal,
+    Step,
     StopReplica,
 )
 from homeport_control.decide.rollout import step
@@ -24,7 +25,10 @@ REMEMBERED_S = 600.0  # ended replicas that the back-off of their replacement st
 
 
 class RunsLoop:
-    """`turn` decides and writes every run in one transaction each; runs do not wait for one another's."""
+    """`turn` looks at every run; only where there is something to do it writes, one transaction for each run.
+
+    What is written is decided again in its own transaction: a stop that came meanwhile is seen.
+    """
 
     topics = ("runs", "replicas")
 
@@ -34,25 +38,38 @@ class RunsLoop:
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
             found = await runs.list_unsettled(connection)
+            present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=now_s - REMEMBERED_S)
         wakes, sentences = [], []
         for run in found:
-            wake_s, sentence = await self._advance(run.id, now_s)
-            sentences.append(f"{run.name}: {sentence}")
-            if wake_s is not None:
-                wakes.append(wake_s)
+            decided = _decide(run, tuple(present.get(run.id, ())), now_s)
+            if _is_news(run, decided):
+                decided = await self._advance(run.id, now_s)
+            sentences.append(f"{run.name}: {decided.reason}")
+            if decided.wake_at_s is not None:
+                wakes.append(decided.wake_at_s)
         return Turn("; ".join(sentences) or "no runs", min(wakes, default=None))
 
-    async def _advance(self, run_id: str, now_s: float) -> tuple[float | None, str]:
+    async def _advance(self, run_id: str, now_s: float) -> Step:
         async with self._database.write() as write:
             run = await runs.get(write.connection, run_id)
-            present = await replicas.of_run(write.connection, run_id, ended_since_s=now_s - REMEMBERED_S)
-            decided = step(goal_of(run, present), present, now_s)
+            found = await replicas.of_runs(write.connection, [run_id], ended_since_s=now_s - REMEMBERED_S)
+            decided = _decide(run, tuple(found.get(run_id, ())), now_s)
             for action in decided.actions:
                 await _carry_out(write, run, action, now_s)
             finished = any(isinstance(action, FinishRun) for action in decided.actions)
             if run.ended_at_s is None and not finished and (run.state, run.reason) != (decided.state, decided.reason):
                 await runs.update(write, run.id, state=decided.state, reason=decided.reason)
-        return decided.wake_at_s, decided.reason
+        return decided
+
+
+def _decide(run: Run, present: tuple[Replica, ...], now_s: float) -> Step:
+    return step(goal_of(run, present), present, now_s)
+
+
+def _is_news(run: Run, decided: Step) -> bool:
+    return bool(decided.actions) or (
+        run.ended_at_s is None and (run.state, run.reason) != (decided.state, decided.reason)
+    )
 
 
 def goal_of(run: Run, present: tuple[Replica, ...]) -> Goal:

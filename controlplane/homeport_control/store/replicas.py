@@ -52,21 +52,17 @@ async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     return await _select(connection, replicas.c.ended_at_s.is_(None))
 
 
-async def of_runs(connection: AsyncConnection, run_ids: Iterable[str], *, ended: bool) -> dict[str, list[Replica]]:
-    """By run id; with `ended` also those of which nothing is left."""
-    conditions = [replicas.c.run_id.in_(list(run_ids))]
-    if not ended:
-        conditions.append(replicas.c.ended_at_s.is_(None))
+async def of_runs(
+    connection: AsyncConnection, run_ids: Iterable[str], *, ended_since_s: float | None = None
+) -> dict[str, list[Replica]]:
+    """By run id: replicas of which something is left, and those that ended since then."""
+    wanted: sa.ColumnElement[bool] = replicas.c.ended_at_s.is_(None)
+    if ended_since_s is not None:
+        wanted = wanted | (replicas.c.ended_at_s >= ended_since_s)
     result: dict[str, list[Replica]] = {}
-    for replica in await _select(connection, *conditions):
+    for replica in await _select(connection, replicas.c.run_id.in_(list(run_ids)), wanted):
         result.setdefault(replica.run_id, []).append(replica)
     return result
-
-
-async def of_run(connection: AsyncConnection, run_id: str, *, ended_since_s: float) -> tuple[Replica, ...]:
-    """Replicas of a run of which something is left, and those that ended since then."""
-    recent = replicas.c.ended_at_s.is_(None) | (replicas.c.ended_at_s >= ended_since_s)
-    return await _select(connection, replicas.c.run_id == run_id, recent)
 
 
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
