@@ -2,6 +2,8 @@
 
 import pytest
 from homeport_control.domain.gateway import ServiceRoute, TokenGrant
+from homeport_control.xds import token_filter
+from homeport_control.xds.token_filter import SEAL_HEADER
 from rig.gateway import TOKEN, Gateway, replicas, sha256
 
 pytestmark = pytest.mark.envoy
@@ -22,7 +24,7 @@ async def test_a_request_with_a_good_token_reaches_the_replica_without_the_token
         assert seen["path"] == "/v1/x?y=1"
         assert seen["headers"]["x-mine"] == "kept"  # type: ignore[index]
         assert "authorization" not in seen["headers"]  # type: ignore[operator]
-        assert not [name for name in seen["headers"] if name.startswith("x-homeport")]  # type: ignore[attr-defined]
+        assert SEAL_HEADER not in seen["headers"]  # type: ignore[operator]
         again = await gateway.client.request()
         assert again.status == 200  # from the cache of tokens this time
 
@@ -55,17 +57,35 @@ async def test_a_service_without_a_replica_says_so(gateway: Gateway) -> None:
     assert error(response)["code"] == "no_ready_replica"
 
 
-async def test_headers_of_ours_from_a_client_open_nothing(gateway: Gateway) -> None:
+async def test_no_header_from_a_client_opens_the_door(gateway: Gateway) -> None:
     async with replicas("r1") as (r1,):
         await gateway.control.publish(gateway.snapshot(r1.endpoint()))
-        for value in ("*", ",hello,", sha256(TOKEN)):
-            spoofed = await gateway.client.request(token=None, headers={"x-homeport-grant": value})
-            assert spoofed.status == 401
-            spoofed = await gateway.client.request(token="hp_wrong", headers={"X-Homeport-Grant": value})
-            assert spoofed.status == 403
-        hashed = await gateway.client.request(token=sha256(TOKEN))
-        assert hashed.status == 403
+        for name, value in ((SEAL_HEADER, "1"), (SEAL_HEADER, ""), ("x-homeport-grant", "*")):
+            assert (await gateway.client.request(token=None, headers={name: value})).status == 401
+            assert (await gateway.client.request(token="hp_wrong", headers={name.title(): value})).status == 403
+        assert (await gateway.client.request(token=sha256(TOKEN))).status == 403
         assert r1.served == 0
+        seen = (await gateway.client.request(headers={SEAL_HEADER: "7"})).json()
+        assert SEAL_HEADER not in seen["headers"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("broken", ["", 'function envoy_on_request(handle) error("broken") end'])
+async def test_a_token_filter_that_does_not_run_lets_nobody_in(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Envoy lets a request go on when its Lua fails; the seal is what stops it. The fault is put into the source."""
+    monkeypatch.setattr(token_filter, "_SOURCE", broken)
+    token_filter.token_filter.cache_clear()
+    try:
+        async with replicas("r1") as (r1,):
+            await gateway.control.publish(gateway.snapshot(r1.endpoint()))
+            for headers in ({}, {SEAL_HEADER: "1"}, {"x-homeport-grant": "*"}):
+                for token in (TOKEN, None):
+                    refused = await gateway.client.request(token=token, headers=headers)
+                    assert (refused.status, error(refused)["code"]) == (500, "token_check_failed")
+            assert r1.served == 0
+    finally:
+        token_filter.token_filter.cache_clear()
 
 
 async def test_the_scheme_of_the_header_may_be_written_in_any_case(gateway: Gateway) -> None:
@@ -101,9 +121,9 @@ async def test_a_service_token_calls_its_own_services_only(gateway: Gateway) -> 
 async def test_a_service_without_auth_needs_no_token_and_keeps_the_header_of_its_own(gateway: Gateway) -> None:
     async with replicas("r1") as (r1,):
         await gateway.control.publish(gateway.snapshot(r1.endpoint(), auth=False))
-        response = await gateway.client.request(token="of-the-application", headers={"x-homeport-grant": "*"})
+        response = await gateway.client.request(token="of-the-application")
         assert response.status == 200
         assert response.json()["headers"]["authorization"] == "Bearer of-the-application"  # type: ignore[index]
-        assert "x-homeport-grant" not in response.json()["headers"]  # type: ignore[operator]
+        assert SEAL_HEADER not in response.json()["headers"]  # type: ignore[operator]
         await gateway.control.publish(gateway.snapshot(r1.endpoint(), auth=True))
         assert (await gateway.client.request(token=None)).status == 401

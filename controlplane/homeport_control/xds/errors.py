@@ -3,7 +3,6 @@
 Covers words only. Does not cover when each is given (listener, token_filter).
 """
 
-import json
 from typing import Any
 
 
@@ -20,6 +19,9 @@ WRONG_TOKEN = error(
     "permission_error",
     "invalid_token",
 )
+NOT_CHECKED = error(
+    "The gateway could not check the token of this request; its log says why.", "api_error", "token_check_failed"
+)
 UNKNOWN_HOST = error(
     "No service is published at %REQ(:AUTHORITY)%. 'homeport ps' lists what is.", "not_found_error", "service_not_found"
 )
@@ -29,7 +31,3 @@ REPLICA_FAILED = error(
     "service_unavailable_error",
     "replica_failed",
 )
-
-
-def as_json(body: dict[str, Any]) -> str:
-    return json.dumps(body, separators=(",", ":"))

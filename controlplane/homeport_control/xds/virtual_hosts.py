@@ -1,7 +1,7 @@
 """Routes (RDS): one virtual host per service, and one for every other name.
 
-Covers who may pass (RBAC on the grant), what is retried, what is stripped. Does not cover how a token becomes a grant
-(token_filter), so that a token's change touches no route.
+Covers whether a token is asked for, what is retried, what is stripped, and what the gateway itself answers. Does not
+cover which token is good (token_filter), so that a token's change touches no route.
 """
 
 from functools import lru_cache
@@ -10,28 +10,13 @@ from typing import Any
 from homeport_control.domain.gateway import ServiceRoute
 from homeport_control.xds import errors
 from homeport_control.xds.subscription import RDS, Resource
-from homeport_control.xds.token_filter import EVERY_SERVICE, FILTER, GRANT_HEADER
+from homeport_control.xds.token_filter import NOT_ASKED, OPEN, SEAL, SEAL_HEADER, route_metadata
 from homeport_control.xds.wire import resource, typed
 
 ROUTES = "homeport"
-RBAC_FILTER = "homeport.rbac"
 
 _SAFE = "connect-failure,refused-stream,reset-before-request"  # nothing of the request has reached the replica
 _IDEMPOTENT = "GET|HEAD|OPTIONS|PUT|DELETE|TRACE"  # RFC 9110, section 9.2.2
-
-_GRANT: dict[str, Any] = {
-    "name": "grant",
-    "typed_config": typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=GRANT_HEADER),
-}
-_ALLOW: dict[str, Any] = {
-    "name": "allow",
-    "typed_config": typed("envoy.config.rbac.v3.Action", name="granted", action="ALLOW"),
-}
-
-_NO_AUTH: dict[str, Any] = {
-    FILTER: typed("envoy.extensions.filters.http.lua.v3.LuaPerRoute", disabled=True),
-    RBAC_FILTER: typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute"),
-}
 
 
 def _retry(retry_on: str) -> dict[str, Any]:
@@ -53,26 +38,8 @@ def _route(service: str, match: dict[str, Any], retry_on: str) -> dict[str, Any]
     # timeout 0: a model may think for as long as it likes; the client decides when to give up.
     return {
         "match": {"prefix": "/", **match},
+        "metadata": route_metadata(service),
         "route": {"cluster": service, "timeout": "0s", "retry_policy": _retry(retry_on)},
-    }
-
-
-def _matcher(service: str) -> dict[str, Any]:
-    """Allows a grant for every service, or one that names this service. Whatever has no grant matches nothing, and
-    a matcher without a match denies. A matcher and not RBAC's older policies: 3 us less for each request."""
-    names_it = {
-        "predicate": {"single_predicate": {"input": _GRANT, "value_match": {"contains": f",{service},"}}},
-        "on_match": {"action": _ALLOW},
-    }
-    return {
-        "matcher_tree": {"input": _GRANT, "exact_match_map": {"map": {EVERY_SERVICE: {"action": _ALLOW}}}},
-        "on_no_match": {"matcher": {"matcher_list": {"matchers": [names_it]}}},
-    }
-
-
-def _only_granted(service: str) -> dict[str, Any]:
-    return {
-        RBAC_FILTER: typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", rbac={"matcher": _matcher(service)})
     }
 
 
@@ -84,8 +51,8 @@ def _service(name: str, domains: tuple[str, ...], auth: bool) -> dict[str, Any]:
         "domains": list(domains),
         "routes": [_route(name, method, f"{_SAFE},reset"), _route(name, {}, _SAFE)],
         # A replica never sees a token of ours; without auth the header is the application's own business.
-        "request_headers_to_remove": [GRANT_HEADER, *(["authorization"] if auth else [])],
-        "typed_per_filter_config": _only_granted(name) if auth else _NO_AUTH,
+        "request_headers_to_remove": ["authorization"] if auth else [],
+        "typed_per_filter_config": {} if auth else OPEN,
     }
 
 
@@ -93,7 +60,7 @@ _NOBODY: dict[str, Any] = {
     "name": "unknown-host",
     "domains": ["*"],
     "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}],
-    "typed_per_filter_config": _NO_AUTH,
+    "typed_per_filter_config": NOT_ASKED,
 }
 
 
@@ -111,26 +78,32 @@ def routes(services: tuple[ServiceRoute, ...]) -> Resource:
     return _routes(tuple((service.name, service.domains, service.auth) for service in services))
 
 
+def _status(status: int) -> dict[str, Any]:
+    value = {"default_value": status, "runtime_key": "homeport.none"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _flags(*flags: str) -> dict[str, Any]:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+_SEALED: dict[str, Any] = {
+    "header_filter": {"header": {"name": SEAL_HEADER, "string_match": {"exact": SEAL}}},
+}
+
+# The first that fits counts. Only answers of the gateway itself come by here, never a replica's.
 LOCAL_REPLIES: dict[str, Any] = {
     "mappers": [
-        {
-            "filter": {"response_flag_filter": {"flags": ["UH", "NC"]}},
-            "body_format_override": {"json_format": errors.NO_REPLICA},
-        },
-        {
-            "filter": {"response_flag_filter": {"flags": ["UF", "UC", "URX", "LR"]}},
-            "body_format_override": {"json_format": errors.REPLICA_FAILED},
-        },
-        *(
-            {
-                "filter": {
-                    "status_code_filter": {
-                        "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "homeport.none"}}
-                    }
-                },
-                "body_format_override": {"json_format": body},
-            }
-            for status, body in ((401, errors.NO_TOKEN), (403, errors.WRONG_TOKEN), (404, errors.UNKNOWN_HOST))
-        ),
+        {"filter": filter_, "body_format_override": {"json_format": body}, **more}
+        for filter_, body, more in (
+            (_flags("UH", "NC"), errors.NO_REPLICA, {}),
+            (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
+            # What the router says to a sealed request: the token filter did not run.
+            ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
+            (_status(500), errors.NOT_CHECKED, {}),
+            (_status(401), errors.NO_TOKEN, {}),
+            (_status(403), errors.WRONG_TOKEN, {}),
+            (_status(404), errors.UNKNOWN_HOST, {}),
+        )
     ]
 }

@@ -14,14 +14,12 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
-from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
-from envoy.type.matcher.v3 import http_inputs_pb2
 from google.protobuf import json_format
 
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, TYPE, Resource
@@ -31,11 +29,9 @@ KNOWN = (
     accesslog_pb2,
     header_mutation_pb2,
     http_connection_manager_pb2,
-    http_inputs_pb2,
     http_protocol_options_pb2,
     lua_pb2,
     previous_hosts_pb2,
-    rbac_pb2,
     router_pb2,
 )
 
