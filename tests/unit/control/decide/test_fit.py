@@ -131,3 +131,12 @@ def test_gpus_are_of_one_kind_where_that_is_possible_and_the_smallest_that_will_
     assert chosen(machine, gpu=2) == ["B0", "B1"]
     assert chosen(machine, (claim("a", "B0"),), gpu=2) == ["A0", "A1"]
     assert chosen(machine, (claim("a", "B0", "A0"),), gpu=2) == ["A1", "B1"]
+
+
+def test_gpus_of_several_kinds_are_put_together_so_that_their_memory_is_what_was_asked() -> None:
+    small = gpu("B1")
+    large = [gpu("A1", "NVIDIA A100-SXM4-80GB", 81920), gpu("C1", "NVIDIA H100 80GB HBM3", 81559)]
+    machine = host("a", small, *large)
+    assert chosen(machine, gpu={"count": 2, "total_memory": "150GB.."}) == ["A1", "C1"]
+    machine = host("a", gpu("D1"), *large)
+    assert chosen(machine, gpu={"count": 2, "total_memory": "..110GB"}) == ["C1", "D1"]

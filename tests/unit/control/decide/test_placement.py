@@ -28,6 +28,8 @@ def test_replicas_of_one_run_spread_over_hosts() -> None:
     hosts = [host("a"), host("b"), host("c")]
     assert where(hosts, [ask(f"r{number}") for number in range(4)]) == ["a", "b", "c", "a"]
     assert where(hosts, [ask()], (claim("a", run="hello"), claim("b", run="hello"))) == ["c"]
+    fuller = (claim("a", run="hello"), claim("b", run="x"), claim("b", run="y"))
+    assert where(hosts[:2], [ask()], fuller) == ["b"]
 
 
 def test_gpus_are_packed_so_that_large_asks_find_room() -> None:
