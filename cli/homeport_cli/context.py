@@ -5,6 +5,7 @@ not cover: what is shown (`render`, `progress`).
 """
 
 import os
+import select
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +18,7 @@ from homeport_cli.errors import UsageError
 if TYPE_CHECKING:
     from homeport_cli.client import Api
 
+SIGNAL_CHECK_S = 0.2
 PIPED_WIDTH = 10_000  # a pipe has no width: nothing is cut or folded for it
 
 
@@ -35,11 +37,11 @@ class Terminal:
         _show(self.err, renderable)
 
     def ask(self, question: str) -> bool:
-        """`question [y/n]:` until it is answered; end of input is a no. Raises KeyboardInterrupt."""
+        """`question [y/n]:` until it is answered; end of input is a no. Only when `interactive`. Raises KeyboardInterrupt."""
         while True:
             self.err.print(f"{question} [y/n]: ", end="", markup=False, highlight=False)
             self.err.file.flush()
-            line = sys.stdin.readline()
+            line = _typed_line()
             if not line:
                 self.say("")
                 return False
@@ -69,6 +71,16 @@ def connect() -> "Api":
     from homeport_cli.client import Api  # gRPC costs a fifth of a second: only for commands that call
 
     return Api(config.load(os.environ))
+
+
+def _typed_line() -> str:
+    """What is typed next on the terminal; empty at its end.
+
+    Not sys.stdin.readline: a Ctrl-C that comes in the moment before it blocks would be seen only after the next line.
+    """
+    while not select.select([sys.stdin], [], [], SIGNAL_CHECK_S)[0]:
+        pass
+    return os.read(sys.stdin.fileno(), 4096).decode(errors="replace")
 
 
 def _console(stream: TextIO) -> Console:

@@ -1,0 +1,88 @@
+import threading
+
+import grpc
+import pytest
+from fakes.api import TOKEN, FakeApi, self_signed
+from homeport_cli.client import Api
+from homeport_cli.config import Config
+from homeport_cli.errors import CliError, NotLoggedIn, Unreachable, UsageError
+from homeport_protos.api.v1 import api_pb2
+
+RUNS = api_pb2.ListRunsResponse(runs=[api_pb2.Run(id="1", name="web")])
+
+
+def client(api: FakeApi, token: str = TOKEN) -> Api:
+    return Api(Config(api.address, token, api.certificate.pem.decode()))
+
+
+def test_a_call_carries_the_token_over_tls_and_brings_the_answer(api: FakeApi) -> None:
+    api.answers["ListRuns"] = RUNS
+    with client(api) as calls:
+        assert calls.list_runs(finished=True, names=["web"]) == RUNS
+    assert api.requests("ListRuns") == [api_pb2.ListRunsRequest(all=True, names=["web"])]
+
+
+def test_a_wrong_token_is_not_logged_in(api: FakeApi) -> None:
+    with client(api, "hp_wrong") as calls, pytest.raises(NotLoggedIn, match=r"not known here.*homeport login"):
+        calls.list_runs()
+
+
+def test_a_servers_status_is_the_line_of_the_error(api: FakeApi) -> None:
+    api.answers["StopRuns"] = (grpc.StatusCode.INVALID_ARGUMENT, "name at least one run")
+    with client(api) as calls, pytest.raises(UsageError, match="name at least one run"):
+        calls.stop_runs([])
+
+
+def test_nobody_listening_is_unreachable(api: FakeApi) -> None:
+    api.stop()
+    with (
+        client(api) as calls,
+        pytest.raises(Unreachable, match=r"cannot reach .*: connection refused"),
+    ):
+        calls.list_runs()
+
+
+def test_a_server_with_another_ca_never_sees_the_token(api: FakeApi) -> None:
+    stranger = self_signed().pem.decode()
+    with (
+        Api(Config(api.address, TOKEN, stranger)) as calls,
+        pytest.raises(Unreachable, match="cannot trust the server"),
+    ):
+        calls.list_runs()
+    assert api.asked == []
+
+
+def test_a_ca_that_is_no_certificate_is_one_line(api: FakeApi) -> None:
+    broken = "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
+    with pytest.raises(CliError, match=r"CA|trust|TLS") as caught, Api(Config(api.address, TOKEN, broken)) as calls:
+        calls.list_runs()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_watch_outlives_a_server_that_comes_back(api: FakeApi) -> None:
+    api.answers["WatchRuns"] = [RUNS]
+    troubles: list[str] = []
+    with client(api) as calls:
+        watch = calls.watch_runs(on_trouble=troubles.append)
+        assert next(watch) == RUNS
+        api.stop()
+        back = threading.Timer(0.3, api.start)
+        back.start()
+        assert next(watch) == RUNS
+        back.join()
+        watch.close()
+    assert len(api.requests("WatchRuns")) == 2
+    assert len(troubles) == 1
+    assert api.address in troubles[0]
+
+
+def test_a_watch_that_never_began_does_not_wait_for_the_server(api: FakeApi) -> None:
+    api.stop()
+    with client(api) as calls, pytest.raises(Unreachable):
+        next(calls.watch_runs())
+
+
+def test_a_token_that_is_revoked_meanwhile_ends_the_watch(api: FakeApi) -> None:
+    api.answers["WatchRuns"] = (grpc.StatusCode.UNAUTHENTICATED, "the token me was revoked")
+    with client(api) as calls, pytest.raises(NotLoggedIn, match="was revoked"):
+        next(calls.watch_runs())
