@@ -1,0 +1,20 @@
+"""One GPU sample of the real sampler per line of input, as JSON; run in a process that may see the fake library."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+
+from homeport_agent.gpus.nvml import NvmlGpus
+
+
+async def main() -> None:
+    gpus = NvmlGpus(call_s=0.5)
+    while await asyncio.to_thread(sys.stdin.readline):
+        sample = await gpus.sample()
+        print(json.dumps(asdict(sample)), flush=True)
+    print(json.dumps({"loaded": "pynvml" in sys.modules}), flush=True)
+    await gpus.close()
+
+
+asyncio.run(main())
