@@ -1,0 +1,41 @@
+import pytest
+from homeport_agent.engine import faults
+from homeport_agent.engine.base import BadContainer, EngineError, ImageNotFound, NoSpace
+
+RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        (RUNC + 'exec: "serve": executable file not found in $PATH: unknown', BadContainer, "has no program 'serve'"),
+        (RUNC + 'exec: "/run.sh": no such file or directory: unknown', BadContainer, "has no program '/run.sh'"),
+        (RUNC + 'exec: "/etc": permission denied: unknown', BadContainer, "may not be executed"),
+        ("No command specified", BadContainer, "set commands"),
+        ("unable to find user ghost: no matching entries in passwd file", BadContainer, "check user"),
+        (
+            'could not select device driver "nvidia" with capabilities: [[gpu]]',
+            BadContainer,
+            "nvidia-container-toolkit",
+        ),
+        (RUNC + "unable to apply caps: operation not permitted: unknown", BadContainer, "may not give the container"),
+        ("error creating overlay mount: no space left on device", NoSpace, "docker system prune"),
+        ("No such image: app:1", ImageNotFound, "app:1"),
+        ("something that nobody has seen", EngineError, "something that nobody has seen"),
+    ],
+)
+def test_a_container_that_does_not_start_says_why_and_what_to_do(text: str, kind: type[EngineError], says: str) -> None:
+    error = faults.of_container("app:1", text, "/")
+    assert type(error) is kind
+    assert says in str(error)
+
+
+def test_no_words_of_docker_make_more_than_a_line() -> None:
+    assert "\n" not in str(faults.of_pull("app:1", "a\nb\n" * 500, "/"))
+    assert len(str(faults.of_pull("app:1", "a\nb\n" * 500, "/"))) < 400
+
+
+def test_a_socket_without_permission_says_so(tmp_path: object) -> None:
+    error = faults.engine_down("/", PermissionError(13, "Permission denied"))
+    assert "permission denied" in str(error)
+    assert "group docker" in str(error)
