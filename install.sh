@@ -42,7 +42,7 @@ die() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 has_systemd() { [ -d /run/systemd/system ]; }
-last_line() { grep -v '^[[:space:]]*$' "$1" 2>/dev/null | tail -n 1; }
+last_line() { { grep -v '^[[:space:]]*$' "$1" 2>/dev/null || true; } | tail -n 1; }
 
 # ---------------------------------------------------------------- what was done, for uninstall
 
@@ -50,8 +50,7 @@ remember() { # KEY VALUE: one line per pair, never twice
     mkdir -p "$STATE"
     grep -qxF "$1=$2" "$STATE/install.state" 2>/dev/null || printf '%s=%s\n' "$1" "$2" >>"$STATE/install.state"
 }
-remembered() { sed -n "s/^$1=//p" "$STATE/install.state" 2>/dev/null; } # KEY: its values, one a line
-forget() { [ ! -f "$STATE/install.state" ] || sed -i "/^$1=/d" "$STATE/install.state"; }
+remembered() { sed -n "s/^$1=//p" "$STATE/install.state" 2>/dev/null || true; } # KEY: its values, one a line
 
 # ---------------------------------------------------------------- packages of the distribution
 
@@ -272,7 +271,7 @@ write_environment() { # what the two processes get, kept as it is after the firs
 }
 
 setting() { # NAME DEFAULT: a HOMEPORT_ setting of the installed server
-    found=$(sed -n "s/^HOMEPORT_$1=\"\(.*\)\"$/\1/p" "$STATE/environment" 2>/dev/null)
+    found=$(sed -n "s/^HOMEPORT_$1=\"\(.*\)\"$/\1/p" "$STATE/environment" 2>/dev/null) || found=
     printf '%s' "${found:-$2}"
 }
 
@@ -366,14 +365,23 @@ stop_service() { # NAME: ends it and waits until it is gone
         return 0
     fi
     pid=$(respawner "$1")
-    [ -n "$pid" ] || return 0
-    kill -TERM "$pid" 2>/dev/null || true
-    wait_until 20 is_gone "$pid" || {
-        # Its child too: it has not ended in time, and nobody would end it later.
-        # shellcheck disable=SC2046 # a list of numbers
-        kill -KILL "$pid" $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || true
-    }
+    if [ -n "$pid" ]; then
+        kill -TERM "$pid" 2>/dev/null || true
+        wait_until 20 is_gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
+    fi
+    end_orphans "$1"
     rm -f "$RUN/$1.pid"
+}
+end_orphans() { # NAME: a server or agent whose respawner was killed: it would hold the ports, and nobody would restart it
+    case $1 in server) package=homeport_control ;; *) package=homeport_agent ;; esac
+    for proc in /proc/[0-9]*; do
+        case $(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null) in
+        "$OPT/venv/bin/python -P -m $package run "*)
+            kill -TERM "${proc#/proc/}" 2>/dev/null || true
+            wait_until 10 is_gone "${proc#/proc/}" || kill -KILL "${proc#/proc/}" 2>/dev/null || true
+            ;;
+        esac
+    done
 }
 is_gone() { # PID: no such process, or one that is dead and only not reaped
     [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
@@ -383,9 +391,19 @@ log_hint() { if has_systemd; then echo "journalctl -u homeport-$1"; else echo "$
 
 # ---------------------------------------------------------------- server, host, login, example
 
-require_free_ports() {
+require_free_ports() { # before anything is installed; what runs already holds them itself
+    if is_running server || is_running agent; then return 0; fi
+    end_orphans server
+    end_orphans agent
+    # Nothing is published yet: the ports may be chosen anew.
+    [ -f "$STATE/joined" ] || rm -f "$STATE/environment"
     for pair in API_PORT:7400 LINK_PORT:7401 WEB_PORT:7402 GATEWAY_PORT:7480; do
-        port=$(setting "${pair%:*}" "${pair#*:}")
+        eval "port=\${HOMEPORT_${pair%:*}:-${pair#*:}}"
+        port=$(setting "${pair%:*}" "$port")
+        if [ "${pair%:*}" = GATEWAY_PORT ] && [ -x "$OPT/venv/bin/python" ] &&
+            module homeport_agent.envoy status --state-dir "$STATE/agent" >/dev/null 2>&1; then
+            continue # our own Envoy holds it: it outlives the other two
+        fi
         "$bootstrap" - "$port" <<'END' || die "port $port on 127.0.0.1 is taken by another program; stop it, or choose another" \
             "port: HOMEPORT_${pair%:*}=N ./install.sh quickstart"
 import socket, sys
@@ -407,12 +425,6 @@ server_accepts_us() { homeport ps; }
 host_is_connected() { homeport fleet list --json | grep -q '"connection": *"connected"'; }
 
 ensure_server() {
-    if ! is_running server && ! is_running agent; then
-        # A choice that was taken back: the next run may choose again.
-        [ -f "$STATE/server/homeport.db" ] || rm -f "$STATE/environment"
-        write_environment
-        require_free_ports
-    fi
     write_environment
     api_port=$(setting API_PORT 7400)
     web_port=$(setting WEB_PORT 7402)
@@ -546,7 +558,7 @@ need_root() { # COMMAND-LINE
 
 only_one() { # two runs at once would install over one another
     exec 9>/run/lock/homeport-install.lock
-    flock -n 9 || die "another install.sh is running; wait for it to end"
+    flock -w 60 9 || die "another install.sh is running for more than a minute; wait for it to end, then run this again"
 }
 
 find_user() { # whose command line is logged in: the one who called sudo
@@ -572,6 +584,7 @@ quickstart() {
     fi
     changed=
     ensure_packages
+    require_free_ports
     ensure_docker
     ensure_homeport
     ensure_server

@@ -24,8 +24,9 @@ die() {
 
 base() { # SUITE OUT
     local archive
+    # The archive that this machine uses itself; one of the two kinds of files is often not there.
     archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -v '^#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ')
+        sed -nE '/^#/!s|.*(https?://[^ ]+/debian/?)( .*)?$|\1|p' | sed -n 1p) || true
     [ -n "$archive" ] || die "no Debian archive in /etc/apt"
     mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \

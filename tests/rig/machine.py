@@ -1,0 +1,122 @@
+"""A fresh machine for a test, over host.sh: a minimal Debian in namespaces of its own, with a copy of this checkout.
+
+Covers making it, running commands in it, power loss and what is left in it. Not covered: GPUs, several machines that
+talk to one another.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOST_SH = Path(__file__).with_name("host.sh")
+CACHE = Path(os.environ.get("HOMEPORT_TEST_CACHE", "/var/cache/homeport-tests"))
+HOSTS = CACHE / "hosts"
+SOURCE = "/opt/src"  # where the checkout lies inside
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_CERTIFICATES_INSIDE = "/etc/outer-certificates.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    name: str
+    number: int  # of its network, 10.78.number.0/30
+    mode: str  # its first process: systemd, or plain for a mere shell
+
+    def run(
+        self, *command: str, check: bool = True, timeout_s: float = 240, env: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it. With `check`, a failure is an AssertionError that shows all that it said."""
+        argv = [str(HOST_SH), "exec", self.name, *registry_environment(), *env, *command]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=timeout_s, env=_outer())
+        if check:
+            assert done.returncode == 0, (
+                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        argv = [str(HOST_SH), "exec", self.name, *registry_environment(), *command]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_outer())
+
+    def shell(self, script: str, *, check: bool = True) -> str:
+        return self.run("sh", "-c", script, check=check).stdout
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of what runs in it, without its first process and this look itself."""
+        script = 'for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr "\\0" " " <$p/cmdline 2>/dev/null)"; done'
+        rows = (line.partition(" ") for line in self.shell(script).splitlines())
+        return {int(pid): line for pid, _, line in rows if line and pid != "1" and "/proc/[0-9]*" not in line}
+
+    def files(self, pattern: str) -> set[str]:
+        """Paths on its disk that match find's `-iname pattern`, without the checkout."""
+        script = f"find / -xdev -iname '{pattern}' -not -path '{SOURCE}*' -not -path '/proc/*' -not -path '/sys/*'"
+        return set(self.shell(script).split())
+
+    def power_loss(self) -> None:
+        """Everything in it dies at once; then it boots again from the same disk."""
+        _host("kill", self.name)
+        _host("up", self.name, str(base_root()), self.mode, str(self.number))
+
+    def put_checkout(self) -> None:
+        """A copy of the working tree, as a clone of it would be: nothing that git ignores."""
+        root = HOSTS / self.name / "root"
+        target = root / SOURCE.lstrip("/")
+        target.mkdir(parents=True, exist_ok=True)
+        names = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        ).stdout
+        kept = b"\0".join(name for name in names.split(b"\0") if name and (ROOT / os.fsdecode(name)).is_file())
+        with subprocess.Popen(["tar", "--null", "-T", "-", "-c"], cwd=ROOT, stdin=-1, stdout=-1) as packer:
+            assert packer.stdin is not None
+            packer.stdin.write(kept)  # a few kilobytes: the pipe holds them
+            packer.stdin.close()
+            subprocess.run(["tar", "-x", "-C", str(target)], stdin=packer.stdout, check=True)
+        if CERTIFICATES.exists():
+            (root / _CERTIFICATES_INSIDE.lstrip("/")).write_bytes(CERTIFICATES.read_bytes())
+
+
+@contextmanager
+def machine(name: str, number: int, mode: str) -> Iterator[Machine]:
+    """A fresh machine with the checkout, gone afterwards; one that an earlier run left behind goes first."""
+    _host("down", name)
+    try:
+        _host("up", name, str(base_root()), mode, str(number))
+        made = Machine(name, number, mode)
+        made.put_checkout()
+        yield made
+    finally:
+        _host("down", name)
+
+
+def base_root() -> Path:
+    """The minimal Debian as a tar file, made once per machine (half a minute)."""
+    path = CACHE / "bookworm.tar"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        _host("base", "bookworm", str(path))
+    return path
+
+
+def registry_environment() -> list[str]:
+    """How this machine reaches the package registries, for the inside: settings by variables, and its certificates."""
+    names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "PIP_TRUSTED_HOST")
+    proxies = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    settings = [f"{name}={os.environ[name]}" for name in (*names, *proxies) if name in os.environ]
+    if CERTIFICATES.exists():
+        settings += [f"SSL_CERT_FILE={_CERTIFICATES_INSIDE}", f"PIP_CERT={_CERTIFICATES_INSIDE}"]
+    return settings
+
+
+def _host(*arguments: str) -> None:
+    done = subprocess.run(
+        [str(HOST_SH), *arguments], capture_output=True, text=True, check=False, timeout=240, env=_outer()
+    )
+    assert done.returncode == 0, f"host.sh {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+
+
+def _outer() -> dict[str, str]:
+    return {**os.environ, "HOMEPORT_TEST_HOSTS": str(HOSTS)}
