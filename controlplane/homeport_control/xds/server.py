@@ -150,8 +150,8 @@ class GatewayXds:
         self._on_connected(name)
         try:
             async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write(stream, context))
-                await self._take(name, gateway, stream, first)
+                writer = tasks.create_task(self._write(name, gateway, stream, context))
+                self._take(name, gateway, stream, first)
                 reader = tasks.create_task(self._read(name, gateway, stream, requests))
                 await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
                 writer.cancel()
@@ -163,16 +163,19 @@ class GatewayXds:
 
     async def _read(self, name: str, gateway: _Gateway, stream: _Stream, requests: Any) -> None:
         async for message in requests:
-            await self._take(name, gateway, stream, message)
+            self._take(name, gateway, stream, message)
 
-    async def _write(self, stream: _Stream, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _write(
+        self, name: str, gateway: _Gateway, stream: _Stream, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
         while not stream.replaced:
             for response in stream.subscription.responses():
                 await context.write(response)
+            await self._note(name, gateway, stream)
             await stream.wake.wait()
             stream.wake.clear()
 
-    async def _take(self, name: str, gateway: _Gateway, stream: _Stream, message: Any) -> None:
+    def _take(self, name: str, gateway: _Gateway, stream: _Stream, message: Any) -> None:
         if stream.replaced:
             return
         nack = stream.subscription.receive(convert.request(message))
@@ -183,13 +186,16 @@ class GatewayXds:
             if gateway.target is not None and gateway.target.version != nack.version:
                 self._aim(gateway)
             self._on_nacked(name, nack.version, nack.message)
+        stream.wake.set()
+
+    async def _note(self, name: str, gateway: _Gateway, stream: _Stream) -> None:
+        """Tell whoever waits. Also after a publish that had nothing to send: then no message comes that would tell."""
         acked = stream.subscription.acked_version
-        if acked is not None and acked > gateway.acked:
+        if acked is not None and acked > gateway.acked and not stream.replaced:
             gateway.acked, gateway.good = acked, gateway.latest
             self._on_acked(name, acked)
         async with gateway.changed:
             gateway.changed.notify_all()
-        stream.wake.set()
 
 
 def _host_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:

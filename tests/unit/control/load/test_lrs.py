@@ -1,0 +1,37 @@
+"""load/lrs: what one report says. The stream itself is tried with a real Envoy (tests/envoy/test_rotation.py)."""
+
+from envoy.service.load_stats.v3 import lrs_pb2
+from google.protobuf import json_format
+from homeport_control.domain.gateway import EndpointLoad, LoadReport
+from homeport_control.load.lrs import report
+
+
+def endpoint(port: int, in_progress: int) -> dict[str, object]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {"address": address, "total_requests_in_progress": in_progress}
+
+
+def test_a_report_holds_what_is_in_flight_at_each_endpoint_of_our_services() -> None:
+    localities = [
+        {"upstream_endpoint_stats": [endpoint(1, 2), endpoint(2, 0)]},
+        {"upstream_endpoint_stats": [endpoint(3, 1)]},
+    ]
+    message = json_format.ParseDict(
+        {
+            "cluster_stats": [
+                {"cluster_name": "hello", "upstream_locality_stats": localities},
+                {
+                    "cluster_name": "homeport/server",
+                    "upstream_locality_stats": [{"upstream_endpoint_stats": [endpoint(4, 2)]}],
+                },
+            ]
+        },
+        lrs_pb2.LoadStatsRequest(),
+    )
+    assert report("local", 5.0, message) == LoadReport(
+        "local", 5.0, (EndpointLoad("hello", "127.0.0.1", 1, 2), EndpointLoad("hello", "127.0.0.1", 3, 1))
+    )
+
+
+def test_an_idle_gateway_reports_nothing_in_flight() -> None:
+    assert report("local", 5.0, lrs_pb2.LoadStatsRequest()) == LoadReport("local", 5.0, ())

@@ -1,0 +1,102 @@
+"""xds/resources and what it is made of: equal snapshots make equal resources, and a change costs what it must."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.route.v3 import route_pb2
+from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute, TokenGrant
+from homeport_control.xds.resources import world
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, World
+
+HELLO = ServiceRoute("hello", ("hello.localhost",), True, (Endpoint("r", "127.0.0.1", 9000),))
+OPEN = ServiceRoute("open", ("open.localhost",), False)
+BASE = GatewaySnapshot("local", "127.0.0.1", 7480, "localhost", (HELLO, OPEN), (TokenGrant("a" * 64),))
+
+
+def versions(made: World) -> dict[tuple[str, str], str]:
+    return {(kind, name): r.version for kind, named in made.resources.items() for name, r in named.items()}
+
+
+def changed(other: GatewaySnapshot) -> set[tuple[str, str]]:
+    before, after = versions(world(BASE, 1)), versions(world(other, 2))
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def test_another_process_makes_the_same_versions_whatever_its_hash_seed() -> None:
+    program = "from test_resources import BASE, versions, world; print(sorted(versions(world(BASE, 9)).items()))"
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**environment, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert seen == {f"{sorted(versions(world(BASE, 1)).items())}\n"}
+
+
+def test_a_token_changes_one_resource() -> None:
+    assert changed(replace(BASE, tokens=())) == {(ECDS, "homeport.token")}
+
+
+def test_an_endpoint_changes_one_resource() -> None:
+    drained = replace(HELLO, endpoints=(replace(HELLO.endpoints[0], draining=True),))
+    assert changed(replace(BASE, services=(drained, OPEN))) == {(EDS, "hello")}
+
+
+def test_a_service_never_touches_the_listener() -> None:
+    assert changed(replace(BASE, services=(HELLO,))) == {(CDS, "open"), (EDS, "open"), (RDS, "homeport")}
+    assert (LDS, "http") in changed(replace(BASE, http_port=7481))
+
+
+def test_endpoints_carry_their_health_and_a_locality() -> None:
+    draining = replace(HELLO, endpoints=(*HELLO.endpoints, Endpoint("s", "127.0.0.1", 9001, draining=True)))
+    body = world(replace(BASE, services=(draining,)), 1).of(EDS)["hello"].body
+    (group,) = endpoint_pb2.ClusterLoadAssignment.FromString(body).endpoints
+    assert group.locality.region
+    assert [(e.endpoint.address.socket_address.port_value, e.health_status) for e in group.lb_endpoints] == [
+        (9000, 1),  # HEALTHY
+        (9001, 3),  # DRAINING
+    ]
+
+
+def test_a_cluster_never_panics_and_may_retry() -> None:
+    cluster = cluster_pb2.Cluster.FromString(world(BASE, 1).of(CDS)["hello"].body)
+    assert cluster.common_lb_config.HasField("healthy_panic_threshold")
+    assert cluster.common_lb_config.healthy_panic_threshold.value == 0
+    assert cluster.circuit_breakers.thresholds[0].max_retries.value == 1024
+    assert cluster.ignore_health_on_host_removal
+
+
+def test_every_route_to_a_service_names_it_for_the_token_filter_and_has_no_deadline() -> None:
+    routes = route_pb2.RouteConfiguration.FromString(world(BASE, 1).of(RDS)["homeport"].body)
+    hosts = {host.name: host for host in routes.virtual_hosts}
+    assert list(hosts) == ["hello", "open", "unknown-host"]
+    for name in ("hello", "open"):
+        for route in hosts[name].routes:
+            assert route.metadata.filter_metadata["homeport.token"]["service"] == name
+            assert route.route.cluster == name
+            assert route.route.HasField("timeout")
+            assert route.route.timeout.ToTimedelta().total_seconds() == 0
+    assert list(hosts["hello"].request_headers_to_remove) == ["authorization"]
+    assert list(hosts["open"].request_headers_to_remove) == []
+
+
+def test_only_idempotent_methods_are_sent_again_after_a_reset() -> None:
+    routes = route_pb2.RouteConfiguration.FromString(world(BASE, 1).of(RDS)["homeport"].body)
+    idempotent, others = routes.virtual_hosts[0].routes
+    assert idempotent.match.headers[0].string_match.safe_regex.regex == "GET|HEAD|OPTIONS|PUT|DELETE|TRACE"
+    assert "reset" in idempotent.route.retry_policy.retry_on.split(",")
+    assert others.route.retry_policy.retry_on.split(",") == [
+        "connect-failure",
+        "refused-stream",
+        "reset-before-request",
+    ]

@@ -1,0 +1,166 @@
+"""xds/server: streams over real mTLS, driven by a client that speaks delta ADS as Envoy does, message by message."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from envoy.service.discovery.v3 import discovery_pb2
+from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS
+from rig.gateway import HOST, Authority, ControlPlane
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+
+def snapshot(port: int = 9000, replica: str = "r") -> GatewaySnapshot:
+    hello = ServiceRoute("hello", ("hello.localhost",), True, (Endpoint(replica, "127.0.0.1", port),))
+    return GatewaySnapshot("local", "127.0.0.1", 7480, "localhost", (hello,))
+
+
+class Stream:
+    """One Envoy's stream; `settle` acknowledges whatever comes until the version is acknowledged completely."""
+
+    def __init__(self, control: ControlPlane, identity: str = HOST, node: str = HOST) -> None:
+        key, certificate = control.authority.issue(identity)
+        credentials = grpc.ssl_channel_credentials(control.authority.pem(), key, certificate)
+        options = (("grpc.ssl_target_name_override", "homeport-server"),)
+        self.channel = grpc.aio.secure_channel(f"127.0.0.1:{control.port}", credentials, options)
+        self.call: Any = self.channel.stream_stream(
+            METHOD,
+            request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
+            response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
+        )()
+        self.node = node
+        self.held: dict[str, dict[str, str]] = {}
+
+    async def ask(self, kind: str, *names: str, held: dict[str, str] | None = None, **fields: Any) -> None:
+        message = discovery_pb2.DeltaDiscoveryRequest(
+            type_url=kind, resource_names_subscribe=names, initial_resource_versions=held or {}, **fields
+        )
+        message.node.id = self.node
+        await self.call.write(message)
+
+    async def read(self) -> Any:
+        async with asyncio.timeout(10):
+            return await self.call.read()
+
+    async def hello(self, held: dict[str, dict[str, str]]) -> None:
+        for kind, names in ((CDS, ()), (EDS, ("hello",)), (LDS, ()), (ECDS, ("homeport.token",)), (RDS, ("homeport",))):
+            await self.ask(kind, *names, held=held.get(kind))
+
+    async def take(self, count: int) -> list[str]:
+        """Acknowledge so many responses; their types."""
+        kinds = []
+        for _ in range(count):
+            response = await self.read()
+            kinds.append(response.type_url)
+            for resource in response.resources:
+                self.held.setdefault(response.type_url, {})[resource.name] = resource.version
+            await self.ask(response.type_url, response_nonce=response.nonce)
+        return kinds
+
+    async def close(self) -> None:
+        self.call.cancel()
+        await self.channel.close()
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    made = ControlPlane(Authority(tmp_path))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def settled(control: ControlPlane, version: int) -> Stream:
+    stream = Stream(control)
+    await stream.hello({})
+    kinds = await stream.take(5)
+    assert set(kinds) == {CDS, EDS, LDS, ECDS, RDS}
+    assert kinds[-1] == RDS
+    assert await control.xds.wait_acked("local", version, 10)
+    return stream
+
+
+async def test_an_equal_snapshot_is_no_new_version(control: ControlPlane) -> None:
+    first = control.xds.publish(snapshot())
+    assert control.xds.publish(snapshot()) == first
+    assert control.xds.publish(snapshot(9001)) > first
+
+
+async def test_waiting_ends_with_the_ack_and_with_the_deadline(control: ControlPlane) -> None:
+    version = control.xds.publish(snapshot())
+    assert not await control.xds.wait_acked("local", version, 0.01)
+    stream = await settled(control, version)
+    assert control.acked == [version]
+    assert control.xds.acked("local") == version
+    await stream.close()
+
+
+async def test_a_new_version_that_changes_no_resource_is_acknowledged_at_once(control: ControlPlane) -> None:
+    stream = await settled(control, control.xds.publish(snapshot()))
+    version = control.xds.publish(snapshot(replica="another-id-same-address"))
+    assert await control.xds.wait_acked("local", version, 10)
+    assert control.acked[-1] == version
+    await stream.close()
+
+
+async def test_after_a_restart_of_the_server_an_envoy_that_holds_everything_is_sent_nothing(
+    control: ControlPlane,
+) -> None:
+    before = await settled(control, control.xds.publish(snapshot()))
+    await before.close()
+    await control.stop()
+    await control.start()
+
+    stream = Stream(control)
+    await stream.hello(before.held)
+    await control.until(lambda: control.connections == 2)
+    version = control.xds.publish(snapshot())
+    assert await control.xds.wait_acked("local", version, 10)
+    # Whatever had been sent would come before this answer.
+    await stream.ask(EDS, "nobody")
+    answer = await stream.read()
+    assert list(answer.removed_resources) == ["nobody"]
+    assert not answer.resources
+    await stream.close()
+
+
+async def test_a_second_stream_of_a_gateway_replaces_the_first(control: ControlPlane) -> None:
+    version = control.xds.publish(snapshot())
+    first = await settled(control, version)
+    second = Stream(control)
+    await second.hello(first.held)
+    await control.until(lambda: control.connections == 2)
+    assert await first.read() is grpc.aio.EOF
+    assert control.xds.is_connected("local")
+    await second.close()
+    await first.close()
+
+
+async def test_a_refusal_leads_back_to_the_last_good_world_and_is_told(control: ControlPlane) -> None:
+    stream = await settled(control, control.xds.publish(snapshot()))
+    good = stream.held[EDS]["hello"]
+    bad = control.xds.publish(snapshot(9001))
+    response = await stream.read()
+    await stream.ask(EDS, response_nonce=response.nonce, error_detail={"code": 3, "message": "malformed"})
+    assert not await control.xds.wait_acked("local", bad, 10)
+    assert control.nacked == [(bad, "malformed")]
+    again = await stream.read()
+    assert [r.version for r in again.resources] == [good]
+    await stream.close()
+
+
+@pytest.mark.parametrize(("identity", "node"), [("stranger", "stranger"), ("stranger", HOST), (HOST, "other")])
+async def test_only_the_host_that_is_the_gateway_may_ask(control: ControlPlane, identity: str, node: str) -> None:
+    control.xds.publish(snapshot())
+    stream = Stream(control, identity, node)
+    await stream.ask(CDS)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stream.read()
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert refused.value.details() == f"host {identity} is no gateway of this server"
+    await stream.channel.close()
