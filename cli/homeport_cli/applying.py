@@ -13,11 +13,16 @@ from homeport_cli.progress import Failure
 from homeport_cli.watch import until_deployed
 
 
-def plan(api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document) -> api_pb2.PlanResponse:
-    """Ask the server what would happen, and show it. Raises UsageError for a document with problems."""
+def plan(
+    api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document, *, as_data: bool
+) -> api_pb2.PlanResponse:
+    """Ask the server what would happen, and show it: with `as_data` it is what was asked for, and goes to standard output.
+
+    Raises UsageError for a document with problems.
+    """
     answer = api.plan(wanted)
     _refuse_problems(source, answer.problems)
-    terminal.say(render.plan(answer))
+    (terminal.data if as_data else terminal.say)(render.plan(answer))
     return answer
 
 

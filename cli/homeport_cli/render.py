@@ -39,8 +39,8 @@ def plan(answer: api_pb2.PlanResponse) -> RenderableType:
     parts: list[RenderableType] = [properties(answer.properties)]
     if answer.changes:
         parts += ["", changes(answer.changes)]
-    if answer.offers or answer.refusals:
-        parts += ["", offers(answer.offers) if answer.offers else Text("No host fits.", style="yellow")]
+    nothing = "No host fits." if answer.refusals else "There are no hosts yet: `homeport fleet join-command`."
+    parts += ["", offers(answer.offers) if answer.offers else Text(nothing, style="yellow")]
     parts += [Text(f"{refusal.host}: {refusal.reason}") for refusal in answer.refusals]
     return Group(*parts, "")
 

@@ -34,7 +34,7 @@ def apply(
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()
     with connect() as api:
-        planned = applying.plan(api, screen, source, wanted)
+        planned = applying.plan(api, screen, source, wanted, as_data=only_plan)
         if only_plan or not applying.confirm(screen, planned, yes=yes, force=force):
             return
         applied = applying.submit(api, source, wanted, planned, force=force)

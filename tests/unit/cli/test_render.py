@@ -127,6 +127,10 @@ def test_a_plan_that_no_host_fits_says_so_above_the_reasons() -> None:
     assert shown[-3:-1] == ["No host fits.", "gpu-3: is cordoned"]
 
 
+def test_a_plan_without_any_host_says_how_one_joins() -> None:
+    assert "homeport fleet join-command" in lines(render.plan(api_pb2.PlanResponse()))[-2]
+
+
 def test_fleet_list_shows_memory_state_and_why_a_host_is_not_well() -> None:
     gpus = [host_pb2.Gpu(memory_total_mib=24576, memory_used_mib=512), host_pb2.Gpu(memory_total_mib=24576)]
     host = api_pb2.Host(

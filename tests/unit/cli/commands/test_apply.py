@@ -121,7 +121,8 @@ def test_detached_apply_prints_the_name_alone(server: FakeApi, homeport: Homepor
 def test_a_plan_changes_nothing_and_asks_nothing(server: FakeApi, homeport: Homeport, web: str) -> None:
     done = homeport("apply", "-f", web, "--plan")
     assert done.exit_code == 0
-    assert "gpu-1" in done.stdout + done.stderr
+    assert "gpu-2: needs 24GB" in done.stdout
+    assert done.stderr == ""
     assert server.requests("Apply") == []
 
 
