@@ -1,0 +1,45 @@
+"""agent/envoy/bootstrap: the documents that Envoy is started with."""
+
+from pathlib import Path
+
+from homeport_agent.envoy.bootstrap import XDS_CLUSTER, Identity, Server, bootstrap, secrets
+
+IDENTITY = Identity("h1", Path("/s/host.pem"), Path("/s/host.key"), Path("/s/ca.pem"))
+SERVER = Server("server.example", 7401)
+RUN = Path("/s/envoy/run")
+
+
+def test_the_node_is_the_host_and_the_server_is_reached_by_mtls_under_its_own_name() -> None:
+    document = bootstrap(IDENTITY, SERVER, RUN)
+    assert document["node"]["id"] == "h1"
+    (cluster,) = document["static_resources"]["clusters"]
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert endpoint["address"]["socket_address"] == {"address": "server.example", "port_value": 7401}
+    tls = cluster["transport_socket"]["typed_config"]
+    assert tls["sni"] == "homeport-server"
+    validation = tls["common_tls_context"]["validation_context"]
+    assert validation["trusted_ca"] == {"filename": "/s/ca.pem"}
+    assert validation["match_typed_subject_alt_names"] == [{"san_type": "DNS", "matcher": {"exact": "homeport-server"}}]
+
+
+def test_configuration_comes_by_delta_ads_and_load_goes_the_same_way() -> None:
+    document = bootstrap(IDENTITY, SERVER, RUN)
+    ads = document["dynamic_resources"]["ads_config"]
+    assert ads["api_type"] == "DELTA_GRPC"
+    load = document["cluster_manager"]["load_stats_config"]
+    for config in (ads, load):
+        assert config["grpc_services"][0]["envoy_grpc"]["cluster_name"] == XDS_CLUSTER
+
+
+def test_the_admin_socket_is_a_file_for_its_owner() -> None:
+    pipe = bootstrap(IDENTITY, SERVER, RUN)["admin"]["address"]["pipe"]
+    assert pipe == {"path": "/s/envoy/run/admin.sock", "mode": 0o600}
+
+
+def test_the_key_is_named_and_never_copied_and_its_folder_is_watched() -> None:
+    (secret,) = secrets(IDENTITY)["resources"]
+    assert secret["tls_certificate"] == {
+        "certificate_chain": {"filename": "/s/host.pem"},
+        "private_key": {"filename": "/s/host.key"},
+        "watched_directory": {"path": "/s"},
+    }
