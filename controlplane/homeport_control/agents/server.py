@@ -80,7 +80,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except HomeportError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         session = self._sessions.open(host_id)
-        reason = "the agent closed its session"
+        reason, silent_s = "the agent closed its session", 0.0
         try:
             await self._opened(host_id, hello)
             welcome = agent_pb2.Welcome(
@@ -98,13 +98,13 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 for task in others:
                     task.cancel()
         except* Silent:
-            reason = f"silent for {self._silence_s:.0f} s"
+            reason, silent_s = f"silent for {self._silence_s:.0f} s", self._silence_s
         except* Replaced:
             reason = "a newer session took over"
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             reason = "the connection broke"
         finally:
-            await asyncio.shield(self._closed(session, reason))
+            await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
 
     async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
         host_id = peer_host_id(context.auth_context())
@@ -143,14 +143,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             )
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
-    async def _closed(self, session: AgentSession, reason: str) -> None:
+    async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
         if not self._sessions.close(session):
             return
         async with self._database.write() as write:
             values = {
                 "connection": Connection.UNREACHABLE,
                 "connection_reason": reason,
-                "connection_since_s": time.time(),
+                "connection_since_s": heard_at_s,  # lost_after counts from the last sign of life, not from noticing
             }
             await hosts.update(write, session.host_id, values)
         log.warning("an agent is away", host=session.host_id, reason=reason)
