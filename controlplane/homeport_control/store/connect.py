@@ -92,11 +92,11 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def open_database(file: Path) -> Database:
+def open_database(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     """An engine on a SQLite file, which need not exist. Starts nothing; call `migrate` first."""
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{file}",
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+        connect_args={"timeout": busy_timeout_s},
         hide_parameters=True,  # an error's text goes to the log
     )
 
@@ -111,11 +111,11 @@ def open_database(file: Path) -> Database:
     return Database(engine)
 
 
-def migrate(file: Path) -> None:
+def migrate(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
     """Bring a database file to the newest schema. Blocking; before the event loop's work starts. Raises NotReady."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{file}")
+    config.attributes["file"], config.attributes["busy_timeout_s"] = file, busy_timeout_s
     try:
         with _translated():
             alembic.command.upgrade(config, "head")

@@ -74,8 +74,11 @@ async def list_shown(connection: AsyncConnection, names: Iterable[str], *, finis
     wanted = list(names)
     query = sa.select(runs).order_by(runs.c.submitted_at_s.desc(), runs.c.id)
     if wanted:
-        newest = sa.select(sa.func.max(runs.c.submitted_at_s)).where(runs.c.name.in_(wanted)).group_by(runs.c.name)
-        query = query.where(runs.c.name.in_(wanted), runs.c.submitted_at_s.in_(newest))
+        newest = sa.select(runs.c.name, sa.func.max(runs.c.submitted_at_s)).group_by(runs.c.name)
+        query = query.where(
+            runs.c.name.in_(wanted),
+            sa.tuple_(runs.c.name, runs.c.submitted_at_s).in_(newest.where(runs.c.name.in_(wanted))),
+        )
     elif not finished:
         query = query.where(runs.c.ended_at_s.is_(None))
     return await _with_revisions(connection, await connection.execute(query))

@@ -1,11 +1,16 @@
-"""Alembic's entry: online only, on the URL that store/connect.py sets."""
+"""Alembic's entry: online only, on the file that store/connect.py names."""
 
 import sqlalchemy as sa
 from alembic import context
 
 from homeport_control.store.schema import metadata
 
-engine = sa.create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=sa.pool.NullPool)
+attributes = context.config.attributes
+engine = sa.create_engine(
+    f"sqlite:///{attributes['file']}",
+    poolclass=sa.pool.NullPool,
+    connect_args={"timeout": attributes["busy_timeout_s"]},
+)
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():

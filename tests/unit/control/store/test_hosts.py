@@ -1,0 +1,71 @@
+"""store/hosts: reports in order, generations that only grow, names that are unique."""
+
+from dataclasses import replace
+
+import pytest
+from fixtures.control import FACTS, GPU, State, add_host, get_host, opened
+from homeport_control.store import hosts
+from homeport_control.store.connect import Write
+
+
+async def accept(write: Write, boot_id: str, sequence: int, *, new_session: bool = False) -> bool:
+    return await hosts.accept_report(write, "h1", boot_id, sequence, new_session=new_session)
+
+
+async def test_reports_that_are_older_doubled_or_of_another_boot_change_nothing(state: State) -> None:
+    await add_host(state)
+    async with state.database.write() as write:
+        assert await accept(write, "boot1", 0, new_session=True)
+        assert await accept(write, "boot1", 5)
+        assert not await accept(write, "boot1", 5), "doubled"
+        assert not await accept(write, "boot1", 4), "older"
+        assert not await accept(write, "boot2", 9), "another boot that did not open the session"
+        assert await accept(write, "boot1", 6)
+
+
+async def test_a_new_boot_begins_its_count_anew(state: State) -> None:
+    await add_host(state)
+    async with state.database.write() as write:
+        assert await accept(write, "boot1", 100, new_session=True)
+        assert await accept(write, "boot2", -1, new_session=True)
+        assert await accept(write, "boot2", 0)
+        assert not await accept(write, "boot1", 101), "the boot before is over"
+
+
+async def test_a_reconnection_of_the_same_boot_does_not_open_the_door_for_old_reports(state: State) -> None:
+    await add_host(state)
+    async with state.database.write() as write:
+        assert await accept(write, "boot1", 7, new_session=True)
+        assert not await accept(write, "boot1", -1, new_session=True)
+        assert not await accept(write, "boot1", 7)
+        assert await accept(write, "boot1", 8)
+
+
+async def test_a_report_of_an_unknown_host_is_accepted_by_nobody(state: State) -> None:
+    async with state.database.write() as write:
+        assert not await hosts.accept_report(write, "nobody", "b", 1, new_session=True)
+
+
+async def test_generations_grow_also_over_a_restart_of_the_server(state: State) -> None:
+    await add_host(state)
+    async with state.database.write() as write:
+        assert [await hosts.next_generation(write, "h1") for _ in range(2)] == [1, 2]
+    async with opened(state.directory) as again, again.database.write() as write:
+        assert await hosts.next_generation(write, "h1") == 3
+
+
+async def test_facts_come_back_as_they_went_in(state: State) -> None:
+    await add_host(state)
+    facts = replace(FACTS, gpus=(GPU,), driver_version="580.1")
+    async with state.database.write() as write:
+        await hosts.update(write, "h1", {"facts": facts})
+    assert (await get_host(state, "h1")).facts == facts
+
+
+@pytest.mark.parametrize(("taken", "expected"), [((), "box"), (("box",), "box-2"), (("box", "box-2"), "box-3")])
+async def test_a_taken_name_gets_a_number(state: State, taken: tuple[str, ...], expected: str) -> None:
+    for name in taken:
+        await add_host(state, name)
+    async with state.database.read() as connection:
+        assert await hosts.unused_name(connection, "box") == expected
+        assert [host.name for host in await hosts.list_all(connection)] == list(taken)

@@ -1,0 +1,99 @@
+"""store/replicas: what a host may say, who gets a claim, and what is left at the end."""
+
+import pytest
+from fixtures.control import State, add_host, add_replica, add_run, claim, get_replica, observe
+from homeport_control.domain.replicas import Observation, Phase, Wanted
+from homeport_control.store import replicas
+
+
+@pytest.fixture
+async def run_id(state: State) -> str:
+    for host_id in ("h1", "h2"):
+        await add_host(state, host_id)
+    return await add_run(state)
+
+
+async def test_a_host_speaks_only_for_what_it_was_given(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1", host_id="h1")
+    await add_replica(state, run_id, "waiting")
+    assert await observe(state, "h2", "r1", Phase.READY, host_port=1) == 0
+    assert await observe(state, "h2", "waiting", Phase.READY, host_port=1) == 0
+    assert await observe(state, "h2", "never-heard-of", Phase.READY) == 0
+    assert (await get_replica(state, "r1")).phase is Phase.QUEUED
+    assert await observe(state, "h1", "r1", Phase.READY, host_port=1) == 1
+
+
+async def test_a_report_that_says_nothing_new_wakes_nobody(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.PULLING, pulled_bytes=5, log_tail=("a", "b"))
+    with state.database.changes.subscribe("replicas") as subscription:
+        assert await observe(state, "h1", "r1", Phase.PULLING, pulled_bytes=5, log_tail=("a", "b")) == 0
+        assert not await subscription.wait(0)
+        assert await observe(state, "h1", "r1", Phase.PULLING, pulled_bytes=6, log_tail=("a", "b")) == 1
+        assert await subscription.wait(0)
+
+
+async def test_the_first_time_that_it_was_ready_is_kept(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.READY, host_port=1)
+    await observe(state, "h1", "r1", Phase.UNREADY, host_port=1)
+    async with state.database.write() as write:
+        await replicas.observe(write, "h1", [Observation("r1", Phase.READY, host_port=1)], 9999.0)
+    assert (await get_replica(state, "r1")).first_ready_at_s == 1234.0
+
+
+async def test_a_replica_is_claimed_once(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1")
+    with state.database.changes.subscribe("host:h1") as pushed:
+        async with state.database.write() as write:
+            assert await replicas.claim(write, claim("r1", "h1"))
+            assert not await replicas.claim(write, claim("r1", "h2"))
+        assert await pushed.wait(0), "its host is told"
+    async with state.database.read() as connection:
+        assert await replicas.list_reservations(connection) == (claim("r1", "h1"),)
+    assert (await get_replica(state, "r1")).host_id == "h1"
+
+
+@pytest.mark.parametrize("changed", [{"wanted": Wanted.STOP}, {"ended_at_s": 5.0}])
+async def test_what_does_not_wait_any_more_gets_no_claim(state: State, run_id: str, changed: dict[str, object]) -> None:
+    await add_replica(state, run_id, "r1")
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", **changed)
+        assert not await replicas.claim(write, claim("r1", "h1"))
+        assert await replicas.list_reservations(write.connection) == ()
+
+
+async def test_the_end_frees_the_reservation_and_the_hosts_list(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1", host_id="h1")
+    with state.database.changes.subscribe("host:h1") as pushed, state.database.changes.subscribe("hosts") as free:
+        async with state.database.write() as write:
+            await replicas.end(write, "r1", 2000.0)
+        assert await pushed.wait(0)
+        assert await free.wait(0), "who waits for room looks again"
+    async with state.database.read() as connection:
+        assert await replicas.list_reservations(connection) == ()
+        assert await replicas.on_host(connection, "h1") == ()
+        assert await replicas.list_active(connection) == ()
+
+
+async def test_what_has_ended_is_not_changed_any_more(state: State, run_id: str) -> None:
+    await add_replica(state, run_id, "r1", host_id="h1")
+    async with state.database.write() as write:
+        await replicas.end(write, "r1", 2000.0)
+        await replicas.update(write, "r1", message="late", in_rotation=True)
+    assert await observe(state, "h1", "r1", Phase.READY, host_port=1) == 0
+    replica = await get_replica(state, "r1")
+    assert (replica.message, replica.in_rotation, replica.phase) == ("assigned", False, Phase.QUEUED)
+
+
+async def test_of_a_run_only_those_that_ended_lately_come_with_those_that_are_there(state: State, run_id: str) -> None:
+    for replica_id, ended_at_s in (("old", 100.0), ("recent", 200.0), ("there", None)):
+        await add_replica(state, run_id, replica_id)
+        if ended_at_s is not None:
+            async with state.database.write() as write:
+                await replicas.end(write, replica_id, ended_at_s)
+    async with state.database.read() as connection:
+        recent = await replicas.of_runs(connection, [run_id, "other"], ended_since_s=150.0)
+        left = await replicas.of_runs(connection, [run_id])
+    assert {key: {replica.id for replica in found} for key, found in recent.items()} == {run_id: {"recent", "there"}}
+    assert [replica.id for replica in left[run_id]] == ["there"]
