@@ -176,9 +176,12 @@ def _stranger(container: Container) -> AssignedReplica:
 
 
 def without_secrets(assignment: Assignment) -> Assignment:
-    """The assignment as it may lie on disk: no env values, no registry passwords, no headers and bodies of probes."""
+    """The assignment as it may lie on disk: no env values, no registry passwords, no probe that carries something."""
     return replace(assignment, replicas=tuple(_without_secrets(it) for it in assignment.replicas))
 
 
 def _without_secrets(it: AssignedReplica) -> AssignedReplica:
-    return replace(it, env=(), registry_auth=None, secrets_known=False)
+    # A probe's headers and body may be a token. Asked without them it would fail and cost a good replica its life, so
+    # until the server is heard again such a probe is not asked at all (with none left: a TCP connect).
+    probes = tuple(probe for probe in it.probes if not probe.headers and not probe.body)
+    return replace(it, env=(), registry_auth=None, probes=probes, secrets_known=False)

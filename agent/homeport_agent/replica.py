@@ -24,6 +24,7 @@ class Replica:
     message: str = ""
     note: str = ""  # told while there is nothing worse to say: "uses the local image …"
     container_id: str = ""
+    container: Container | None = None  # as it was last seen running
     host_port: int = 0
     history: History = field(default_factory=History)
     readiness: Readiness = field(default_factory=lambda: Readiness.of(()))
@@ -69,7 +70,7 @@ def begin(assigned: AssignedReplica, container: Container | None, history: Histo
         it = replace(it, container_id=container.id, host_port=container.host_port)
     is_running = container is not None and container.is_running
     if container is not None and is_running:
-        it = replace(it, readiness=readiness_of(assigned))
+        it = replace(it, readiness=readiness_of(assigned), container=container)
         if assigned.wanted is Wanted.STOP:
             return stop(it, assigned, now_s)
         probing: list[do.Instruction] = [do.StartProbing(assigned.replica_id, assigned, container)]
@@ -112,6 +113,7 @@ def to_probing(it: Replica, container: Container, now_s: float) -> Outcome:
         phase=Phase.PROBING,
         message="",
         container_id=container.id,
+        container=container,
         host_port=container.host_port,
         readiness=readiness_of(it.assigned),
         ready_deadline_s=deadline,

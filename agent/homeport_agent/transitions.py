@@ -47,6 +47,16 @@ def _on_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
     return replace(it, assigned=event.assigned), []
 
 
+def _running_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
+    """Nothing new, but for the probes that the journal did not keep."""
+    container, is_probed_alike = it.container, event.assigned.probes == it.assigned.probes
+    it = replace(it, assigned=event.assigned)
+    if is_probed_alike or container is None:
+        return it, []
+    it = replace(it, readiness=replica.readiness_of(event.assigned))
+    return it, [do.StartProbing(event.assigned.replica_id, event.assigned, container)]
+
+
 def _waiting_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
     it = replace(it, assigned=event.assigned)
     if it.act_at_s is None:  # it waited for the server, not for a back-off
@@ -89,7 +99,7 @@ def _seen(it: Replica, event: ev.ContainerSeen, now_s: float) -> Outcome:
         it, orders = replica.died(it, event.container, event.log_tail, now_s)
         return it, stop_probing + orders
     if event.container.host_port != it.host_port:
-        it = replace(it, host_port=event.container.host_port)
+        it = replace(it, host_port=event.container.host_port, container=event.container)
         return it, [do.StartProbing(it.assigned.replica_id, it.assigned, event.container)]
     return it, []
 
@@ -228,7 +238,8 @@ def _table() -> "Mapping[tuple[Phase, type[ev.ReplicaEvent]], Rule]":
         ((p.UNREADY,), ev.ProbeAnswered, _unready_answered, (p.READY,)),
         ((p.UNREADY,), ev.TimePassed, _unready_time, (p.STARTING, p.STOPPING)),
         (running, ev.ContainerSeen, _seen, failed_try),
-        ((p.PULLING, p.STARTING, *running), ev.RunWanted, _on_run_wanted, ()),
+        ((p.PULLING, p.STARTING), ev.RunWanted, _on_run_wanted, ()),
+        (running, ev.RunWanted, _running_run_wanted, ()),
         ((p.WAITING, p.PULLING, p.STARTING, *running), ev.StopWanted, _on_stop_wanted, (p.STOPPING,)),
         ((p.WAITING, p.PULLING, p.STARTING, *running), ev.LeftTheList, _on_left, (p.STOPPING,)),
         ((p.STOPPING,), ev.StopWanted, _stopping_again, ()),

@@ -5,8 +5,8 @@ from dataclasses import replace
 from fakes.agent import SERVER, assignment, container, ended, replica
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
-from homeport_agent.machine import Machine
-from homeport_agent.model import AssignedReplica, Assignment, History, JournalEntry, Phase, Wanted
+from homeport_agent.machine import Machine, without_secrets
+from homeport_agent.model import AssignedReplica, Assignment, History, JournalEntry, Phase, Probe, Wanted
 
 
 def empty_host() -> Machine:
@@ -65,6 +65,18 @@ def test_a_running_container_is_adopted_without_a_restart_and_probed_again_at_on
     machine.handle(ev.JournalRead(JournalEntry(assignment(4, known), histories)), 0)
     assert machine.handle(ev.ContainersFound((container(),)), 0) == [do.StartProbing("r1", known, container())]
     assert phase(machine) is Phase.READY  # it was in rotation: a restart of the agent must not take it out
+
+
+def test_a_probe_that_the_journal_did_not_keep_is_asked_once_the_server_has_told_it() -> None:
+    whole = replica(probes=(Probe("/h", headers=(("Authorization", "x"),)),))
+    kept = without_secrets(assignment(4, whole))
+    machine = Machine()
+    machine.handle(ev.JournalRead(JournalEntry(kept, (("r1", History(was_ready=True, is_ready=True)),))), 0)
+    orders = machine.handle(ev.ContainersFound((container(),)), 0)
+    assert orders == [do.StartProbing("r1", kept.replicas[0], container())]
+    assert kept.replicas[0].probes == ()
+    assert machine.handle(ev.AssignmentReceived(assignment(5, whole)), 1) == [do.StartProbing("r1", whole, container())]
+    assert phase(machine) is Phase.READY
 
 
 def test_a_container_that_was_not_ready_yet_is_adopted_as_probing() -> None:
@@ -226,8 +238,6 @@ def test_a_replica_that_stays_unready_is_restarted_in_place() -> None:
 
 
 def test_every_probe_needs_its_successes_in_a_row() -> None:
-    from homeport_agent.model import Probe
-
     machine = empty_host()
     probing(machine, replica(probes=(Probe("/a", ready_after=2), Probe("/b"))))
     for probe, is_ok in ((0, True), (1, True), (0, False), (0, True)):

@@ -1,0 +1,99 @@
+import asyncio
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from fakes.agent import assignment, replica
+from homeport_agent.journal import Journal, decode, encode
+from homeport_agent.machine import without_secrets
+from homeport_agent.model import GatewayRole, History, JournalEntry, Probe, RegistryAuth, Volume
+
+WHOLE = replica(
+    env=(("TOKEN", "hunter2"),),
+    registry_auth=RegistryAuth("me", "hunter3"),
+    entrypoint=("sh",),
+    command=("-c", "serve"),
+    gpu_uuids=("GPU-1",),
+    volumes=(Volume("/a", "/b", True),),
+    probes=(
+        Probe("/plain"),
+        Probe("/h", headers=(("Authorization", "hunter4"),), body="hunter5"),
+    ),
+)
+ENTRY = JournalEntry(
+    assignment(7, WHOLE, replica("r2")),
+    (("r1", History(restarts=2, was_ready=True, log_tail=("last words",), exit_code=3)),),
+)
+
+
+async def write(path: Path, entry: JournalEntry) -> None:
+    journal = Journal(path)
+    journal.keep(entry)
+    await journal.flush()
+
+
+async def test_what_is_kept_is_read_back_without_its_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    await write(path, ENTRY)
+    read = Journal(path).read()
+    assert read is not None
+    assert read.assignment == without_secrets(ENTRY.assignment)
+    assert read.histories == ENTRY.histories
+    assert not any(it.secrets_known for it in read.assignment.replicas)
+
+
+async def test_no_secret_ever_lies_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    await write(path, ENTRY)
+    assert "hunter" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_gateway_role_is_kept(tmp_path: Path) -> None:
+    role = GatewayRole("local", 7401, "127.0.0.1", 7480)
+    entry = JournalEntry(type(ENTRY.assignment)("s", 1, (), role))
+    assert decode(encode(entry)).assignment.gateway == role
+
+
+async def test_only_the_newest_is_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.json")
+    for generation in range(1, 50):
+        journal.keep(JournalEntry(assignment(generation)))
+    work = asyncio.ensure_future(journal.run())
+    await journal.flush()
+    work.cancel()
+    await asyncio.wait([work])
+    read = journal.read()
+    assert read is not None
+    assert read.assignment.generation == 49
+
+
+def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "journal.json").read() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b'{"format": 0}', b'{"format": 1, "assignment": {}}', b"\xff\xfe", b"null"],
+)
+def test_a_broken_file_is_moved_aside(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "journal.json"
+    path.write_bytes(text)
+    assert Journal(path).read() is None
+    assert not path.exists()
+    assert path.with_suffix(".broken").read_bytes() == text
+
+
+def test_a_file_of_another_agent_with_other_fields_is_moved_aside(tmp_path: Path) -> None:
+    document = json.loads(encode(ENTRY))
+    document["assignment"]["replicas"][0]["new_field"] = 1
+    path = tmp_path / "journal.json"
+    path.write_text(json.dumps(document))
+    assert Journal(path).read() is None
+
+
+async def test_a_disk_that_refuses_is_no_reason_to_end(tmp_path: Path) -> None:
+    (tmp_path / "journal.json").mkdir()  # cannot be replaced by a file
+    await write(tmp_path / "journal.json", ENTRY)
+    assert Journal(tmp_path / "journal.json").read() is None
