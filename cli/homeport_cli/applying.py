@@ -60,7 +60,7 @@ def follow(api: Api, terminal: Terminal, applied: api_pb2.ApplyResponse, token: 
         raise
     if isinstance(end, Failure):
         tail = ["", "The last lines of its log:", *end.log_tail] if end.log_tail else []
-        raise CliError(f"the run {name} failed: {end.reason}", tail)
+        raise CliError(end.reason, tail)
     return render.published(run, token)
 
 

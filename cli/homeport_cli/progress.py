@@ -3,13 +3,14 @@
 Pure: answers of the API in, lines and verdicts out. What it does not cover: waiting and printing (`watch`).
 """
 
+import re
 from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from homeport_cli.render import ENDED, STATE_STYLES, size
+from homeport_cli.render import ENDED, LEAVING, STATE_STYLES, replica_trouble, size
 
 LOG_LINES = 20
 PULL_STEP_PERCENT = 10  # plain lines: so often and not more, whatever the size
@@ -18,7 +19,7 @@ PULL_STEP_BYTES = 100_000_000  # ... while the total is not known
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The work failed: why, and the last lines that the replica wrote."""
+    """The work failed: a sentence that names the run, and the last lines that the replica wrote."""
 
     reason: str
     log_tail: tuple[str, ...] = ()
@@ -40,16 +41,19 @@ def pick(answer: api_pb2.ListRunsResponse, run_id: str, name: str = "") -> api_p
 def deployed(run: api_pb2.Run, revision: int) -> Published | Failure | None:
     """How the applying of `revision` ended; None while it goes on."""
     tail = tuple(run.log_tail)[-LOG_LINES:]
+    why = run.error or run.reason
     if run.state == "failed":
-        return Failure(run.error or run.reason or "it failed, and the server gave no reason", tail)
+        return Failure(f"the run {run.name} failed: {why or 'the server gave no reason'}", tail)
     if run.state in {"terminating", "terminated", "done"}:
-        return Failure(run.error or run.reason or f"it was stopped before it was ready ({run.state})", tail)
+        return Failure(f"the run {run.name} ended before it was ready: {why or run.state}", tail)
     newest = max(run.revision, run.newest_revision)
     if newest > revision:
-        return Failure(f"revision {newest} was applied meanwhile and takes the place of revision {revision}")
+        return Failure(
+            f"revision {newest} of {run.name} was applied meanwhile and takes the place of revision {revision}"
+        )
     if run.revision < revision == run.newest_revision:
         goes_on = f"; revision {run.revision} goes on serving" if run.revision else ""
-        return Failure(f"{run.error or 'it was given up'}{goes_on}", tail)
+        return Failure(f"the update of {run.name} failed: {run.error or 'it was given up'}{goes_on}", tail)
     if run.rolled_out and run.revision == revision:
         return Published()
     return None
@@ -60,12 +64,14 @@ def stopped(run: api_pb2.Run | None) -> bool:
 
 
 def summary(run: api_pb2.Run) -> str:
-    """ "hello: provisioning, 1/2 in rotation: no host has 24GB free"."""
+    """ "hello: provisioning, 1/2 in rotation". The reason only where no line of a replica says it: before and after them."""
     serving = sum(replica.in_rotation and replica.revision == run.revision for replica in run.replicas)
+    is_leaving = run.state in LEAVING
     line = f"{run.name}: {run.state}"
-    if run.replicas_wanted and run.state not in {"terminating", "terminated"}:
+    if run.replicas_wanted and not is_leaving:
         line += f", {serving}/{run.replicas_wanted} in rotation"
-    return f"{line}: {run.reason}" if run.reason else line
+    is_news = run.reason not in {"", run.state} and (is_leaving or not run.replicas)
+    return f"{line}: {run.reason}" if is_news else line
 
 
 def doing(replica: api_pb2.Replica) -> str:
@@ -81,8 +87,8 @@ def doing(replica: api_pb2.Replica) -> str:
         words = f"probing, {replica.probes_passed} of {replica.probes_total} passed"
     if replica.restarts:
         words += f" ({replica.restarts} restart{'s' if replica.restarts > 1 else ''})"
-    # While it pulls, the message says again what the bytes say.
-    return f"{words}: {replica.message}" if replica.message and replica.state != "pulling" else words
+    trouble = replica_trouble(replica)
+    return f"{words}: {trouble}" if trouble else words
 
 
 def replica_line(replica: api_pb2.Replica, run: api_pb2.Run) -> str:
@@ -128,7 +134,10 @@ def live(run: api_pb2.Run) -> RenderableType:
 
 def _key(replica: api_pb2.Replica) -> str:
     if replica.state != "pulling":
-        return f"{replica.host} {doing(replica)}"
+        # Messages count seconds and tries; a line for each of them would bury the others.
+        message = re.sub(r"[0-9]+", "#", replica.message)
+        passed = f"{replica.probes_passed} {replica.restarts} {replica.in_rotation}"
+        return f"{replica.host} {replica.state} {passed} {message}"
     if replica.pull_total_bytes:
         step = 100 * replica.pulled_bytes // replica.pull_total_bytes // PULL_STEP_PERCENT
     else:

@@ -26,7 +26,8 @@ WIDE = 120  # from this many columns on, `ps` has one for errors
 WHOLE = frozenset(
     {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID"}
 )
-QUIET_REASON = frozenset({"running", "done"})  # states whose reason is no trouble
+LEAVING = frozenset({"terminating", "terminated"})  # what a replica's message said before is no trouble any more
+TOLD_BY_REPLICAS = frozenset({"running", "provisioning", "done"})  # states in which the run's own reason is no trouble
 
 
 def json_text(message: Message) -> str:
@@ -79,10 +80,10 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
     body: list[tuple[list[Text], str, str]] = []  # cells, whose trouble, what trouble
     for run in rows:
         children = _children(run, verbose)
-        body.append((_run_cells(run, now_s, merge=not children), run.name, _trouble(run)))
+        body.append((_run_cells(run, now_s, merge=not children), run.name, _trouble(run, merge=not children)))
         for replica in children:
             who = f"{run.name} replica {replica.index}"
-            body.append((_replica_cells(replica, run, now_s), who, replica.message))
+            body.append((_replica_cells(replica, run, now_s), who, replica_trouble(replica)))
     notes = [Text(f"{who}: {trouble}") for _, who, trouble in body if trouble]
     as_column = bool(notes) and width >= WIDE
     heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
@@ -186,8 +187,16 @@ def _state(state: str) -> Text:
     return Text(state, style=STATE_STYLES.get(state.partition(" (")[0], ""))
 
 
-def _trouble(run: api_pb2.Run) -> str:
-    return run.error or ("" if run.state in QUIET_REASON else run.reason)
+def _trouble(run: api_pb2.Run, *, merge: bool) -> str:
+    """What is wrong with a run, or keeps it waiting; with `merge` what its replicas say too, since they have no rows."""
+    if run.error or run.state not in TOLD_BY_REPLICAS:
+        return run.error or ("" if run.reason == run.state else run.reason)
+    return next(filter(None, map(replica_trouble, _shown(run))), "") if merge else ""
+
+
+def replica_trouble(replica: api_pb2.Replica) -> str:
+    """Its message, where that is more than what its state says already."""
+    return "" if replica.state in {"pulling", "draining", *LEAVING} else replica.message
 
 
 def _shown(run: api_pb2.Run) -> list[api_pb2.Replica]:

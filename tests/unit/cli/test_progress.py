@@ -27,22 +27,19 @@ def test_a_failed_run_tells_why_and_its_last_lines() -> None:
     failed = run(state="failed", error="exit code 7", log_tail=[f"line {number}" for number in range(30)])
     end = deployed(failed, 1)
     assert isinstance(end, Failure)
-    assert end.reason == "exit code 7"
+    assert end.reason == "the run web failed: exit code 7"
     assert end.log_tail == tuple(f"line {number}" for number in range(10, 30))
 
 
 def test_a_revision_that_was_given_up_is_a_failure_and_says_what_serves() -> None:
     end = deployed(run(state="running", rolled_out=True, newest_revision=2, error="exit code 7", log_tail=["boom"]), 2)
-    assert end == Failure("exit code 7; revision 1 goes on serving", ("boom",))
-
-
-def test_the_error_of_the_revision_before_does_not_end_the_watch_of_the_new_one_before_it_serves() -> None:
-    assert deployed(run(state="running", rolled_out=True, revision=2, newest_revision=2), 2) == Published()
+    assert end == Failure("the update of web failed: exit code 7; revision 1 goes on serving", ("boom",))
 
 
 @pytest.mark.parametrize("state", ["terminating", "terminated", "done"])
 def test_a_run_that_somebody_stops_is_a_failure_with_its_reason(state: str) -> None:
-    assert deployed(run(state=state, reason="stopped by ann"), 1) == Failure("stopped by ann")
+    told = "the run web ended before it was ready: stopped by ann"
+    assert deployed(run(state=state, reason="stopped by ann"), 1) == Failure(told)
     end = deployed(run(state=state), 1)
     assert isinstance(end, Failure)
     assert state in end.reason
@@ -71,12 +68,20 @@ def test_a_run_is_stopped_when_it_has_ended_or_is_not_listed() -> None:
     assert stopped(None)
 
 
-def test_the_summary_counts_the_newest_revision_only_and_gives_the_reason() -> None:
+def test_the_summary_counts_the_newest_revision_only() -> None:
     serving = replica("running", 0, in_rotation=True)
     assert summary(run(serving)) == "web: provisioning, 1/2 in rotation"
     assert summary(run(serving, revision=2, newest_revision=2)) == "web: provisioning, 0/2 in rotation"
-    assert summary(run(reason="no host has 24GB free")).endswith(": no host has 24GB free")
     assert summary(run(state="terminating")) == "web: terminating"
+
+
+def test_the_summary_gives_the_reason_only_where_no_replica_says_it() -> None:
+    assert summary(run(reason="no host has 24GB free")) == "web: provisioning, 0/2 in rotation: no host has 24GB free"
+    assert summary(run(replica("queued"), reason="replica 0 waits")) == "web: provisioning, 0/2 in rotation"
+    assert summary(run(replica("draining"), state="terminating", reason="stopped by ann")) == (
+        "web: terminating: stopped by ann"
+    )
+    assert summary(run(state="submitted", reason="submitted")) == "web: submitted, 0/2 in rotation"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,7 @@ def test_the_summary_counts_the_newest_revision_only_and_gives_the_reason() -> N
         (replica("probing", probes_passed=1, probes_total=2), "probing, 1 of 2 passed"),
         (replica("running"), "ready, waiting for the gateway"),
         (replica("running", in_rotation=True), "in rotation"),
+        (replica("terminating", message="no host fits"), "terminating"),
         (replica("starting", restarts=2, message="exit code 7"), "starting (2 restarts): exit code 7"),
     ],
 )
@@ -103,6 +109,16 @@ def test_plain_lines_come_once_and_only_when_something_changed() -> None:
     assert announcer.news(first) == ["web: provisioning, 0/2 in rotation", "replica 0: queued"]
     assert announcer.news(first) == []
     assert announcer.news(run(replica("starting", host="gpu-1"))) == ["replica 0 on gpu-1: starting"]
+
+
+def test_a_message_that_only_counts_on_is_no_news() -> None:
+    announcer = Announcer()
+    said = [
+        line
+        for seconds in range(30)
+        for line in announcer.news(run(replica("probing", message=f"nothing listens on port 80 for {seconds} s")))
+    ]
+    assert len(said) == 2
 
 
 def test_pulling_is_announced_in_steps_and_not_at_every_byte() -> None:

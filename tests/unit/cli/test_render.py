@@ -79,6 +79,17 @@ def test_ps_does_not_call_the_reason_of_a_running_run_an_error() -> None:
     assert ps(run(replica(), error="revision 2: exit code 7"))[1].endswith("revision 2: exit code 7")
 
 
+def test_ps_tells_what_a_starting_replica_waits_for() -> None:
+    shown = ps(
+        run(replica(state="queued", message="the registry cannot be reached"), state="provisioning", reason="0 of 1")
+    )
+    assert shown[1].endswith("the registry cannot be reached")
+
+
+def test_ps_does_not_show_an_old_trouble_of_a_replica_that_leaves() -> None:
+    assert "ERROR" not in ps(run(replica(state="terminating", message="no host fits"), state="terminating"))[0]
+
+
 def test_ps_without_runs_says_so() -> None:
     assert ps() == ["No runs."]
 
@@ -86,7 +97,7 @@ def test_ps_without_runs_says_so() -> None:
 def test_ps_fits_a_narrow_terminal_with_the_troubles_below_the_table() -> None:
     trouble = "no host fits: gpu-1 needs 24GB on 1 GPU"
     waiting = run(name="a-service", state="pending", reason=trouble, replicas_wanted=1)
-    shown = ps(waiting, run(replica(0), replica(1, state="pulling", message="slow disk")), width=80)
+    shown = ps(waiting, run(replica(0), replica(1, state="starting", message="slow disk")), width=80)
     assert max(map(len, shown)) <= 80
     assert "ERROR" not in shown[0]
     assert "SUBMITTED" in shown[0]
