@@ -135,7 +135,7 @@ def live(run: api_pb2.Run) -> RenderableType:
 def _key(replica: api_pb2.Replica) -> str:
     if replica.state != "pulling":
         # Messages count seconds and tries; a line for each of them would bury the others.
-        message = re.sub(r"[0-9]+", "#", replica.message)
+        message = re.sub(r"[0-9]+", "#", replica_trouble(replica))
         passed = f"{replica.probes_passed} {replica.restarts} {replica.in_rotation}"
         return f"{replica.host} {replica.state} {passed} {message}"
     if replica.pull_total_bytes:

@@ -121,6 +121,12 @@ def test_a_message_that_only_counts_on_is_no_news() -> None:
     assert len(said) == 2
 
 
+def test_a_message_that_is_not_shown_is_no_news() -> None:
+    announcer = Announcer()
+    announcer.news(run(replica("draining")))
+    assert announcer.news(run(replica("draining", message="3 requests in flight"))) == []
+
+
 def test_pulling_is_announced_in_steps_and_not_at_every_byte() -> None:
     announcer = Announcer()
     said = [
