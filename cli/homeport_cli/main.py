@@ -4,6 +4,7 @@ A verb's module is imported only when the verb is named: `homeport version` neve
 failed, 2 usage, 130 Ctrl-C, 141 the reader of our output went away. See also `errors`, which words the failures.
 """
 
+import contextlib
 import os
 import sys
 from importlib import import_module
@@ -74,4 +75,16 @@ def homeport() -> None:
 
 
 def main() -> None:
-    app(prog_name="homeport")
+    """Run one command and end the process at once.
+
+    Taking the interpreter and gRPC down in order takes 30 ms of each command and frees nothing that the kernel would
+    not (mypy ends the same way, `util.hard_exit`). Channels are closed by then, and the streams are flushed here.
+    """
+    try:
+        app(prog_name="homeport")
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
