@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from homeport_control.domain.errors import BadRequest
+from homeport_control.domain.errors import BadRequest, NotReady
 
 SERVER_NAME = "homeport-server"  # what every client checks, whatever the address is that it dials
 HOST_LIFETIME = dt.timedelta(hours=24)
@@ -38,7 +39,7 @@ class KeyPair:
 
 
 class CertificateAuthority:
-    """The CA of one server. Raises nothing in normal use but OSError from `load_or_create`."""
+    """The CA of one server."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
@@ -46,12 +47,14 @@ class CertificateAuthority:
 
     @classmethod
     def load_or_create(cls, directory: Path, server_id: str) -> "CertificateAuthority":
-        """Read ca.key and ca.pem from a directory, or make them there (key mode 0600)."""
+        """Read ca.key and ca.pem from a directory, or make them there (key mode 0600). Raises NotReady.
+
+        The key is written first: one without a certificate has signed nothing yet, and is made anew. A certificate
+        without its key is not, since every host trusts it.
+        """
         key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
-        if key_file.exists() and certificate_file.exists():
-            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-            assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 (we wrote it)
-            return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+        if certificate_file.exists():
+            return cls(*_read(key_file, certificate_file))
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Homeport CA {server_id}")])
         now = dt.datetime.now(dt.UTC)
@@ -70,7 +73,7 @@ class CertificateAuthority:
         )
         directory.mkdir(parents=True, exist_ok=True)
         write_private(key_file, _key_pem(key))
-        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        write_private(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
         return cls(key, certificate)
 
     @property
@@ -136,10 +139,25 @@ class CertificateAuthority:
         )
 
 
-def write_private(path: Path, content: bytes) -> None:
+def _read(key_file: Path, certificate_file: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    if not key_file.exists():
+        raise NotReady(f"{key_file} is missing, but its certificate is there and hosts trust it; put it back")
+    try:
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise NotReady(
+            f"the server's CA in {key_file.parent} cannot be read: ca.key or ca.pem is damaged; put both back"
+        ) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise NotReady(f"ca.key and ca.pem in {key_file.parent} do not belong together; put back the two that do")
+    return key, certificate
+
+
+def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file that only its owner may read, in one step: a reader sees all of it or none."""
     temporary = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -18,10 +18,13 @@ class Sealer:
 
     @classmethod
     def load_or_create(cls, file: Path) -> "Sealer":
-        """Read the key, or make one (mode 0600)."""
+        """Read the key, or make one (mode 0600). Raises NotReady when the file holds no key."""
         if not file.exists():
             write_private(file, Fernet.generate_key())
-        return cls(file.read_bytes())
+        try:
+            return cls(file.read_bytes())
+        except ValueError:
+            raise NotReady(f"{file} is damaged: it holds no key; put back the one that belongs here") from None
 
     def seal(self, text: str) -> bytes:
         return self._fernet.encrypt(text.encode())
