@@ -203,7 +203,7 @@ install_homeport() {
     UV_PROJECT_ENVIRONMENT=$OPT/venv "$OPT/uv/bin/uv" sync --project "$SRC" --frozen --no-dev --no-editable \
         --all-extras --reinstall-package homeport --link-mode copy "$@" >"$LOGS/uv.log" 2>&1 ||
         die "uv could not install Homeport: $(grep -i -A1 '^ *\(error\|×\)' "$LOGS/uv.log" | tail -n 2 | tr -s '\n ' ' ');" \
-            "check the network, UV_INDEX_URL and SSL_CERT_FILE (log: $LOGS/uv.log)"
+            "check the network, UV_DEFAULT_INDEX and SSL_CERT_FILE (log: $LOGS/uv.log)"
     write_respawn
     cp "$SRC/install.sh" "$OPT/install.sh"
 }

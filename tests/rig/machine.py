@@ -16,7 +16,8 @@ HOST_SH = Path(__file__).with_name("host.sh")
 CACHE = Path(os.environ.get("HOMEPORT_TEST_CACHE", "/var/cache/homeport-tests"))
 HOSTS = CACHE / "hosts"
 SOURCE = "/opt/src"  # where the checkout lies inside
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+# What this machine itself trusts: a company's registry may be signed by a company's authority.
+CERTIFICATES = Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
 _CERTIFICATES_INSIDE = "/etc/outer-certificates.pem"
 
 
