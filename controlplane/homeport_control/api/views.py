@@ -6,7 +6,7 @@ from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import host_message, run_message
 from homeport_control.domain.services import Run
-from homeport_control.spec.service import spec_from_json
+from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import hosts, replicas, runs
 from homeport_control.store.connect import Database
 
@@ -26,7 +26,9 @@ class Views:
         messages = []
         for run in found:
             url = self._url_of(run.name) if run.ended_at_s is None else ""
-            messages.append(run_message(run, present.get(run.id, ()), by_id, wanted_count(run), url))
+            message = run_message(run, present.get(run.id, ()), by_id, wanted_count(run), url)
+            message.open = not spec_of(run).auth
+            messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)
 
     async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncIterator[api_pb2.ListRunsResponse]:
@@ -48,5 +50,9 @@ class Views:
         return api_pb2.ListHostsResponse(hosts=[host_message(host, active) for host in shown])
 
 
+def spec_of(run: Run) -> ServiceSpec:
+    return spec_from_json((run.current or run.newest).spec_json)
+
+
 def wanted_count(run: Run) -> int:
-    return spec_from_json((run.current or run.newest).spec_json).replicas.min or 0
+    return spec_of(run).replicas.min or 0
