@@ -1,5 +1,6 @@
 """Joining: a token that is scoped to a fleet, once or until it expires, for a host's first certificate."""
 
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import grpc
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
+from homeport_control.agents.peers import code_of
 from homeport_control.domain.errors import Conflict, Denied, HomeportError
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import hosts, tokens
@@ -39,10 +41,8 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
     ) -> agent_pb2.JoinResponse:
         try:
             return await self._join(request, _address(context.peer()))
-        except Denied as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         except HomeportError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            await context.abort(code_of(error), str(error))
 
     async def _join(self, request: agent_pb2.JoinRequest, address: str) -> agent_pb2.JoinResponse:
         if request.protocol < MIN_AGENT_PROTOCOL:
@@ -67,7 +67,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                 write,
                 Host(
                     id=host_id,
-                    name=await hosts.unused_name(write.connection, request.hostname or "host"),
+                    name=await hosts.unused_name(write.connection, _host_name(request.hostname)),
                     fleet=record.fleet,
                     region="remote",
                     backend="agent",
@@ -76,7 +76,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                     connection_reason="joined, has not connected yet",
                     connection_since_s=now_s,
                     cordoned=False,
-                    facts=HostFacts(hostname=request.hostname),
+                    facts=HostFacts(hostname=_host_name(request.hostname)),
                     created_at_s=now_s,
                     gateway=self._enrollment.gateway if is_gateway else "",
                     gateway_message="its Envoy has not been heard yet" if is_gateway else "",
@@ -89,6 +89,11 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
             ca_pem=self._ca.pem.decode(),
             link_port=self._enrollment.link_port,
         )
+
+
+def _host_name(wanted: str) -> str:
+    """What may stand in a table and in a line of an error."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-.")[:63] or "host"
 
 
 def _address(peer: str) -> str:

@@ -1,11 +1,15 @@
-"""Who is at the other end of an mTLS connection: read from the certificate that our CA signed, and from nothing else."""
+"""Who is at the other end of an mTLS connection: read from the certificate that our CA signed, and from nothing else.
+
+And the one status that each of our errors has on the agents' wire.
+"""
 
 from typing import Any
 
+import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from homeport_control.domain.errors import Denied
+from homeport_control.domain.errors import BadRequest, Denied, HomeportError
 
 HOST_URI = "homeport://host/"
 
@@ -25,3 +29,10 @@ def peer_host_id(auth_context: Any) -> str:
     if not host_id or f"{HOST_URI}{host_id}" not in names.get_values_for_type(x509.UniformResourceIdentifier):
         raise Denied("the client certificate names no host; join again")
     return host_id
+
+
+def code_of(error: HomeportError) -> grpc.StatusCode:
+    """PERMISSION_DENIED says that trying again is useless without a new token or certificate."""
+    if isinstance(error, Denied):
+        return grpc.StatusCode.PERMISSION_DENIED
+    return grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, BadRequest) else grpc.StatusCode.FAILED_PRECONDITION

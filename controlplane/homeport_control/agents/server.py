@@ -15,15 +15,18 @@ from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.convert import facts_from, observation_from
-from homeport_control.agents.peers import peer_host_id
+from homeport_control.agents.peers import code_of, peer_host_id
 from homeport_control.agents.sessions import AgentSession, Sessions
-from homeport_control.domain.errors import Denied, HomeportError
+from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import hosts, replicas
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 
 HELLO_TIMEOUT_S = 10.0
+CLOSE_ATTEMPTS = 100  # about ten minutes of a database that is locked or full
+CLOSE_BACKOFF_S = 0.1
+MAX_CLOSE_BACKOFF_S = 5.0
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
 log = structlog.get_logger()
 
@@ -64,7 +67,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             host_id = await self._known_host(context)
             certificate = self._ca.sign_host(request.csr_pem, host_id)
         except HomeportError as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            await context.abort(code_of(error), str(error))
         return agent_pb2.JoinResponse(
             server_id=self._server_id, host_id=host_id, certificate_pem=certificate, ca_pem=self._ca.pem.decode()
         )
@@ -75,10 +78,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             host_id = await self._known_host(context)
             hello = await self._hello(request_iterator)
-        except Denied as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         except HomeportError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            await context.abort(code_of(error), str(error))
         session = self._sessions.open(host_id)
         reason, silent_s = "the agent closed its session", 0.0
         try:
@@ -103,6 +104,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             reason = "a newer session took over"
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             reason = "the connection broke"
+        except* HomeportError as failed:  # the agent comes back by itself
+            reason = f"the server ended the session: {failed.exceptions[0]}"
         finally:
             await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
 
@@ -146,13 +149,21 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
         if not self._sessions.close(session):
             return
-        async with self._database.write() as write:
-            values = {
-                "connection": Connection.UNREACHABLE,
-                "connection_reason": reason,
-                "connection_since_s": heard_at_s,  # lost_after counts from the last sign of life, not from noticing
-            }
-            await hosts.update(write, session.host_id, values)
+        values = {
+            "connection": Connection.UNREACHABLE,
+            "connection_reason": reason,
+            "connection_since_s": heard_at_s,  # lost_after counts from the last sign of life, not from noticing
+        }
+        for attempt in range(CLOSE_ATTEMPTS):
+            try:
+                async with self._database.write() as write:
+                    if self._sessions.is_connected(session.host_id):
+                        return  # a newer session's word stands
+                    await hosts.update(write, session.host_id, values)
+                break
+            except NotReady as error:  # a host that stays "connected" without a session would never be lost
+                log.error("an agent is away, but that cannot be written", host=session.host_id, reason=str(error))
+                await asyncio.sleep(min(CLOSE_BACKOFF_S * 2**attempt, MAX_CLOSE_BACKOFF_S))
         log.warning("an agent is away", host=session.host_id, reason=reason)
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:

@@ -20,9 +20,10 @@ LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it w
 
 @dataclass(slots=True)
 class LogStream:
-    """Lines of one request. Its bound is the credit that was given, so the queue never refuses one."""
+    """Lines of one request. Its bound is the credit that was given; an agent that sends more ends it."""
 
     queue: asyncio.Queue[list[LogLine] | str] = field(default_factory=asyncio.Queue)  # a str ends it: "" or an error
+    credit: int = LOG_CREDIT  # lines that may still come
 
 
 class AgentSession:
@@ -36,7 +37,12 @@ class AgentSession:
 
     def log_lines(self, message: agent_pb2.LogLines) -> None:
         stream = self.logs.get(message.request_id)
-        if stream is not None:
+        if stream is None or stream.credit < 0 or not message.lines:
+            return
+        stream.credit -= len(message.lines)
+        if stream.credit < 0:
+            stream.queue.put_nowait("the host sent more lines than it was asked for; run the command again")
+        else:
             stream.queue.put_nowait([LogLine(line.text, line.stream, line.timestamp) for line in message.lines])
 
     def log_end(self, message: agent_pb2.LogEnd) -> None:
@@ -97,6 +103,7 @@ class Sessions:
                         raise NotReady(item)
                     return
                 yield item
+                stream.credit += len(item)
                 credit = agent_pb2.LogCredit(request_id=request_id, lines=len(item))
                 await session.outgoing.put(agent_pb2.ToAgent(log_credit=credit))
         finally:

@@ -38,9 +38,18 @@ class ApiFacts:
 
 
 class ApiServicer(api_pb2_grpc.ApiServicer):
-    def __init__(self, database: Database, sealer: Sealer, facts: ApiFacts, read_logs: ReadLogs) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        facts: ApiFacts,
+        read_logs: ReadLogs,
+        *,
+        gateway_start_s: float = GATEWAY_START_S,
+    ) -> None:
         self._database = database
         self._facts = facts
+        self._gateway_start_s = gateway_start_s
         self._plans = Plans(database, sealer)
         self._views = Views(database, facts.url_of)
         self._logs = RunLogs(database, read_logs)
@@ -122,7 +131,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
 
     async def _gateway_ready(self) -> None:
         """Wait a little for a gateway that is starting. Raises NotReady with the gateway's own reason."""
-        deadline_s = time.monotonic() + GATEWAY_START_S
+        deadline_s = time.monotonic() + self._gateway_start_s
         with self._database.changes.subscribe("hosts") as subscription:
             while not (gateway := await self._gateway()).ready:
                 left_s = deadline_s - time.monotonic()
