@@ -90,9 +90,9 @@ class ThisHost:
 
 async def run(settings: AgentSettings) -> None:
     """Run until a signal. Raises NotJoined, AlreadyRunning, OSError before anything has begun."""
-    held = lock.take(settings.state_dir)
     store = IdentityStore(settings.state_dir)
     identity = store.read()
+    held = lock.take(settings.state_dir)
     boot_id = uuid.uuid4().hex
     engine, gpus, machine = DockerEngine(settings.docker_socket), NvmlGpus(), Machine()
     journal = Journal(settings.state_dir / "journal.json")

@@ -52,6 +52,8 @@ def _short(details: str) -> str:
     for clue, words in (
         ("Connection refused", "connection refused"),
         ("CERTIFICATE_VERIFY_FAILED", "its certificate is not of the CA that this host joined"),
+        ("BAD_SIGNATURE", "its certificate is not of the CA that this host joined"),
+        ("WRONG_VERSION_NUMBER", "it does not speak TLS there"),
         ("certificate has expired", "the certificate has expired"),
         ("DNS resolution failed", "its name is not known"),
         ("keepalive", "it fell silent"),

@@ -1,0 +1,229 @@
+"""The session against a control plane on real sockets with mTLS."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fakes.control import FakeControl, fake_control
+from homeport_agent.identity import IdentityStore
+from homeport_agent.join import join
+from homeport_agent.link import Link
+from homeport_agent.model import Assignment, GatewayObserved, HostFacts, Phase, ReplicaObserved
+from homeport_agent.outbox import Outbox
+from homeport_protos.agent.v1 import agent_pb2
+
+
+class Host:
+    """A host whose state the test writes."""
+
+    def __init__(self) -> None:
+        self.known = HostFacts("gpu-1", cpus=4)
+        self.held: tuple[ReplicaObserved, ...] = ()
+        self.envoy: GatewayObserved | None = None
+        self.is_settled = asyncio.Event()
+        self.is_settled.set()
+        self.assignments: asyncio.Queue[Assignment] = asyncio.Queue()
+        self.generation = 0
+
+    def facts(self) -> HostFacts:
+        return self.known
+
+    def replicas(self) -> tuple[ReplicaObserved, ...]:
+        return self.held
+
+    def gateway(self) -> GatewayObserved | None:
+        return self.envoy
+
+    def accepted_generation(self) -> int:
+        return self.generation
+
+    async def settled(self) -> None:
+        await self.is_settled.wait()
+
+    def assigned(self, assignment: Assignment) -> None:
+        self.generation = assignment.generation
+        self.assignments.put_nowait(assignment)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.outbox = Outbox()
+        self.wake = asyncio.Event()
+
+    def opened(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+
+    def requested(self, request: agent_pb2.LogRequest) -> None:
+        self._note("requested", request.request_id)
+
+    def credited(self, request_id: int, lines: int) -> None:
+        self._note("credited", request_id)
+
+    def cancelled(self, request_id: int) -> None:
+        self._note("cancelled", request_id)
+
+    def closed(self) -> None:
+        self._note("closed", 0)
+
+    def _note(self, what: str, request_id: int) -> None:
+        self.told.append((what, request_id))
+        self.wake.set()
+
+
+@dataclasses.dataclass
+class Rig:
+    control: FakeControl
+    host: Host
+    desk: Desk
+    link: Link
+    store: IdentityStore
+
+
+@asynccontextmanager
+async def linked(folder: Path) -> AsyncIterator[Rig]:
+    store = IdentityStore(folder / "state")
+    async with fake_control(folder / "control") as control:
+        await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
+        host, desk = Host(), Desk()
+        link = Link(store, host, desk, "boot-1", "0.1.0")
+        work = asyncio.ensure_future(link.run())
+        try:
+            yield Rig(control, host, desk, link, store)
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with linked(tmp_path) as made:
+        yield made
+
+
+async def test_a_session_begins_with_a_hello_and_a_report(rig: Rig) -> None:
+    rig.host.held = (ReplicaObserved("r1", Phase.READY, host_port=32768, exit_code=0),)
+    session = await rig.control.session()
+    hello = await session.next("hello")
+    assert (hello.boot_id, hello.agent_version, hello.facts.cpus) == ("boot-1", "0.1.0", 4)
+    report = await session.next("report")
+    assert (report.boot_id, report.sequence) == ("boot-1", 1)
+    assert report.replicas[0].phase == agent_pb2.PHASE_READY
+    assert report.replicas[0].HasField("exit_code")
+    assert not report.HasField("facts")
+    assert not report.HasField("gateway")
+
+
+async def test_reports_come_at_their_interval_and_in_order(rig: Rig) -> None:
+    session = await rig.control.session()
+    sequences = [(await session.next("report")).sequence for _ in range(3)]
+    assert sequences == [1, 2, 3]
+
+
+async def test_a_change_is_reported_at_once(tmp_path: Path) -> None:
+    async with linked(tmp_path) as rig:
+        rig.control.report_interval_s = 3600
+        session = await rig.control.session()
+        await session.next("report")
+        rig.host.held = (ReplicaObserved("r1", Phase.PULLING, pulled_bytes=5),)
+        rig.link.changed()
+        assert (await session.next("report")).replicas[0].pulled_bytes == 5
+
+
+async def test_facts_travel_only_when_they_changed(rig: Rig) -> None:
+    session = await rig.control.session()
+    assert not (await session.next("report")).HasField("facts")
+    rig.host.known = HostFacts("gpu-1", cpus=8)
+    async with asyncio.timeout(10):
+        while not (report := await session.next("report")).HasField("facts"):
+            pass
+    assert report.facts.cpus == 8
+    assert not (await session.next("report")).HasField("facts")
+
+
+async def test_the_first_report_waits_until_the_containers_are_known(tmp_path: Path) -> None:
+    async with linked(tmp_path) as rig:
+        rig.host.is_settled.clear()
+        session = await rig.control.session()
+        await session.next("hello")
+        session.push(assignment=agent_pb2.Assignment(generation=1))
+        await rig.host.assignments.get()  # the session works, yet says nothing of the containers
+        assert session.from_agent.empty()
+        rig.host.held = (ReplicaObserved("r1", Phase.READY),)
+        rig.host.is_settled.set()
+        assert len((await session.next("report")).replicas) == 1
+
+
+async def test_an_assignment_reaches_the_host_and_its_generation_the_server(rig: Rig) -> None:
+    session = await rig.control.session()
+    session.push(
+        assignment=agent_pb2.Assignment(
+            generation=7,
+            replicas=[agent_pb2.AssignedReplica(replica_id="r1", image="hello:1", env={"A": "b"}, retry=True)],
+            gateway=agent_pb2.GatewayRole(name="local", xds_port=7401, listen_address="127.0.0.1", http_port=7480),
+        )
+    )
+    async with asyncio.timeout(10):
+        got = await rig.host.assignments.get()
+        while (await session.next("report")).accepted_generation != 7:
+            pass
+    assert (got.server_id, got.generation) == ("server-1", 7)
+    assert (got.replicas[0].image, got.replicas[0].env) == ("hello:1", (("A", "b"),))
+    assert got.gateway is not None
+    assert got.gateway.http_port == 7480
+
+
+async def test_the_gateway_is_reported_where_there_is_one(rig: Rig) -> None:
+    rig.host.envoy = GatewayObserved("local", False, "port 7480 is taken")
+    session = await rig.control.session()
+    report = await session.next("report")
+    assert (report.gateway.name, report.gateway.message) == ("local", "port 7480 is taken")
+
+
+async def test_a_new_session_follows_when_the_server_ends_one(rig: Rig) -> None:
+    first = await rig.control.session()
+    await first.next("report")
+    first.end()
+    second = await rig.control.session()
+    hello = await second.next("hello")
+    assert (hello.boot_id, hello.facts.cpus) == ("boot-1", 4)
+    assert (await second.next("report")).sequence > 1
+    assert ("closed", 0) in rig.desk.told
+
+
+async def test_a_server_that_dies_and_comes_back_is_found_again(rig: Rig) -> None:
+    await (await rig.control.session()).next("report")
+    await rig.control.stop()
+    await rig.control.start()
+    await (await rig.control.session()).next("report")
+
+
+async def test_log_messages_reach_the_desk_and_its_lines_the_server(rig: Rig) -> None:
+    session = await rig.control.session()
+    session.push(log_request=agent_pb2.LogRequest(request_id=5, replica_id="r1"))
+    session.push(log_credit=agent_pb2.LogCredit(request_id=5, lines=1))
+    session.push(log_cancel=agent_pb2.LogCancel(request_id=5))
+    async with asyncio.timeout(10):
+        while len(rig.desk.told) < 3:
+            rig.desk.wake.clear()
+            await rig.desk.wake.wait()
+    assert rig.desk.told == [("requested", 5), ("credited", 5), ("cancelled", 5)]
+    await rig.desk.outbox.put(agent_pb2.FromAgent(log_end=agent_pb2.LogEnd(request_id=5, error="no such container")))
+    assert (await session.next("log_end")).error == "no such container"
+
+
+async def test_a_server_that_this_host_did_not_join_gets_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with linked(tmp_path) as rig:
+        rig.control.server_id = "another"
+        session = await rig.control.session()
+        await session.next("hello")
+        session.push(assignment=agent_pb2.Assignment(generation=1))
+        second = await rig.control.session()  # it hung up and tries again
+        await second.next("hello")
+        assert rig.host.assignments.empty()
+        assert session.from_agent.empty()
