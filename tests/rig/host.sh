@@ -114,9 +114,11 @@ up() { # BASE MODE NUMBER
         mv "$dir/root.new" "$dir/root"
         echo "$name" >"$dir/root/etc/hostname"
         printf '127.0.0.1 localhost %s\n' "$name" >"$dir/root/etc/hosts"
+        rm -f "$dir/root/etc/resolv.conf" # a link to nowhere on some distributions
         cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
         # Units that only make noise in namespaces.
-        for path in getty.target apt-daily.timer apt-daily-upgrade.timer systemd-logind.service systemd-networkd.service; do
+        for path in getty.target apt-daily.timer apt-daily-upgrade.timer systemd-logind.service systemd-networkd.service \
+            systemd-modules-load.service systemd-resolved.service; do
             ln -sfn /dev/null "$dir/root/etc/systemd/system/$path"
         done
     fi
@@ -157,7 +159,8 @@ up() { # BASE MODE NUMBER
 
 is_ready() { # MODE
     if [ "$1" = systemd ]; then
-        inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'
+        # It ends with an error when the state is "degraded", which is up all the same.
+        { inside systemctl is-system-running 2>/dev/null || true; } | grep -qE 'running|degraded'
     else
         inside test ! -e /.old 2>/dev/null && inside test -e /etc/hostname 2>/dev/null
     fi
