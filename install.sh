@@ -106,8 +106,7 @@ ensure_packages() {
     if ! "$bootstrap" -c 'import ensurepip, venv' 2>/dev/null; then
         apt_install "$("$bootstrap" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     fi
-    [ -z "$missing" ] && say packages "there"
-    return 0
+    [ -n "$apt_updated" ] || say packages "there"
 }
 
 # ---------------------------------------------------------------- the Docker engine
@@ -544,8 +543,16 @@ service_token() { # a token that can call this service and nothing else: fit for
 
 answer_is_200() {
     # By standard input, as above.
+    # shellcheck disable=SC2086 # no words, or two
     printf 'header = "Authorization: Bearer %s"\n' "$token" |
-        curl -fsS -m 5 --noproxy '*' -K - -o "$LOGS/answer" "$url" 2>"$LOGS/curl.log"
+        curl -fsS -m 5 --noproxy '*' $resolve -K - -o "$LOGS/answer" "$url" 2>"$LOGS/curl.log"
+}
+
+# Newer curls and systemd-resolved take *.localhost for loopback, as the standard says; older ones ask a name server.
+find_resolve() {
+    resolve=
+    curl -s -m 5 --noproxy '*' -o /dev/null "$url" || [ $? -ne 6 ] ||
+        resolve="--resolve hello.localhost:$gateway_port:127.0.0.1"
 }
 
 # ---------------------------------------------------------------- the two commands
@@ -593,6 +600,7 @@ quickstart() {
     ensure_hello
     url=http://hello.localhost:$gateway_port/
     token=$(service_token)
+    find_resolve
     wait_until 60 answer_is_200 || die "$url does not answer: $(last_line "$LOGS/curl.log"); see homeport ps -v"
     say answer "$(cat "$LOGS/answer")"
     rm -f "$LOGS/answer"
@@ -602,7 +610,7 @@ quickstart() {
 Service hello is published at $url
 Call it:
 
-  curl -H 'Authorization: Bearer $token' $url
+  curl ${resolve:+$resolve }-H 'Authorization: Bearer $token' $url
 
 Next: homeport ps · homeport logs hello · homeport apply -f FILE · ./install.sh uninstall
 END
