@@ -5,7 +5,7 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -57,6 +57,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._server_id = server_id
         self._report_interval_s = report_interval_s
         self._silence_s = silence_s
+        self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
         self,
@@ -154,17 +155,27 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             "connection_reason": reason,
             "connection_since_s": heard_at_s,  # lost_after counts from the last sign of life, not from noticing
         }
-        for attempt in range(CLOSE_ATTEMPTS):
-            try:
-                async with self._database.write() as write:
-                    if self._sessions.is_connected(session.host_id):
-                        return  # a newer session's word stands
-                    await hosts.update(write, session.host_id, values)
-                break
-            except NotReady as error:  # a host that stays "connected" without a session would never be lost
-                log.error("an agent is away, but that cannot be written", host=session.host_id, reason=str(error))
-                await asyncio.sleep(min(CLOSE_BACKOFF_S * 2**attempt, MAX_CLOSE_BACKOFF_S))
         log.warning("an agent is away", host=session.host_id, reason=reason)
+        try:
+            await self._write_away(session.host_id, values)
+        except NotReady:  # a host that stays "connected" without a session would never be lost
+            task = asyncio.create_task(self._write_away_later(session.host_id, values))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
+        async with self._database.write() as write:
+            if not self._sessions.is_connected(host_id):  # a newer session's word stands
+                await hosts.update(write, host_id, values)
+
+    async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
+        for attempt in range(CLOSE_ATTEMPTS):
+            await asyncio.sleep(min(CLOSE_BACKOFF_S * 2**attempt, MAX_CLOSE_BACKOFF_S))
+            try:
+                await self._write_away(host_id, values)
+                return
+            except NotReady as error:
+                log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
         while True:
@@ -196,7 +207,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             if report.HasField("gateway"):
                 host = await hosts.get(write.connection, host_id)
                 seen = (report.gateway.running, report.gateway.message)
-                if host is not None and (host.gateway_ready, host.gateway_message) != seen:
+                if host is not None and host.gateway and (host.gateway_ready, host.gateway_message) != seen:
                     await hosts.update(write, host_id, {"gateway_ready": seen[0], "gateway_message": seen[1]})
 
     async def _write(self, session: AgentSession, context: Context) -> None:
