@@ -1,0 +1,125 @@
+"""agents/assignments: what a host must run, with the secrets of what it runs and of nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run, opened
+from homeport_control.agents.assignments import Assignments, run_environment
+from homeport_control.domain.errors import NotReady
+from homeport_control.domain.replicas import Wanted
+from homeport_control.settings import ServerSettings
+from homeport_control.store import replicas
+from homeport_control.trust.sealing import Sealer
+from homeport_protos.agent.v1 import agent_pb2
+
+SETTINGS = ServerSettings(Path("/nowhere"), link_port=7001, gateway_port=7002, ready_timeout_s=33.0)
+
+
+def assignments(state: State) -> Assignments:
+    return Assignments(state.database, state.sealer, SETTINGS)
+
+
+async def test_the_whole_configuration_arrives(state: State) -> None:
+    await add_host(state)
+    run_id = await add_run(
+        state,
+        image="registry.example/app:2",
+        registry_auth={"username": "robot", "password": "of-the-registry"},
+        env=["KEY=value"],
+        port=9000,
+        commands=["serve --now"],
+        working_dir="/srv",
+        user="1000",
+        volumes=["/data:/mnt/data"],
+        stop_duration="2m",
+        resources={"cpu": "2", "memory": "4GB", "shm_size": "1GB"},
+        probes=[{"type": "http", "url": "/health", "interval": "3s", "timeout": "2s", "ready_after": 2}],
+    )
+    await add_replica(state, run_id, "r1", index=3, host_id="h1")
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert (assigned.run_name, assigned.revision, assigned.index, assigned.image) == (
+        "hello", 1, 3, "registry.example/app:2",
+    )  # fmt: skip
+    assert (assigned.registry_auth.username, assigned.registry_auth.password) == ("robot", "of-the-registry")
+    assert (assigned.env["KEY"], assigned.env["HOMEPORT_RUN_NAME"]) == ("value", "hello")
+    assert (assigned.container_port, assigned.working_dir, assigned.user) == (9000, "/srv", "1000")
+    assert "serve --now" in " ".join([*assigned.entrypoint, *assigned.command])
+    assert [(v.source, v.target, v.optional) for v in assigned.volumes] == [("/data", "/mnt/data", False)]
+    (probe,) = assigned.probes
+    assert (probe.url, probe.method, probe.interval_s, probe.timeout_s, probe.ready_after) == (
+        "/health", "GET", 3.0, 2.0, 2,
+    )  # fmt: skip
+    assert (assigned.ready_timeout_s, assigned.stop_grace_s, assigned.retry) == (33.0, 120.0, True)
+    assert assigned.shm_size_mib == 1024
+
+
+async def test_secrets_go_only_to_the_host_that_runs_the_replica(state: State) -> None:
+    for host_id in ("h1", "h2"):
+        await add_host(state, host_id)
+    mine = await add_run(state, "mine", env=["KEY=secret-of-mine"])
+    yours = await add_run(state, "yours", env=["KEY=secret-of-yours"])
+    await add_replica(state, mine, "r1", host_id="h1")
+    await add_replica(state, yours, "r2", host_id="h2")
+    first, second = [await assignments(state).of_host(host_id) for host_id in ("h1", "h2")]
+    assert b"secret-of-mine" in first.SerializeToString()
+    assert b"secret-of-yours" not in first.SerializeToString()
+    assert b"secret-of-mine" not in second.SerializeToString()
+
+
+async def test_a_draining_replica_still_runs_and_a_stopping_one_has_its_own_grace(state: State) -> None:
+    await add_host(state)
+    run_id = await add_run(state, stop_duration="2m")
+    await add_replica(state, run_id, "r1", host_id="h1", wanted=Wanted.DRAIN)
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert (assigned.wanted, assigned.stop_grace_s) == (agent_pb2.WANTED_STATE_RUN, 120.0)
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", wanted=Wanted.STOP, stop_grace_s=0.0)
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert (assigned.wanted, assigned.stop_grace_s) == (agent_pb2.WANTED_STATE_STOP, 0.0)
+
+
+async def test_what_has_ended_is_not_on_the_list(state: State) -> None:
+    await add_host(state)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    async with state.database.write() as write:
+        await replicas.end(write, "r1", 2000.0)
+    assert list((await assignments(state).of_host("h1")).replicas) == []
+
+
+async def test_equal_states_give_equal_messages(state: State) -> None:
+    await add_host(state)
+    run_id = await add_run(state, env=["A=1", "B=2", "C=3"])
+    for index in range(3):
+        await add_replica(state, run_id, f"r{index}", index=index, host_id="h1")
+    assert await assignments(state).of_host("h1") == await assignments(state).of_host("h1")
+
+
+async def test_only_the_gateways_host_is_told_to_run_it(state: State) -> None:
+    await add_host(state, "h1", gateway="local")
+    await add_host(state, "h2")
+    first, second = [await assignments(state).of_host(host_id) for host_id in ("h1", "h2")]
+    expected = agent_pb2.GatewayRole(name="local", xds_port=7001, listen_address="127.0.0.1", http_port=7002)
+    assert first.gateway == expected
+    assert not second.HasField("gateway")
+
+
+async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:
+    await add_host(state)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    async with opened(state.directory) as other:
+        foreign = Assignments(other.database, Sealer.load_or_create(state.directory / "new.key"), SETTINGS)
+        with pytest.raises(NotReady, match=r"put back the secret\.key"):
+            await foreign.of_host("h1")
+
+
+async def test_a_container_finds_who_it_is(state: State) -> None:
+    host = await add_host(state)
+    run_id = await add_run(state)
+    await add_replica(state, run_id, "r1", index=2, host_id="h1")
+    replica = replace(await get_replica(state, "r1"), gpu_uuids=("GPU-1", "GPU-2"))
+    found = run_environment(await get_run(state, run_id), replica, host)
+    assert found["HOMEPORT_REPLICA"] == "2"
+    assert found["HOMEPORT_HOST"] == "h1"
+    assert found["HOMEPORT_GPUS_NUM"] == found["DSTACK_GPUS_NUM"] == "2"
+    assert found["DSTACK_RUN_NAME"] == "hello"
