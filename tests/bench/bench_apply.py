@@ -20,7 +20,8 @@ from rig.traffic import get
 IMAGE = "homeport-test/hello:1"
 DOCKER = "/usr/bin/docker"
 DEADLINE_S = 60.0
-POLL_S = 0.01  # a tighter loop takes one of two cores from what is measured, and only on our side: Envoy answers each time
+# A tighter loop takes one of two cores from what is measured, and only on our side: Envoy answers each time.
+POLL_S = 0.01
 SERVICE = "type: service\nname: {name}\nimage: " + IMAGE + "\nport: 8000\nstop_duration: 1s\n"
 
 
