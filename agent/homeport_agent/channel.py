@@ -15,10 +15,15 @@ SERVER_NAME = "homeport-server"
 MAX_MESSAGE_BYTES = 16 << 20
 OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.ssl_target_name_override", SERVER_NAME),
-    # A link that is cut without a word is noticed within 3 + 3 s: a ping without an answer, or bytes of a report
-    # without an acknowledgement (gRPC sets TCP_USER_TIMEOUT to the keepalive timeout).
-    ("grpc.keepalive_time_ms", 3000),
+    # A link that is cut without a word is noticed within about 4 s: by a ping without an answer, or by bytes of a report
+    # without an acknowledgement (gRPC sets TCP_USER_TIMEOUT to the keepalive timeout). The ping must come sooner than
+    # the next report: each write puts it off.
+    ("grpc.keepalive_time_ms", 1000),
     ("grpc.keepalive_timeout_ms", 3000),
+    (
+        "grpc.http2.ping_timeout_ms",
+        3000,
+    ),  # gRPC 1.85 waits 60 s for the answer to a ping, whatever keepalive_timeout says
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),  # each try is a fresh one: no back-off of gRPC's under ours

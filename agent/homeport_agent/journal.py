@@ -1,8 +1,9 @@
 """The last accepted assignment and the history of each replica, on disk.
 
 Covers keeping and reading back. Env values, registry passwords and probes that carry headers or a body are never
-written: a container that exists carries its env in itself, and a new one needs the server anyway (silence), so a
-secret on this disk would serve nobody but a thief. A file that cannot be read is moved aside, with a line in the log: the server sends everything again.
+written: a container that exists carries its env in itself, and a new one needs the server anyway (silence), so a secret
+on this disk would serve nobody but a thief. A file that cannot be read is moved aside, with a line in the log: the
+server sends everything again.
 """
 
 import asyncio

@@ -29,7 +29,7 @@ from homeport_agent.model import AssignedReplica
 PULL_STALL_S = 120.0  # dockerd itself retries a cut link for 75 s and says so all the while
 LOCAL_PULL_STALL_S = 10.0  # an image that is here already does not wait long for a registry that is silent
 LOG_TAIL_LINES = 20
-_LOG_LINE_BYTES = 2000
+_LOG_LINE_BYTES = 1000  # a failure travels with every report
 
 Feed = Callable[[ev.WorkEvent], None]
 

@@ -43,6 +43,7 @@ from homeport_agent.engine.stream import ThreadStream
 from homeport_agent.model import Container, LogLine, RegistryAuth
 
 CALL_S = 30.0  # what one answer of Docker may take
+INFO_S = 10.0  # asked every few seconds: a Docker that hangs should be known as such soon
 CREATE_S = 120.0  # a big image on a slow disk is unpacked into its first layer here
 KILL_S = 15.0  # SIGKILL was sent; what is left after that is a process in uninterruptible sleep
 CALL_THREADS = 8
@@ -56,8 +57,9 @@ Answer = TypeVar("Answer")
 class DockerEngine:
     """The Docker engine behind one socket. Nothing is opened before the first call."""
 
-    def __init__(self, socket_path: str = "/var/run/docker.sock") -> None:
+    def __init__(self, socket_path: str = "/var/run/docker.sock", info_s: float = INFO_S) -> None:
         self._socket_path = socket_path
+        self._info_s = info_s
         self._calls = ThreadPoolExecutor(CALL_THREADS, "docker-call")
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "docker-stream")
         self._client: docker.APIClient | None = None
@@ -66,7 +68,7 @@ class DockerEngine:
     # --- calls ---
 
     async def info(self) -> EngineInfo:
-        answer = await self._call(lambda client: client.info())
+        answer = await self._call(lambda client: client.info(), self._info_s)
         self._data_root = answer.get("DockerRootDir") or self._data_root
         return EngineInfo(version=str(answer.get("ServerVersion", "")), data_root=self._data_root)
 
@@ -270,7 +272,7 @@ class DockerEngine:
         """One answer of Docker. of: the image whose container is made or started, for the words of an error."""
         work = asyncio.get_running_loop().run_in_executor(self._calls, lambda: ask(self._connect()))
         try:
-            async with asyncio.timeout(limit_s + 5):
+            async with asyncio.timeout(limit_s):
                 return await work
         except TimeoutError:
             raise EngineHung(f"Docker did not answer within {limit_s:g} s; look at its log, or restart it") from None

@@ -134,7 +134,7 @@ def of_call(error: Exception, socket_path: str) -> EngineError:
     """What any other failed call means."""
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout | TimeoutError):
         return EngineHung("Docker took a call and did not answer in time; look at its log, or restart it")
     if isinstance(error, APIError):
         text = str(error.explanation or error)

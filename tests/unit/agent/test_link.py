@@ -227,3 +227,44 @@ async def test_a_server_that_this_host_did_not_join_gets_nothing(
         await second.next("hello")
         assert rig.host.assignments.empty()
         assert session.from_agent.empty()
+
+
+class Wire:
+    """A way to the server that can be cut without a word: bytes are taken and go nowhere."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.is_cut = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.is_cut:
+                writer.write(data)
+        writer.close()
+
+
+async def test_a_link_that_falls_silent_is_noticed_within_seconds(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path / "state")
+    async with fake_control(tmp_path / "control") as control:
+        control.report_interval_s = 2.0  # a server's own
+        identity, _ = await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
+        wire = Wire(control.link_port)
+        server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+        store.save(dataclasses.replace(identity, link_port=server.sockets[0].getsockname()[1]))
+        desk = Desk()
+        work = asyncio.ensure_future(Link(store, Host(), desk, "boot-1", "0.1.0").run())
+        await (await control.session()).next("report")
+        wire.is_cut = True
+        async with asyncio.timeout(8):
+            while ("closed", 0) not in desk.told:
+                desk.wake.clear()
+                await desk.wake.wait()
+        wire.is_cut = False
+        await (await control.session()).next("report")
+        work.cancel()
+        await asyncio.wait([work])
+        server.close()

@@ -10,7 +10,14 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 
 
 def drawn() -> str:
-    """One row per phase: the phases that it may lead to, with the events that lead there."""
+    """The diagram, then one row per phase: the phases that it may lead to, with the events that lead there."""
+    arrows = [
+        f"    {phase} --> {to}"
+        for phase in Phase
+        for to in Phase
+        if to is not phase and any(start is phase and to in rule.to for (start, _), rule in TABLE.items())
+    ]
+    diagram = ["```mermaid", "stateDiagram-v2", "    [*] --> waiting", *arrows, "    stopped --> [*]", "```", ""]
     rows = ["| phase | leads to | by |", "|---|---|---|"]
     for phase in Phase:
         ways: dict[Phase, list[str]] = {}
@@ -26,7 +33,7 @@ def drawn() -> str:
         rows += [f"| {phase} | {to} | {', '.join(ways[to])} |" for to in Phase if to in ways]
         if stays:
             rows.append(f"| {phase} | (stays) | {', '.join(stays)} |")
-    return "\n".join(rows) + "\n"
+    return "\n".join(diagram + rows) + "\n"
 
 
 def with_table(text: str) -> str:

@@ -9,6 +9,7 @@ from fakes.daemon import FakeDaemon, fake_daemon
 from homeport_agent.engine.base import (
     EngineDown,
     EngineError,
+    EngineHung,
     ImageNotFound,
     NoSpace,
     PullDenied,
@@ -151,6 +152,17 @@ async def test_a_daemon_that_ends_is_seen_and_found_again_when_it_is_back(tmp_pa
             daemon.answers["/info"] = _hang_up
             with pytest.raises(EngineDown, match="closed the connection"):
                 await engine.info()
+    await engine.close()
+
+
+async def test_a_daemon_that_hangs_is_not_waited_for(daemon: FakeDaemon) -> None:
+    engine = DockerEngine(str(daemon.socket), info_s=0.2)
+    daemon.stream("/info", [], until_hung_up=True)
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineHung, match=r"did not answer within 0\.2 s"):
+            await engine.info()
+        daemon.answer("/containers/x/json", 404, {"message": "No such container: x"})
+        assert await engine.inspect("x") is None  # the others go on
     await engine.close()
 
 
