@@ -165,15 +165,10 @@ def test_a_gateway_port_that_is_taken_is_refused_with_its_holder(images: None) -
             assert homeport.containers() == []
 
 
-def fill(file: Path) -> None:
-    """Write until the disk is full."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        with pytest.raises(OSError, match="No space left"):
-            while True:
-                os.write(descriptor, b"0" * 4096)
-    finally:
-        os.close(descriptor)
+def write_for_ever(file: Path) -> None:
+    with file.open("wb", buffering=0) as opened:
+        while True:
+            opened.write(b"0" * 4096)
 
 
 def test_a_full_disk_under_the_server_changes_nothing_and_passes(images: None) -> None:
@@ -181,7 +176,8 @@ def test_a_full_disk_under_the_server_changes_nothing_and_passes(images: None) -
         before = homeport.apply(SERVICE.replace("name: broken", "name: before"))
         assert before.returncode == 0, before.stderr
         filler = homeport.folder / "server" / "filler"
-        fill(filler)
+        with pytest.raises(OSError, match="No space left"):
+            write_for_ever(filler)
         refused(homeport.apply(SERVICE), 1, "disk", "free some space")
         assert get(homeport.gateway_port, "before", token=homeport.token)[0] == 200
         filler.unlink()
