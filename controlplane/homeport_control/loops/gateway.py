@@ -19,6 +19,7 @@ from homeport_control.store import hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 REPORTS_AFTER_ACK = 2
+REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
 
 @dataclass(slots=True)
@@ -97,6 +98,8 @@ class GatewayLoop:
             return Turn(f"the last good configuration stays: {'; '.join(wrong)}")
         version = self.publish(candidate)
         self._published[version] = candidate
+        if len(self._published) > REMEMBERED_VERSIONS:
+            del self._published[min(self._published)]
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(host, everyone)

@@ -1,0 +1,271 @@
+"""loops/gateway: published before in rotation, acknowledged and idle before drained, nothing that is inconsistent."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fixtures.control import State, add_host, add_replica, add_run, add_token, get_replica, get_run, observe
+from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport
+from homeport_control.domain.replicas import Phase, Wanted
+from homeport_control.domain.services import RunState
+from homeport_control.loops.gateway import REMEMBERED_VERSIONS, GatewayLoop
+from homeport_control.store import hosts, replicas, runs, tokens
+from homeport_control.trust.tokens import sha256_hex
+
+PORT = 40000
+
+
+@dataclass
+class Gateway:
+    """The loop with what it published; the test is the Envoy that acknowledges."""
+
+    state: State
+    loop: GatewayLoop
+    published: list[GatewaySnapshot] = field(default_factory=list)
+
+    def publish(self, snapshot: GatewaySnapshot) -> int:
+        """As xds does: an equal snapshot is no new version."""
+        if not self.published or self.published[-1] != snapshot:
+            self.published.append(snapshot)
+        return len(self.published)
+
+    async def turn(self) -> str:
+        return (await self.loop.turn(time.time())).sentence
+
+    def ack(self) -> None:
+        self.loop.on_acked("local", len(self.published))
+
+    def load(self, *in_flight: tuple[int, int]) -> None:
+        """A load report with (port, requests in flight)."""
+        found = tuple(EndpointLoad("hello", "127.0.0.1", port, count) for port, count in in_flight)
+        self.loop.on_load(LoadReport("local", time.time(), found))
+
+    @property
+    def endpoints(self) -> list[tuple[str, int, bool]]:
+        return [
+            (e.replica_id, e.port, e.draining) for service in self.published[-1].services for e in service.endpoints
+        ]
+
+    async def update(self, replica_id: str, **fields: Any) -> None:
+        async with self.state.database.write() as write:
+            await replicas.update(write, replica_id, **fields)
+
+
+@pytest.fixture
+async def gateway(state: State) -> Gateway:
+    """A gateway whose host has a ready replica r1."""
+    await add_host(state, "h1", gateway="local", gateway_ready=True)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.READY, host_port=PORT)
+    made = Gateway(state, GatewayLoop(state.database, "local", "127.0.0.1", 7480, "localhost"))
+    made.loop.publish = made.publish
+    return made
+
+
+async def in_rotation(gateway: Gateway, replica_id: str = "r1") -> bool:
+    return (await get_replica(gateway.state, replica_id)).in_rotation
+
+
+async def serve(gateway: Gateway) -> None:
+    await gateway.turn()
+    gateway.ack()
+    await gateway.turn()
+    assert await in_rotation(gateway)
+
+
+async def drain(gateway: Gateway) -> None:
+    await serve(gateway)
+    await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time(), in_rotation=False)
+    await gateway.turn()
+
+
+async def is_drained(gateway: Gateway) -> bool:
+    await gateway.turn()
+    return (await get_replica(gateway.state, "r1")).drained_at_s is not None
+
+
+async def test_what_is_ready_is_published_but_in_rotation_only_when_acknowledged(gateway: Gateway) -> None:
+    assert "version 1 is not acknowledged yet" in await gateway.turn()
+    assert gateway.endpoints == [("r1", PORT, False)]
+    assert not await in_rotation(gateway)
+    with gateway.state.database.changes.subscribe("gateway") as woken:
+        gateway.ack()
+        assert await woken.wait(0)
+    assert await gateway.turn() == "gateway local serves 1 services with 1 endpoints"
+    assert await in_rotation(gateway)
+
+
+async def test_the_first_time_in_rotation_is_when_the_run_began_to_serve(gateway: Gateway) -> None:
+    await serve(gateway)
+    run_id = (await get_replica(gateway.state, "r1")).run_id
+    run = await get_run(gateway.state, run_id)
+    assert run.ever_published
+    began_s = run.running_since_s
+    assert began_s is not None
+    await gateway.update("r1", in_rotation=False)
+    await gateway.turn()
+    assert await in_rotation(gateway)
+    assert (await get_run(gateway.state, run_id)).running_since_s == began_s
+
+
+async def test_an_acknowledgement_of_an_older_version_does_not_count_for_a_newer_replica(gateway: Gateway) -> None:
+    await serve(gateway)
+    run_id = (await get_replica(gateway.state, "r1")).run_id
+    await add_replica(gateway.state, run_id, "r2", index=1, host_id="h1")
+    await observe(gateway.state, "h1", "r2", Phase.READY, host_port=PORT + 1)
+    await gateway.turn()
+    gateway.loop.on_acked("local", 1)
+    await gateway.turn()
+    assert not await in_rotation(gateway, "r2")
+    gateway.ack()
+    await gateway.turn()
+    assert await in_rotation(gateway, "r2")
+
+
+async def test_an_acknowledgement_of_what_was_never_published_is_ignored(gateway: Gateway) -> None:
+    await gateway.turn()
+    gateway.loop.on_acked("local", 77)
+    await gateway.turn()
+    assert not await in_rotation(gateway)
+
+
+async def test_while_no_envoy_acknowledges_only_some_versions_are_remembered(gateway: Gateway) -> None:
+    for number in range(REMEMBERED_VERSIONS + 3):
+        await observe(gateway.state, "h1", "r1", Phase.READY, host_port=PORT + number)
+        await gateway.turn()
+    gateway.loop.on_acked("local", 3)
+    await gateway.turn()
+    assert not await in_rotation(gateway), "forgotten, and of an old port besides"
+    gateway.ack()
+    await gateway.turn()
+    assert await in_rotation(gateway)
+
+
+async def test_a_replica_that_came_back_on_another_port_must_be_acknowledged_anew(gateway: Gateway) -> None:
+    await serve(gateway)
+    await observe(gateway.state, "h1", "r1", Phase.READY, host_port=PORT + 7)
+    await gateway.turn()
+    assert not await in_rotation(gateway)
+    gateway.ack()
+    await gateway.turn()
+    assert await in_rotation(gateway)
+
+
+async def test_what_is_not_ready_any_more_leaves_at_once(gateway: Gateway) -> None:
+    await serve(gateway)
+    await observe(gateway.state, "h1", "r1", Phase.UNREADY, host_port=PORT)
+    await gateway.turn()
+    assert gateway.endpoints == []
+    assert not await in_rotation(gateway)
+
+
+async def test_a_server_that_has_just_started_leaves_in_rotation_what_was(gateway: Gateway) -> None:
+    await serve(gateway)
+    anew = Gateway(gateway.state, GatewayLoop(gateway.state.database, "local", "127.0.0.1", 7480, "localhost"))
+    anew.loop.publish = anew.publish
+    await anew.turn()
+    assert await in_rotation(anew), "its Envoy goes on serving meanwhile"
+    anew.ack()
+    await anew.turn()
+    assert await in_rotation(anew)
+
+
+async def test_drained_needs_the_acknowledgement_and_two_idle_reports(gateway: Gateway) -> None:
+    await drain(gateway)
+    assert gateway.endpoints == [("r1", PORT, True)]
+    for _ in range(3):
+        gateway.load()
+    assert not await is_drained(gateway), "these were counted before the acknowledgement"
+    gateway.ack()
+    assert not await is_drained(gateway)
+    gateway.load()
+    assert not await is_drained(gateway), "the first one may have been counted before it"
+    gateway.load((PORT, 2))
+    assert not await is_drained(gateway), "two requests are in flight"
+    gateway.load((PORT, 0), (PORT + 1, 5))
+    assert await is_drained(gateway)
+    await gateway.turn()
+    assert gateway.endpoints == []
+
+
+async def test_a_load_report_wakes_the_loop_only_while_something_drains(gateway: Gateway) -> None:
+    await serve(gateway)
+    with gateway.state.database.changes.subscribe("gateway") as woken:
+        gateway.load()
+        assert not await woken.wait(0)
+        await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time())
+        await gateway.turn()
+        gateway.load()
+        assert await woken.wait(0)
+
+
+async def test_where_no_envoy_runs_nothing_is_in_flight(gateway: Gateway) -> None:
+    await serve(gateway)
+    async with gateway.state.database.write() as write:
+        await hosts.update(write, "h1", {"gateway_ready": False})
+    await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time())
+    assert await is_drained(gateway)
+
+
+async def test_nothing_that_is_inconsistent_is_published(gateway: Gateway) -> None:
+    await serve(gateway)
+    run_id = (await get_replica(gateway.state, "r1")).run_id
+    await add_replica(gateway.state, run_id, "r2", index=1, host_id="h1")
+    await observe(gateway.state, "h1", "r2", Phase.READY, host_port=PORT)
+    before = list(gateway.published)
+    sentence = await gateway.turn()
+    assert "the last good configuration stays" in sentence
+    assert f"both claim 127.0.0.1:{PORT}" in sentence
+    assert gateway.published == before
+    assert not await in_rotation(gateway, "r2")
+
+
+async def test_a_refusal_of_envoy_is_told_until_a_version_is_acknowledged(gateway: Gateway) -> None:
+    await gateway.turn()
+    gateway.loop.on_nacked("local", 1, "unknown field")
+    assert await gateway.turn() == "gateway local refused version 1: unknown field"
+    assert gateway.loop.refused == "unknown field"
+    assert not await in_rotation(gateway)
+    gateway.ack()
+    assert gateway.loop.refused == ""
+
+
+async def test_a_run_that_has_ended_is_not_published(gateway: Gateway) -> None:
+    await serve(gateway)
+    async with gateway.state.database.write() as write:
+        run = await runs.active_by_name(write.connection, "hello")
+        assert run is not None
+        await runs.update(write, run.id, state=RunState.FAILED, ended_at_s=time.time())
+    await gateway.turn()
+    assert gateway.published[-1].services == ()
+
+
+async def test_a_token_that_is_revoked_or_expires_leaves_the_snapshot(gateway: Gateway) -> None:
+    expires_at_s = time.time() + 3600
+    await add_token(gateway.state, "hp_short", "service", services=("hello",), expires_at_s=expires_at_s)
+    token_id = await add_token(gateway.state, "hp_long", "user")
+    await add_token(gateway.state, "hpj_join", "join")
+    turn = await gateway.loop.turn(time.time())
+    assert turn.wake_at_s == expires_at_s, "nothing else would wake it then"
+    assert {t.token_sha256 for t in gateway.published[-1].tokens} == {sha256_hex("hp_short"), sha256_hex("hp_long")}
+    async with gateway.state.database.write() as write:
+        await tokens.revoke(write, token_id, time.time())
+    await gateway.turn()
+    assert [t.token_sha256 for t in gateway.published[-1].tokens] == [sha256_hex("hp_short")]
+    await gateway.loop.turn(expires_at_s)
+    assert gateway.published[-1].tokens == ()
+
+
+async def test_only_the_gateways_own_host_may_be_its_envoy(gateway: Gateway) -> None:
+    assert gateway.loop.authorize("h1", "node") is None, "nobody is known before the first turn"
+    await gateway.turn()
+    assert gateway.loop.authorize("h1", "node") == "local"
+    assert gateway.loop.authorize("h2", "node") is None
+    assert gateway.loop.authorize("", "node") is None
+
+
+async def test_without_a_host_nothing_is_published(state: State) -> None:
+    loop = GatewayLoop(state.database, "local", "127.0.0.1", 7480, "localhost")
+    assert (await loop.turn(time.time())).sentence == "gateway local has no host yet"
+    assert loop.authorize("", "") is None
