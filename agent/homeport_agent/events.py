@@ -74,7 +74,7 @@ class PullFailed:
     replica_id: str
     message: str
     can_heal: bool
-    counts: bool = False  # one of the failures that end a first start
+    tries: int = 0  # so many failures end a first start; 0: only its time does
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class StartFailed:
     replica_id: str
     message: str
     can_heal: bool
-    counts: bool = False  # one of the failures that end a first start
+    tries: int = 0  # so many failures end a first start; 0: only its time does
 
 
 @dataclass(frozen=True, slots=True)

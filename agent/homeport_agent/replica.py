@@ -123,14 +123,14 @@ def to_probing(it: Replica, container: Container, now_s: float) -> Outcome:
     return it, [do.StartProbing(it.assigned.replica_id, it.assigned, container)]
 
 
-def failed_try(it: Replica, what: str, now_s: float, *, counts: bool, log_tail: tuple[str, ...] = ()) -> Outcome:
+def failed_try(it: Replica, what: str, now_s: float, *, tries: int, log_tail: tuple[str, ...] = ()) -> Outcome:
     """One try has failed and nothing of it runs: wait and start again, or give up."""
     ready_for_s = None if it.ready_since_s is None else now_s - it.ready_since_s
     it = replace(
         it, ready_since_s=None, host_port=0, readiness=replace(it.readiness, streaks=(0,) * it.readiness.total)
     )
     history = replace(it.history, is_ready=False, log_tail=log_tail)
-    verdict = restarts.after_failure(history, what, retry=it.assigned.retry, ready_for_s=ready_for_s, counts=counts)
+    verdict = restarts.after_failure(history, what, retry=it.assigned.retry, ready_for_s=ready_for_s, tries=tries)
     if isinstance(verdict, restarts.GiveUp):
         return give_up(replace(it, history=verdict.history), verdict.because)
     deadline = it.ready_deadline_s
@@ -170,7 +170,9 @@ def how_it_ended(container: Container, assigned: AssignedReplica) -> str:
 
 def died(it: Replica, container: Container, log_tail: tuple[str, ...], now_s: float) -> Outcome:
     it = replace(it, history=replace(it.history, exit_code=container.exit_code))
-    return failed_try(it, how_it_ended(container, it.assigned), now_s, counts=True, log_tail=log_tail)
+    return failed_try(
+        it, how_it_ended(container, it.assigned), now_s, tries=restarts.EXITS_BEFORE_READY, log_tail=log_tail
+    )
 
 
 def stop(it: Replica, assigned: AssignedReplica, now_s: float) -> Outcome:

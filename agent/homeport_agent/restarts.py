@@ -11,6 +11,7 @@ FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
 HEALTHY_AFTER_S = 600.0  # ready for this long: the next failure counts as the first
 EXITS_BEFORE_READY = 3
+PULLS_BEFORE_READY = 5  # of a registry that cannot be reached: 15 s, so that a wrong name ends while the user watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,21 @@ def delay_s(failures: int) -> float:
 
 
 def after_failure(
-    history: History, what: str, *, retry: bool, ready_for_s: float | None, counts: bool
+    history: History, what: str, *, retry: bool, ready_for_s: float | None, tries: int
 ) -> StartAgain | GiveUp:
     """Judge one failure of a replica.
 
     what: the sentence about this failure ("exited with code 1").
     ready_for_s: how long it had been ready, None when it was not.
-    counts: it is one of the exits that end a first start (a registry that is away for a while is not).
+    tries: the failures that end a first start when this is one of them; 0: only its time ends it (Docker is away).
     """
     if ready_for_s is not None and ready_for_s >= HEALTHY_AFTER_S:
         history = replace(history, failures=0)
     history = replace(history, failures=history.failures + 1)
-    if not history.was_ready and counts:
+    if not history.was_ready and tries:
         history = replace(history, exits=history.exits + 1)
     if not retry:
         return GiveUp(f"{what}; not started again (retry is false)", history)
-    if not history.was_ready and history.exits >= EXITS_BEFORE_READY:
+    if not history.was_ready and tries and history.exits >= tries:
         return GiveUp(f"{what}; failed {history.exits} times before it was ever ready: given up", history)
     return StartAgain(delay_s(history.failures), history)

@@ -14,6 +14,7 @@ from homeport_agent import instructions as do
 from homeport_agent import replica
 from homeport_agent.model import Phase, Wanted
 from homeport_agent.replica import Outcome, Replica
+from homeport_agent.restarts import EXITS_BEFORE_READY
 
 STOP_RETRY_S = 5.0
 UNREADY_RESTART_S = 30.0  # its probes have failed for this long since it was taken out: start it again
@@ -80,7 +81,7 @@ def _image_ready(it: Replica, event: ev.ImageReady, now_s: float) -> Outcome:
 def _work_failed(it: Replica, event: ev.PullFailed | ev.StartFailed, now_s: float) -> Outcome:
     if not event.can_heal:
         return replica.give_up(it, event.message)
-    return replica.failed_try(it, event.message, now_s, counts=event.counts)
+    return replica.failed_try(it, event.message, now_s, tries=event.tries)
 
 
 def _container_started(it: Replica, event: ev.ContainerStarted, now_s: float) -> Outcome:
@@ -92,7 +93,7 @@ def _seen(it: Replica, event: ev.ContainerSeen, now_s: float) -> Outcome:
     stop_probing: list[do.Instruction] = [do.StopProbing(it.assigned.replica_id)]
     if event.container is None:
         it, orders = replica.failed_try(
-            replace(it, container_id=""), "its container was removed by somebody", now_s, counts=True
+            replace(it, container_id=""), "its container was removed by somebody", now_s, tries=EXITS_BEFORE_READY
         )
         return it, stop_probing + orders
     if not event.container.is_running:

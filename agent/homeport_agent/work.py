@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
+from homeport_agent import restarts
 from homeport_agent.engine.base import (
     LABEL_INDEX,
     LABEL_PORT,
@@ -136,7 +137,7 @@ class Work:
                 return ev.ImageReady(replica_id, f"uses the local image {image}: {why}")
             return ev.ImageReady(replica_id)
         except EngineError as error:
-            return ev.PullFailed(replica_id, str(error), error.can_heal, counts=_counts(error))
+            return ev.PullFailed(replica_id, str(error), error.can_heal, tries=_tries(error))
 
     async def _start(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
         name = container_name(replica_id)
@@ -149,7 +150,7 @@ class Work:
             # One that has ended already is told as started all the same: the look after each start sees its end.
             return ev.ContainerStarted(replica_id, await self._engine.start(name))
         except EngineError as error:
-            return ev.StartFailed(replica_id, str(error), error.can_heal, counts=_counts(error))
+            return ev.StartFailed(replica_id, str(error), error.can_heal, tries=_tries(error))
 
     async def _restart(self, order: do.RestartContainer) -> ev.WorkEvent:
         try:
@@ -183,6 +184,8 @@ class Work:
         return tuple(lines[-LOG_TAIL_LINES:])
 
 
-def _counts(error: EngineError) -> bool:
-    """Whether the failure is about this replica (then three end a first start), or about Docker or a registry."""
-    return isinstance(error, NoSpace) or type(error) is EngineError
+def _tries(error: EngineError) -> int:
+    """How often a failure of a first start may come. Docker's own absence says nothing about the replica: no number."""
+    if isinstance(error, RegistryUnreachable):
+        return restarts.PULLS_BEFORE_READY
+    return restarts.EXITS_BEFORE_READY if isinstance(error, NoSpace) or type(error) is EngineError else 0

@@ -38,9 +38,9 @@ ids = st.sampled_from(IDS)
 work = st.one_of(
     st.builds(ev.PullProgressed, ids, st.integers(0, 9), st.integers(0, 9)),
     st.builds(ev.ImageReady, ids),
-    st.builds(ev.PullFailed, ids, st.just("no"), st.booleans(), st.booleans()),
+    st.builds(ev.PullFailed, ids, st.just("no"), st.booleans(), st.sampled_from((0, 3, 5))),
     st.builds(lambda it: ev.ContainerStarted(it, container(it)), ids),
-    st.builds(ev.StartFailed, ids, st.just("no"), st.booleans(), st.booleans()),
+    st.builds(ev.StartFailed, ids, st.just("no"), st.booleans(), st.sampled_from((0, 3, 5))),
     st.builds(lambda it, how: ev.ContainerSeen(it, _container(it, how)), ids, found),  # type: ignore[arg-type]
     st.builds(ev.ProbeAnswered, ids, st.integers(0, 1), st.booleans(), st.just("no")),
     st.builds(ev.ContainerStopped, ids, st.sampled_from((None, 0, 137))),

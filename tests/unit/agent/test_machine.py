@@ -213,6 +213,17 @@ def test_a_pull_that_may_heal_is_tried_until_the_first_start_is_over_time() -> N
     )
 
 
+def test_a_registry_that_cannot_be_reached_ends_a_first_start_while_the_user_watches() -> None:
+    machine, assigned, now_s = empty_host(), replica(ready_timeout_s=600), 0.0
+    machine.handle(ev.AssignmentReceived(assignment(1, assigned)), now_s)
+    while phase(machine) is Phase.PULLING:
+        machine.handle(ev.PullFailed("r1", "the registry cannot be reached", can_heal=True, tries=5), now_s)
+        now_s = machine.next_wake_s() or now_s
+        machine.handle(ev.TimePassed(), now_s)
+    assert message(machine) == "the registry cannot be reached; failed 5 times before it was ever ready: given up"
+    assert now_s == 15
+
+
 def test_three_failed_probes_make_it_unready_and_one_success_ready_again() -> None:
     machine = empty_host()
     ready(machine, replica())
