@@ -5,7 +5,7 @@ Covers what goes out to a connected agent. Does not read from it (server.py does
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -77,7 +77,7 @@ class Sessions:
     def is_connected(self, host_id: str) -> bool:
         return host_id in self._by_host
 
-    async def logs(self, host_id: str, host_name: str, query: LogQuery) -> AsyncIterator[list[LogLine]]:
+    async def logs(self, host_id: str, host_name: str, query: LogQuery) -> AsyncGenerator[list[LogLine], None]:
         """Lines as they come, with back-pressure by credit. Raises NotReady when the host cannot be asked."""
         session = self._by_host.get(host_id)
         if session is None:

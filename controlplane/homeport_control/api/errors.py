@@ -1,6 +1,7 @@
 """Errors as gRPC statuses: one place, so that every method answers alike. A bug is INTERNAL and logged, never shown."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
@@ -41,12 +42,13 @@ async def answer(database: Database, context: Context, method: Callable[[Caller]
 
 
 async def stream(
-    database: Database, context: Context, method: Callable[[Caller], AsyncIterator[Response]]
+    database: Database, context: Context, method: Callable[[Caller], AsyncGenerator[Response, None]]
 ) -> AsyncIterator[Response]:
     """The same for a server stream."""
     try:
-        async for response in method(await caller_of(database, context.invocation_metadata())):
-            yield response
+        async with aclosing(method(await caller_of(database, context.invocation_metadata()))) as responses:
+            async for response in responses:
+                yield response
     except HomeportError as error:
         await context.abort(code_of(error), str(error))
     except Exception:

@@ -1,12 +1,13 @@
 """Logs of a run: from the hosts of its replicas, through the agents' sessions, merged as they come, with back-pressure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.domain.errors import HomeportError, NotFound
+from homeport_control.domain.errors import NotFound
 from homeport_control.domain.logs import LogLine, LogQuery
 from homeport_control.domain.replicas import Replica
 from homeport_control.store import hosts, replicas, runs
@@ -14,12 +15,12 @@ from homeport_control.store.connect import Database
 
 QUEUE_BOUND = 16  # batches; a slow reader holds its own stream back, and with it the agent's credit
 
-ReadLogs = Callable[[str, str, LogQuery], AsyncIterator[list[LogLine]]]
+ReadLogs = Callable[[str, str, LogQuery], AsyncGenerator[list[LogLine], None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    error: HomeportError | None
+    error: Exception | None
 
 
 class RunLogs:
@@ -27,24 +28,22 @@ class RunLogs:
         self._database = database
         self._read = read
 
-    async def stream(self, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+    async def stream(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
         """Raises NotFound when there is no such run or replica, NotReady when a host cannot be asked."""
         sources = await self._sources(request)
         queue: asyncio.Queue[api_pb2.LogsResponse | _Ended] = asyncio.Queue(QUEUE_BOUND)
-        error: HomeportError | None = None
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._pump(queue, request, replica, host_name)) for replica, host_name in sources
-            ]
-            try:
-                for _ in range(len(tasks)):
-                    while not isinstance(item := await queue.get(), _Ended):
-                        yield item
-                    error = error or item.error  # the other replicas' logs go on
-            finally:
-                for task in tasks:
-                    task.cancel()
-        if error is not None:  # not inside: a TaskGroup would wrap it
+        error: Exception | None = None
+        tasks = [asyncio.create_task(self._pump(queue, request, replica, host_name)) for replica, host_name in sources]
+        try:
+            for _ in range(len(tasks)):
+                while not isinstance(item := await queue.get(), _Ended):
+                    yield item
+                error = error or item.error  # the other replicas' logs go on
+        finally:  # no TaskGroup: it would wrap the GeneratorExit of a reader that goes away
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if error is not None:
             raise error
 
     async def _sources(self, request: api_pb2.LogsRequest) -> list[tuple[Replica, str]]:
@@ -73,19 +72,20 @@ class RunLogs:
     ) -> None:
         query = LogQuery(replica.id, request.follow, request.tail, request.since_s)
         try:
-            async for lines in self._read(replica.host_id or "", host_name, query):
-                entries = [
-                    api_pb2.LogEntry(
-                        replica=replica.index,
-                        replica_id=replica.id,
-                        text=line.text,
-                        stream=line.stream,
-                        timestamp=line.timestamp,
-                    )
-                    for line in lines
-                ]
-                await queue.put(api_pb2.LogsResponse(entries=entries))
-        except HomeportError as error:
+            async with aclosing(self._read(replica.host_id or "", host_name, query)) as batches:
+                async for lines in batches:
+                    entries = [
+                        api_pb2.LogEntry(
+                            replica=replica.index,
+                            replica_id=replica.id,
+                            text=line.text,
+                            stream=line.stream,
+                            timestamp=line.timestamp,
+                        )
+                        for line in lines
+                    ]
+                    await queue.put(api_pb2.LogsResponse(entries=entries))
+        except Exception as error:  # raised again where the reader is
             await queue.put(_Ended(error))
         else:
             await queue.put(_Ended(None))

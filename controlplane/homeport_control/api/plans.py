@@ -22,7 +22,7 @@ from homeport_control.spec.resources import resources_text
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.spec.support import unsupported
 from homeport_control.store import hosts, replicas, runs
-from homeport_control.store.connect import Database
+from homeport_control.store.connect import Database, Write
 from homeport_control.trust.sealing import Sealer
 
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -93,6 +93,7 @@ class Plans:
             if action == "update" or request.force:
                 revision, action = revision + 1, "update"
                 async with self._database.write() as write:
+                    await _still_wanted(write, planned.active)
                     await runs.add_revision(write, run_id, revision, new, now_s)
         return api_pb2.ApplyResponse(run_name=planned.name, run_id=run_id, revision=revision, action=action)
 
@@ -115,6 +116,13 @@ class Plans:
         # The same file again after its revision was given up is another try, not "unchanged".
         action = "update" if changes or active.newest.failed else "unchanged"
         return Planned(name, spec, given, active, action, changes, f"{active.id}:{active.newest.number}")
+
+
+async def _still_wanted(write: Write, planned: Run) -> None:
+    """Raises Conflict when the run was stopped or has ended since it was looked at."""
+    current = await runs.active_by_name(write.connection, planned.name)
+    if current is None or current.id != planned.id or current.wanted is not RunWanted.RUN:
+        raise Conflict(f"{planned.name} was stopped just now; run `homeport apply` again")
 
 
 def problem_messages(problems: tuple[Problem, ...]) -> list[api_pb2.Problem]:

@@ -8,6 +8,8 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.api.auth import Caller
 from homeport_control.api.convert import timestamp
 from homeport_control.domain.errors import BadRequest, Conflict, NotFound
+from homeport_control.spec.problems import Mistake
+from homeport_control.spec.words import resource_name
 from homeport_control.store import tokens
 from homeport_control.store.connect import Database
 from homeport_control.store.tokens import TokenRecord
@@ -15,6 +17,8 @@ from homeport_control.trust.tokens import new_join_token, new_user_token, sha256
 
 ROLES = ("admin", "user", "service")
 JOIN_TTL_S = 3600.0
+MAX_TTL_S = 100 * 365 * 86400.0
+MAX_NAME = 100
 
 
 async def create(
@@ -27,8 +31,15 @@ async def create(
         raise BadRequest("only a token of the role service can be limited to services; add --role service")
     if not request.name:
         raise BadRequest("a token needs a name, so that it can be listed and revoked by it")
-    if request.ttl_s < 0:
-        raise BadRequest("the time to live is negative; leave it out for a token that does not expire")
+    if not request.name.isprintable() or len(request.name) > MAX_NAME:
+        raise BadRequest(f"the name of a token is one line of at most {MAX_NAME} characters")
+    for service in request.services:  # one that no service can have would make every gateway's configuration bad
+        try:
+            resource_name(service)
+        except Mistake as mistake:
+            raise BadRequest(f"a service {mistake.message}: {mistake.hint}") from None
+    if not 0 <= request.ttl_s <= MAX_TTL_S:
+        raise BadRequest("the time to live is negative or too long; leave it out for a token that does not expire")
     if role != "service":
         caller.must_be_admin(f"make tokens of the role {role}")
     now_s = time.time()
@@ -72,8 +83,8 @@ async def create_join(
     database: Database, ca_sha256: str, fleet: str, ttl_s: float, *, one_use: bool
 ) -> api_pb2.CreateJoinTokenResponse:
     """A token for hosts to join a fleet with; it carries the CA's pin."""
-    if ttl_s < 0:
-        raise BadRequest("the time to live is negative; leave it out for one hour")
+    if not 0 <= ttl_s <= MAX_TTL_S:
+        raise BadRequest("the time to live is negative or too long; leave it out for one hour")
     now_s = time.time()
     plain = new_join_token(ca_sha256)
     record = TokenRecord(

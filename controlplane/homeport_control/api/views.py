@@ -1,6 +1,6 @@
 """What is there, for `ps` and `fleet list`: read from the database, shown as messages, watched by topics."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from homeport_protos.api.v1 import api_pb2
 
@@ -31,7 +31,7 @@ class Views:
             messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)
 
-    async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncIterator[api_pb2.ListRunsResponse]:
+    async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncGenerator[api_pb2.ListRunsResponse, None]:
         """The list now, and again after each change that a reader could see."""
         with self._database.changes.subscribe("runs", "replicas", "hosts") as subscription:
             sent: api_pb2.ListRunsResponse | None = None

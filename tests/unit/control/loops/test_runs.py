@@ -29,7 +29,8 @@ def loop(state: State) -> RunsLoop:
 
 async def present(state: State, run_id: str) -> list[Replica]:
     async with state.database.read() as connection:
-        return (await replicas.of_runs(connection, [run_id])).get(run_id, [])
+        found = (await replicas.of_runs(connection, [run_id])).get(run_id, [])
+    return sorted(found, key=lambda replica: replica.index)
 
 
 async def wanted(state: State, run_id: str, wish: RunWanted) -> None:
