@@ -106,11 +106,13 @@ def test_a_killed_replica_costs_no_request_and_comes_back(homeport: Stack) -> No
         os.kill(victim.attrs["State"]["Pid"], signal.SIGKILL)
         wait_for(
             "the killed replica serves again",
-            lambda: sum(r.get("restarts", 0) for r in running(homeport)["replicas"]) >= 1,
+            lambda: (
+                sum(r.get("restarts", 0) for r in running(homeport)["replicas"]) >= 1
+                and len(homeport.containers("web", everything=False)) == 2
+            ),
         )
         more_of(traffic)
     assert traffic.failures == []
-    assert len(homeport.containers("web", everything=False)) == 2
 
 
 def test_an_update_in_place_costs_no_request(homeport: Stack) -> None:

@@ -134,7 +134,10 @@ class Subscription:
             state = self._types[request.type_url] = _Type()
             names = set(request.subscribe)
             state.wildcard = request.type_url in WILDCARDS and (not names or "*" in names)
-            state.held.update(request.initial_versions)
+            # Endpoints are sent again on every stream: the last one may have been cut between a changed cluster and its
+            # endpoints, and that cluster waits for them although Envoy holds this very version.
+            if request.type_url != EDS:
+                state.held.update(request.initial_versions)
             state.owes_first = state.wildcard and not request.initial_versions
         nack = self._settle(request, state)
         for name in request.subscribe:
