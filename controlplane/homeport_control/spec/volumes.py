@@ -25,6 +25,17 @@ def absolute(value: object) -> str:
     return path
 
 
+_DOCKER_SOCKETS = frozenset({"/run", "/var/run", "/run/docker.sock", "/var/run/docker.sock"})
+
+
+def _host_path(value: object) -> str:
+    """Not the engine's socket, nor a folder that holds it: who has it is root on the host, and sees every other run."""
+    path = absolute(value)
+    if path in _DOCKER_SOCKETS:
+        raise Mistake(f"{quoted(path)} would give the Docker engine to the container", "Mount what the service needs")
+    return path
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _VOLUME_NAME.fullmatch(value):
         raise Mistake(f"{quoted(value)} is not the name of a volume", "Letters, digits, `_`, `.` and `-`")
@@ -34,7 +45,7 @@ def _name(value: object) -> str:
 class Volume(Model):
     """A folder of the host (`instance_path`) or a named volume (`name`) at `path` in the container; one of the two."""
 
-    instance_path: Annotated[str | None, reads(absolute)] = Field(None, description="Path on the host")
+    instance_path: Annotated[str | None, reads(_host_path)] = Field(None, description="Path on the host")
     name: Annotated[str | None, reads(_name)] = Field(None, description="A named volume, kept by the host that has it")
     path: Annotated[str, reads(absolute)] = Field(description="Path in the container")
     optional: Annotated[bool, reads(yes_or_no)] = Field(
@@ -49,7 +60,7 @@ class Volume(Model):
                 raise Mistake(f"{quoted(value)} is not a volume", _HINT)
             absolute(path)
             key = "instance_path" if source.startswith("/") else "name"
-            return {key: absolute(source) if key == "instance_path" else _name(source), "path": path}
+            return {key: _host_path(source) if key == "instance_path" else _name(source), "path": path}
         if isinstance(value, Mapping) and (value.get("instance_path") is None) == (value.get("name") is None):
             raise Mistake("needs either `instance_path` or `name`", _HINT)
         return value

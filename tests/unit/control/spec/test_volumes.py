@@ -61,3 +61,10 @@ def test_a_file_goes_to_its_own_path_without_another() -> None:
     assert problems == ()
     assert spec is not None
     assert spec.files == (FileMapping(local_path="a.py", path="a.py"), FileMapping(local_path="b", path="/c"))
+
+
+@pytest.mark.parametrize("path", ["/var/run/docker.sock", "/run/docker.sock", "/run", "/var//run/"])
+def test_the_docker_engine_is_not_given_to_a_container(path: str) -> None:
+    for written in (f"{path}:/x", {"instance_path": path, "path": "/x"}):
+        _, problems = read(ServiceSpec, {"image": "a", "port": 1, "volumes": [written]})
+        assert ["Docker engine" in problem.message for problem in problems] == [True]
