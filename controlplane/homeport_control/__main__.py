@@ -3,12 +3,13 @@
 import argparse
 import asyncio
 import json
+import math
 import os
 import sys
 from pathlib import Path
 
 from homeport_control import app
-from homeport_control.domain.errors import HomeportError
+from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.settings import ServerSettings
 
 
@@ -27,11 +28,19 @@ def main() -> None:
                 )
     except KeyboardInterrupt:
         sys.exit(130)
+    except BadRequest as error:
+        print(f"homeport server: {error}", file=sys.stderr)
+        sys.exit(2)
     except HomeportError as error:
         sys.exit(f"homeport server: {error}")
     except PermissionError as error:
         sys.exit(
             f"homeport server: no permission for {error.filename}; run it as the user that owns the state directory"
+        )
+    except OSError as error:  # a full or broken disk, a file where the directory should be
+        sys.exit(
+            f"homeport server: cannot use {error.filename or settings.state_dir}: {error.strerror or error}; "
+            "put that right or choose another --state-dir"
         )
 
 
@@ -53,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--gateway-address", default=_env("GATEWAY_ADDRESS", "127.0.0.1"))
         command.add_argument("--domain", default=_env("DOMAIN", "localhost"))
-        command.add_argument("--ready-timeout-s", type=float, default=_env("READY_TIMEOUT_S", "600"))
-        command.add_argument("--lost-after-s", type=float, default=_env("LOST_AFTER_S", "10"))
+        command.add_argument("--ready-timeout-s", type=_seconds, default=_env("READY_TIMEOUT_S", "600"))
+        command.add_argument("--lost-after-s", type=_seconds, default=_env("LOST_AFTER_S", "10"))
     return parser
 
 
@@ -73,6 +82,16 @@ def _port(text: str) -> int:
     if not 0 < port < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
     return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds (more than 0)")
+    return seconds
 
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:

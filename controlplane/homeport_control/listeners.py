@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from homeport_control.domain.errors import NotReady
 from homeport_control.trust.ca import KeyPair, write_private
 
+WEB_STOP_S = 1  # a client that never reads its answer does not hold up the end of the process
 MAX_MESSAGE_BYTES = 64 << 20
 # Agents and Envoys ping every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY
 # too_many_pings). These contain xds.server.SERVER_OPTIONS; the server of the link port is one for both.
@@ -69,6 +70,7 @@ def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, dir
             lifespan="off",
             timeout_keep_alive=5,
             limit_concurrency=100,
+            timeout_graceful_shutdown=WEB_STOP_S,
         )
     )
 

@@ -1,0 +1,46 @@
+"""web/server: the CA for those who pin it, a health check, and nothing else. Its TLS is in test_listeners."""
+
+from typing import Any
+
+import pytest
+from homeport_control.web.server import web_app
+
+PEM = b"-----BEGIN CERTIFICATE-----\n"
+
+
+async def ask(path: str, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
+    """One request to the application itself, by ASGI."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https",
+        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    await web_app(PEM)(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def test_the_ca_is_served_as_it_is() -> None:
+    status, headers, body = await ask("/ca.pem")
+    assert (status, headers[b"content-type"], body) == (200, b"application/x-pem-file", PEM)
+
+
+async def test_it_says_that_it_is_there() -> None:
+    status, _, body = await ask("/healthz")
+    assert (status, body) == (200, b"ok\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/ca.key", "/ca.pem/../server.key", "/secret.key", "/docs"])
+async def test_nothing_else_is_served(path: str) -> None:
+    assert (await ask(path))[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_nothing_can_be_changed_there(method: str) -> None:
+    assert (await ask("/ca.pem", method))[0] == 405
