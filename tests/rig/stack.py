@@ -195,7 +195,7 @@ class Stack:
         """Containers of this stack's server, as the engine has them."""
         labels = [f"homeport.server={self.server_id}"] + ([f"homeport.run={run}"] if run else [])
         with engine() as client:
-            return client.containers.list(all=everything, filters={"label": labels})
+            return client.containers.list(all=everything, filters={"label": labels}, ignore_removed=True)
 
     @property
     def server_id(self) -> str:
