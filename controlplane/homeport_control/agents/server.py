@@ -24,6 +24,7 @@ from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 
 HELLO_TIMEOUT_S = 10.0
+RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
 CLOSE_ATTEMPTS = 100  # about ten minutes of a database that is locked or full
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
@@ -227,7 +228,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     message = agent_pb2.ToAgent(assignment=assignment)
                     message.assignment.generation = generation
                     await session.outgoing.put(message)
-                await subscription.wait(None)
+                await subscription.wait(RESYNC_S)
 
     @staticmethod
     async def _replaced(session: AgentSession) -> None:

@@ -15,6 +15,7 @@ from homeport_control.domain.errors import NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
 
 OUTGOING_BOUND = 256
+PUT_S = 10.0
 LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
 
 
@@ -94,7 +95,7 @@ class Sessions:
         )
         ended = False
         try:
-            await session.outgoing.put(agent_pb2.ToAgent(log_request=request))
+            await _put(session, agent_pb2.ToAgent(log_request=request))
             while True:
                 item = await stream.queue.get()
                 if isinstance(item, str):
@@ -105,10 +106,19 @@ class Sessions:
                 yield item
                 stream.credit += len(item)
                 credit = agent_pb2.LogCredit(request_id=request_id, lines=len(item))
-                await session.outgoing.put(agent_pb2.ToAgent(log_credit=credit))
+                await _put(session, agent_pb2.ToAgent(log_credit=credit))
         finally:
             session.logs.pop(request_id, None)
             if not ended:
                 with suppress(asyncio.QueueFull):
                     cancel = agent_pb2.LogCancel(request_id=request_id)
                     session.outgoing.put_nowait(agent_pb2.ToAgent(log_cancel=cancel))
+
+
+async def _put(session: AgentSession, message: agent_pb2.ToAgent) -> None:
+    """Raises NotReady when the host takes nothing: its session died while its queue was full."""
+    try:
+        async with asyncio.timeout(PUT_S):
+            await session.outgoing.put(message)
+    except TimeoutError:
+        raise NotReady(f"the host has taken nothing for {PUT_S:g} s; run the command again") from None
