@@ -2,6 +2,8 @@
 
 import uuid
 
+import structlog
+
 from homeport_control.decide.actions import (
     Action,
     CreateReplica,
@@ -14,6 +16,7 @@ from homeport_control.decide.actions import (
     StopReplica,
 )
 from homeport_control.decide.rollout import step
+from homeport_control.domain.errors import HomeportError
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
@@ -21,6 +24,8 @@ from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import replicas, runs
 from homeport_control.store.connect import Database, Write
 
+RETRY_S = 5.0
+log = structlog.get_logger()
 REMEMBERED_S = 600.0  # ended replicas that the back-off of their replacement still counts
 
 
@@ -41,9 +46,16 @@ class RunsLoop:
             present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=now_s - REMEMBERED_S)
         wakes, sentences = [], []
         for run in found:
-            decided = _decide(run, tuple(present.get(run.id, ())), now_s)
-            if _is_news(run, decided):
-                decided = await self._advance(run.id, now_s)
+            try:
+                decided = _decide(run, tuple(present.get(run.id, ())), now_s)
+                if _is_news(run, decided):
+                    decided = await self._advance(run.id, now_s)
+            except HomeportError:
+                raise  # the database is away for all of them
+            except Exception:
+                log.exception("a run could not be decided; the others go on", run=run.name, retry_in_s=RETRY_S)
+                wakes.append(now_s + RETRY_S)
+                continue
             sentences.append(f"{run.name}: {decided.reason}")
             if decided.wake_at_s is not None:
                 wakes.append(decided.wake_at_s)

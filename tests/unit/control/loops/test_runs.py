@@ -206,3 +206,14 @@ async def test_the_goal_is_the_newest_revision_that_was_not_given_up(state: Stat
     async with state.database.write() as write:
         await runs.give_up_revision(write, run_id, 1, "broken too")
     assert goal_of(await get_run(state, run_id), ()).revision == 2, "a run always has a goal"
+
+
+async def test_a_run_that_cannot_be_decided_does_not_hold_up_the_others(state: State, loop: RunsLoop) -> None:
+    broken = await add_run(state, "broken", at_s=1000.0)
+    async with state.database.write() as write:
+        await runs.add_revision(write, broken, 2, runs.NewRevision("{}", state.sealer.seal("{}"), "alice"), 1001.0)
+    good = await add_run(state, "good", at_s=2000.0)
+    turn = await loop.turn(3000.0)
+    assert len(await present(state, good)) == 1
+    assert turn.wake_at_s is not None
+    assert turn.wake_at_s <= 3005.0
