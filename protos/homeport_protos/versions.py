@@ -6,8 +6,10 @@ Both sides say their number in the first message; the server refuses an agent be
 Diary
 -----
 1  2026-11-23  first: join, session, reports, assignments, logs; the API of apply, ps, stop, logs, fleet list, tokens.
+2  2026-11-23  code (CheckCode, UploadCode; FetchManifest, FetchContents; AssignedReplica.code_id), users, events, metrics
+               (Stats), offers, gateways, where a broken follow of logs goes on (after), how a change is made.
 """
 
-PROTOCOL = 1
+PROTOCOL = 2
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

@@ -55,6 +55,7 @@ class Replica:
     lost: bool = False  # its host has been away for longer than lost_after; replaced, fenced when the host returns
     ended_at_s: float | None = None  # nothing of it is left; its reservation is free
     gpu_uuids: tuple[str, ...] = ()
+    cause_id: str = ""  # of the last change of it: the same for all that follows from one thing
 
     @property
     def is_live(self) -> bool:

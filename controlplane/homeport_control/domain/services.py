@@ -33,6 +33,8 @@ class Revision:
     created_at_s: float
     user: str = ""
     failed: str = ""  # why it was given up; the newest revision that was not is what is wanted
+    code_id: str = ""  # of the code that was sent along; empty: none
+    code_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Run:
     running_since_s: float | None = None  # first time that a replica of it was in rotation; max_duration counts from it
     ever_published: bool = False  # a replica of it has been in rotation
     log_tail: tuple[str, ...] = ()  # of the replica that made it fail
-    decision: str = ""  # the last sentence of the loops about it
+    cause_id: str = ""  # of the last apply or stop
 
     @property
     def newest(self) -> Revision:

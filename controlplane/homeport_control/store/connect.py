@@ -7,6 +7,7 @@ never race to upgrade a read into a write (SQLITE_BUSY that no busy_timeout cure
 
 import asyncio
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -26,11 +27,16 @@ BUSY_TIMEOUT_S = 5.0
 
 
 class Write:
-    """A write transaction: a connection, and the topics that its commit publishes."""
+    """A write transaction: a connection, the topics that its commit publishes, and who writes because of what.
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    `actor` ("user ann", "host gpu-1", "server") and `cause_id` stand in the events that it leaves.
+    """
+
+    def __init__(self, connection: AsyncConnection, actor: str, cause_id: str) -> None:
         self.connection = connection
         self.topics: set[str] = set()
+        self.actor = actor
+        self.cause_id = cause_id
 
     def touch(self, *topics: str) -> None:
         self.topics.update(topics)
@@ -51,11 +57,12 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Write]:
+    async def write(self, *, actor: str = "server", cause_id: str = "") -> AsyncIterator[Write]:
+        """`cause_id`: what it follows from; a new one without."""
         with _translated():
             async with self._writing, PatientConnection(self.engine) as connection:
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
-                write = Write(connection)
+                write = Write(connection, actor, cause_id or uuid.uuid4().hex[:12])
                 try:
                     yield write
                 except BaseException:

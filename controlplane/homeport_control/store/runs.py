@@ -19,12 +19,21 @@ class NewRevision:
     spec_json: str
     sealed_secrets: bytes
     user: str
+    code_id: str = ""
+    code_bytes: int = 0
 
 
 def _revision(row: sa.Row[Any]) -> Revision:
     values = row._mapping
     return Revision(
-        values["run_id"], values["number"], values["spec"], values["created_at_s"], values["user"], values["failed"]
+        run_id=values["run_id"],
+        number=values["number"],
+        spec_json=values["spec"],
+        created_at_s=values["created_at_s"],
+        user=values["user"],
+        failed=values["failed"],
+        code_id=values["code_id"],
+        code_bytes=values["code_bytes"],
     )
 
 
@@ -106,7 +115,7 @@ async def insert(write: Write, run_id: str, name: str, user: str, revision: NewR
         "submitted_at_s": now_s,
         "ever_published": False,
         "log_tail": [],
-        "decision": "",
+        "cause_id": "",
     }
     try:
         await write.connection.execute(sa.insert(runs).values(**values))
@@ -127,6 +136,8 @@ async def add_revision(write: Write, run_id: str, number: int, revision: NewRevi
                 user=revision.user,
                 created_at_s=now_s,
                 failed="",
+                code_id=revision.code_id,
+                code_bytes=revision.code_bytes,
             )
         )
     except IntegrityError:

@@ -21,6 +21,40 @@ tokens = sa.Table(
     sa.Column("created_at_s", sa.Float, nullable=False),
     sa.Column("expires_at_s", sa.Float),
     sa.Column("revoked_at_s", sa.Float),  # for a join token of one use: when it was used
+    sa.Column("user", sa.Text, nullable=False),  # whose it is; empty: a join token
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),  # admin, user
+    sa.Column("created_at_s", sa.Float, nullable=False),
+)
+
+# What changed, who did it and what it followed from: the audit log. Kept 30 days.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at_s", sa.Float, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),  # run, replica, host, gateway, token, user, server
+    sa.Column("object_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    sa.Column("run_name", sa.Text, nullable=False, index=True),  # of a run and its replicas; else empty
+    sa.Column("actor", sa.Text, nullable=False),  # "user ann", "host gpu-1", "server"
+    sa.Column("cause_id", sa.Text, nullable=False, index=True),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used again: readers go on after the last one they saw
+)
+
+# Named volumes and the host that has each: a replica with one runs nowhere else.
+volumes = sa.Table(
+    "volumes",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
 hosts = sa.Table(
@@ -60,7 +94,7 @@ runs = sa.Table(
     sa.Column("ended_at_s", sa.Float),
     sa.Column("ever_published", sa.Boolean, nullable=False),
     sa.Column("log_tail", sa.JSON, nullable=False),
-    sa.Column("decision", sa.Text, nullable=False),
+    sa.Column("cause_id", sa.Text, nullable=False),  # of the last apply or stop
 )
 # One run that is not finished per name: the database itself refuses a second one.
 sa.Index("runs_active_name", runs.c.name, unique=True, sqlite_where=runs.c.ended_at_s.is_(None))
@@ -75,6 +109,8 @@ revisions = sa.Table(
     sa.Column("user", sa.Text, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
     sa.Column("failed", sa.Text, nullable=False),
+    sa.Column("code_id", sa.Text, nullable=False, index=True),  # of the manifest that was sent along; empty: none
+    sa.Column("code_bytes", sa.Integer, nullable=False),
 )
 
 replicas = sa.Table(
@@ -105,6 +141,7 @@ replicas = sa.Table(
     sa.Column("lost", sa.Boolean, nullable=False),
     sa.Column("ended_at_s", sa.Float, index=True),
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
+    sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of it
 )
 
 reservations = sa.Table(

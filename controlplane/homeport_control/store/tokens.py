@@ -22,6 +22,7 @@ class TokenRecord:
     created_at_s: float
     expires_at_s: float | None = None
     revoked_at_s: float | None = None
+    user: str = ""  # whose it is; empty: a join token
 
     def why_not(self, now_s: float) -> str:
         """Why it may not be used now; empty when it may."""

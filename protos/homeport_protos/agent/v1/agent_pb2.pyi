@@ -167,6 +167,7 @@ class FromAgent(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     LOG_LINES_FIELD_NUMBER: _builtins.int
     LOG_END_FIELD_NUMBER: _builtins.int
+    STATS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, and only first"""
@@ -177,6 +178,8 @@ class FromAgent(_message.Message):
     def log_lines(self) -> Global___LogLines: ...
     @_builtins.property
     def log_end(self) -> Global___LogEnd: ...
+    @_builtins.property
+    def stats(self) -> Global___Stats: ...
     def __init__(
         self,
         *,
@@ -184,12 +187,13 @@ class FromAgent(_message.Message):
         report: Global___Report | None = ...,
         log_lines: Global___LogLines | None = ...,
         log_end: Global___LogEnd | None = ...,
+        stats: Global___Stats | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -204,6 +208,7 @@ class ToAgent(_message.Message):
     LOG_REQUEST_FIELD_NUMBER: _builtins.int
     LOG_CANCEL_FIELD_NUMBER: _builtins.int
     LOG_CREDIT_FIELD_NUMBER: _builtins.int
+    STATS_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """first, and only first"""
@@ -216,6 +221,8 @@ class ToAgent(_message.Message):
     def log_cancel(self) -> Global___LogCancel: ...
     @_builtins.property
     def log_credit(self) -> Global___LogCredit: ...
+    @_builtins.property
+    def stats_request(self) -> Global___StatsRequest: ...
     def __init__(
         self,
         *,
@@ -224,12 +231,13 @@ class ToAgent(_message.Message):
         log_request: Global___LogRequest | None = ...,
         log_cancel: Global___LogCancel | None = ...,
         log_credit: Global___LogCredit | None = ...,
+        stats_request: Global___StatsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -504,6 +512,8 @@ class AssignedReplica(_message.Message):
     STOP_GRACE_S_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
     PRIVILEGED_FIELD_NUMBER: _builtins.int
+    CODE_ID_FIELD_NUMBER: _builtins.int
+    CODE_BYTES_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     run_name: _builtins.str
     revision: _builtins.int
@@ -525,6 +535,10 @@ class AssignedReplica(_message.Message):
     stop_grace_s: _builtins.float
     retry: _builtins.bool
     privileged: _builtins.bool
+    code_id: _builtins.str
+    """what must lie in the container before it starts; empty: nothing"""
+    code_bytes: _builtins.int
+    """its size"""
     @_builtins.property
     def registry_auth(self) -> Global___RegistryAuth: ...
     @_builtins.property
@@ -572,10 +586,12 @@ class AssignedReplica(_message.Message):
         stop_grace_s: _builtins.float = ...,
         retry: _builtins.bool = ...,
         privileged: _builtins.bool = ...,
+        code_id: _builtins.str = ...,
+        code_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registry_auth", b"registry_auth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_uuids", b"gpu_uuids", "image", b"image", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "code_bytes", b"code_bytes", "code_id", b"code_id", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_uuids", b"gpu_uuids", "image", b"image", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -733,6 +749,7 @@ class LogRequest(_message.Message):
     TAIL_FIELD_NUMBER: _builtins.int
     SINCE_S_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     replica_id: _builtins.str
     follow: _builtins.bool
@@ -742,6 +759,8 @@ class LogRequest(_message.Message):
     """age in seconds; 0: no limit"""
     credit: _builtins.int
     """lines that may be sent before more credit comes"""
+    after: _builtins.str
+    """a line's timestamp: only later ones"""
     def __init__(
         self,
         *,
@@ -751,10 +770,11 @@ class LogRequest(_message.Message):
         tail: _builtins.int = ...,
         since_s: _builtins.float = ...,
         credit: _builtins.int = ...,
+        after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "follow", b"follow", "replica_id", b"replica_id", "request_id", b"request_id", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "credit", b"credit", "follow", b"follow", "replica_id", b"replica_id", "request_id", b"request_id", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -874,3 +894,207 @@ class LogEnd(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogEnd: _TypeAlias = LogEnd  # noqa: Y015
+
+@_typing.final
+class FetchManifestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_ID_FIELD_NUMBER: _builtins.int
+    code_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        code_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_id", b"code_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchManifestRequest: _TypeAlias = FetchManifestRequest  # noqa: Y015
+
+@_typing.final
+class FetchContentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    code_id: _builtins.str
+    """the manifest that they are in"""
+    @_builtins.property
+    def sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        code_id: _builtins.str = ...,
+        sha256: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_id", b"code_id", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchContentsRequest: _TypeAlias = FetchContentsRequest  # noqa: Y015
+
+@_typing.final
+class ContentChunk(_message.Message):
+    """One content after the other, in the order in which they were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    data: _builtins.bytes
+    """at most 256 KiB"""
+    last: _builtins.bool
+    """the content is whole with it"""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "last", b"last", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContentChunk: _TypeAlias = ContentChunk  # noqa: Y015
+
+@_typing.final
+class StatsRequest(_message.Message):
+    """Usage of replicas on this host, measured when it is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REPLICA_IDS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    @_builtins.property
+    def replica_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        replica_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_ids", b"replica_ids", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsRequest: _TypeAlias = StatsRequest  # noqa: Y015
+
+@_typing.final
+class Stats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaStats]:
+        """those that are asked for"""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        replicas: _abc.Iterable[Global___ReplicaStats] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replicas", b"replicas", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stats: _TypeAlias = Stats  # noqa: Y015
+
+@_typing.final
+class ReplicaStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CPU_S_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_MIB_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    replica_id: _builtins.str
+    error: _builtins.str
+    """why there are no numbers"""
+    cpu_s: _builtins.float
+    """processor time since its start; grows"""
+    at_s: _builtins.float
+    """the agent's monotonic clock when it was read"""
+    memory_mib: _builtins.int
+    """without the page cache"""
+    memory_limit_mib: _builtins.int
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuStats]: ...
+    def __init__(
+        self,
+        *,
+        replica_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+        cpu_s: _builtins.float = ...,
+        at_s: _builtins.float = ...,
+        memory_mib: _builtins.int = ...,
+        memory_limit_mib: _builtins.int = ...,
+        gpus: _abc.Iterable[Global___GpuStats] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "cpu_s", b"cpu_s", "error", b"error", "gpus", b"gpus", "memory_limit_mib", b"memory_limit_mib", "memory_mib", b"memory_mib", "replica_id", b"replica_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaStats: _TypeAlias = ReplicaStats  # noqa: Y015
+
+@_typing.final
+class GpuStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UUID_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_MIB_FIELD_NUMBER: _builtins.int
+    MEMORY_TOTAL_MIB_FIELD_NUMBER: _builtins.int
+    UTILISATION_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    memory_used_mib: _builtins.int
+    memory_total_mib: _builtins.int
+    utilisation: _builtins.float
+    """0 to 1"""
+    def __init__(
+        self,
+        *,
+        uuid: _builtins.str = ...,
+        memory_used_mib: _builtins.int | None = ...,
+        memory_total_mib: _builtins.int | None = ...,
+        utilisation: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_total_mib", b"_memory_total_mib", "_memory_used_mib", b"_memory_used_mib", "_utilisation", b"_utilisation", "memory_total_mib", b"memory_total_mib", "memory_used_mib", b"memory_used_mib", "utilisation", b"utilisation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_total_mib", b"_memory_total_mib", "_memory_used_mib", b"_memory_used_mib", "_utilisation", b"_utilisation", "memory_total_mib", b"memory_total_mib", "memory_used_mib", b"memory_used_mib", "utilisation", b"utilisation", "uuid", b"uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_total_mib: _TypeAlias = _typing.Literal["memory_total_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_total_mib: _TypeAlias = _typing.Literal["_memory_total_mib", b"_memory_total_mib"]  # noqa: Y015
+    _WhichOneofReturnType__memory_used_mib: _TypeAlias = _typing.Literal["memory_used_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_mib: _TypeAlias = _typing.Literal["_memory_used_mib", b"_memory_used_mib"]  # noqa: Y015
+    _WhichOneofReturnType__utilisation: _TypeAlias = _typing.Literal["utilisation"]  # noqa: Y015
+    _WhichOneofArgType__utilisation: _TypeAlias = _typing.Literal["_utilisation", b"_utilisation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_total_mib) -> _WhichOneofReturnType__memory_total_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_mib) -> _WhichOneofReturnType__memory_used_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilisation) -> _WhichOneofReturnType__utilisation | None: ...
+
+Global___GpuStats: _TypeAlias = GpuStats  # noqa: Y015

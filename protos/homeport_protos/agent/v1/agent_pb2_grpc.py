@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from homeport_protos.agent.v1 import agent_pb2 as homeport__protos_dot_agent_dot_v1_dot_agent__pb2
+from homeport_protos.common.v1 import code_pb2 as homeport__protos_dot_common_dot_v1_dot_code__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -120,6 +121,16 @@ class AgentLinkStub:
                 request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RenewRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
                 _registered_method=True)
+        self.FetchManifest = channel.unary_unary(
+                '/homeport_protos.agent.v1.AgentLink/FetchManifest',
+                request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchManifestRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_common_dot_v1_dot_code__pb2.CodeManifest.FromString,
+                _registered_method=True)
+        self.FetchContents = channel.unary_stream(
+                '/homeport_protos.agent.v1.AgentLink/FetchContents',
+                request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchContentsRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ContentChunk.FromString,
+                _registered_method=True)
 
 
 class AgentLinkServicer:
@@ -138,6 +149,19 @@ class AgentLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchManifest(self, request, context):
+        """Only code of a replica that is assigned to the host that asks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchContents(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentLinkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +174,16 @@ def add_AgentLinkServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RenewRequest.FromString,
                     response_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.SerializeToString,
+            ),
+            'FetchManifest': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchManifest,
+                    request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchManifestRequest.FromString,
+                    response_serializer=homeport__protos_dot_common_dot_v1_dot_code__pb2.CodeManifest.SerializeToString,
+            ),
+            'FetchContents': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchContents,
+                    request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchContentsRequest.FromString,
+                    response_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ContentChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -207,6 +241,60 @@ class AgentLink:
             '/homeport_protos.agent.v1.AgentLink/Renew',
             homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RenewRequest.SerializeToString,
             homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchManifest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.agent.v1.AgentLink/FetchManifest',
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchManifestRequest.SerializeToString,
+            homeport__protos_dot_common_dot_v1_dot_code__pb2.CodeManifest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchContents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/homeport_protos.agent.v1.AgentLink/FetchContents',
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.FetchContentsRequest.SerializeToString,
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ContentChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ How an agent joins a server, and the one session that it then holds. The diary o
 from collections import abc as _abc
 from grpc import aio as _aio
 from homeport_protos.agent.v1 import agent_pb2 as _agent_pb2
+from homeport_protos.common.v1 import code_pb2 as _code_pb2
 import abc as _abc_1
 
 
@@ -36,6 +37,9 @@ class AgentLinkStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Session: _aio.StreamStreamMultiCallable[_agent_pb2.FromAgent, _agent_pb2.ToAgent]
     Renew: _aio.UnaryUnaryMultiCallable[_agent_pb2.RenewRequest, _agent_pb2.JoinResponse]
+    FetchManifest: _aio.UnaryUnaryMultiCallable[_agent_pb2.FetchManifestRequest, _code_pb2.CodeManifest]
+    """Only code of a replica that is assigned to the host that asks."""
+    FetchContents: _aio.UnaryStreamMultiCallable[_agent_pb2.FetchContentsRequest, _agent_pb2.ContentChunk]
 
 class AgentLinkServicer(metaclass=_abc_1.ABCMeta):
     """On the mTLS port: the host's certificate says which host speaks."""
@@ -53,5 +57,20 @@ class AgentLinkServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.RenewRequest,
         context: _aio.ServicerContext[_agent_pb2.RenewRequest, _abc.Awaitable[_agent_pb2.JoinResponse]],
     ) -> _abc.Awaitable[_agent_pb2.JoinResponse]: ...
+
+    @_abc_1.abstractmethod
+    def FetchManifest(
+        self,
+        request: _agent_pb2.FetchManifestRequest,
+        context: _aio.ServicerContext[_agent_pb2.FetchManifestRequest, _abc.Awaitable[_code_pb2.CodeManifest]],
+    ) -> _abc.Awaitable[_code_pb2.CodeManifest]:
+        """Only code of a replica that is assigned to the host that asks."""
+
+    @_abc_1.abstractmethod
+    def FetchContents(
+        self,
+        request: _agent_pb2.FetchContentsRequest,
+        context: _aio.ServicerContext[_agent_pb2.FetchContentsRequest, _abc.AsyncIterator[_agent_pb2.ContentChunk]],
+    ) -> _abc.AsyncIterator[_agent_pb2.ContentChunk]: ...
 
 def add_AgentLinkServicer_to_server(servicer: AgentLinkServicer, server: _aio.Server) -> None: ...

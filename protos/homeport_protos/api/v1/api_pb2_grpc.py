@@ -94,6 +94,51 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenResponse.FromString,
                 _registered_method=True)
+        self.CreateUser = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/CreateUser',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ListUsers',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/DeleteUser',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
+        self.CheckCode = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/CheckCode',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeResponse.FromString,
+                _registered_method=True)
+        self.UploadCode = channel.stream_unary(
+                '/homeport_protos.api.v1.Api/UploadCode',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeResponse.FromString,
+                _registered_method=True)
+        self.ListOffers = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ListOffers',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersResponse.FromString,
+                _registered_method=True)
+        self.Events = channel.unary_stream(
+                '/homeport_protos.api.v1.Api/Events',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsResponse.FromString,
+                _registered_method=True)
+        self.Metrics = channel.unary_stream(
+                '/homeport_protos.api.v1.Api/Metrics',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsResponse.FromString,
+                _registered_method=True)
+        self.ListGateways = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ListGateways',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
+                _registered_method=True)
 
 
 class ApiServicer:
@@ -172,6 +217,62 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """its tokens are revoked with it
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckCode(self, request, context):
+        """keeps the manifest; says which contents are missing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadCode(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOffers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Events(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Metrics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGateways(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -234,6 +335,51 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.RevokeToken,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'CreateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUser,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'CheckCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckCode,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeResponse.SerializeToString,
+            ),
+            'UploadCode': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadCode,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeResponse.SerializeToString,
+            ),
+            'ListOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffers,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersResponse.SerializeToString,
+            ),
+            'Events': grpc.unary_stream_rpc_method_handler(
+                    servicer.Events,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsResponse.SerializeToString,
+            ),
+            'Metrics': grpc.unary_stream_rpc_method_handler(
+                    servicer.Metrics,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsResponse.SerializeToString,
+            ),
+            'ListGateways': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGateways,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -560,6 +706,249 @@ class Api:
             '/homeport_protos.api.v1.Api/RevokeToken',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/CreateUser',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ListUsers',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/DeleteUser',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/CheckCode',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.CheckCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadCode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/homeport_protos.api.v1.Api/UploadCode',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UploadCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ListOffers',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Events(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Events',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.EventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Metrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Metrics',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.MetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGateways(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ListGateways',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,6 +31,17 @@ class ApiStub:
     CreateToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateTokenRequest, _api_pb2.CreateTokenResponse]
     ListTokens: _aio.UnaryUnaryMultiCallable[_api_pb2.ListTokensRequest, _api_pb2.ListTokensResponse]
     RevokeToken: _aio.UnaryUnaryMultiCallable[_api_pb2.RevokeTokenRequest, _api_pb2.RevokeTokenResponse]
+    CreateUser: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateUserRequest, _api_pb2.CreateUserResponse]
+    ListUsers: _aio.UnaryUnaryMultiCallable[_api_pb2.ListUsersRequest, _api_pb2.ListUsersResponse]
+    DeleteUser: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteUserRequest, _api_pb2.DeleteUserResponse]
+    """its tokens are revoked with it"""
+    CheckCode: _aio.UnaryUnaryMultiCallable[_api_pb2.CheckCodeRequest, _api_pb2.CheckCodeResponse]
+    """keeps the manifest; says which contents are missing"""
+    UploadCode: _aio.StreamUnaryMultiCallable[_api_pb2.UploadCodeRequest, _api_pb2.UploadCodeResponse]
+    ListOffers: _aio.UnaryUnaryMultiCallable[_api_pb2.ListOffersRequest, _api_pb2.ListOffersResponse]
+    Events: _aio.UnaryStreamMultiCallable[_api_pb2.EventsRequest, _api_pb2.EventsResponse]
+    Metrics: _aio.UnaryStreamMultiCallable[_api_pb2.MetricsRequest, _api_pb2.MetricsResponse]
+    ListGateways: _aio.UnaryUnaryMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -117,5 +128,70 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.RevokeTokenRequest,
         context: _aio.ServicerContext[_api_pb2.RevokeTokenRequest, _abc.Awaitable[_api_pb2.RevokeTokenResponse]],
     ) -> _abc.Awaitable[_api_pb2.RevokeTokenResponse]: ...
+
+    @_abc_1.abstractmethod
+    def CreateUser(
+        self,
+        request: _api_pb2.CreateUserRequest,
+        context: _aio.ServicerContext[_api_pb2.CreateUserRequest, _abc.Awaitable[_api_pb2.CreateUserResponse]],
+    ) -> _abc.Awaitable[_api_pb2.CreateUserResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _api_pb2.ListUsersRequest,
+        context: _aio.ServicerContext[_api_pb2.ListUsersRequest, _abc.Awaitable[_api_pb2.ListUsersResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ListUsersResponse]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteUser(
+        self,
+        request: _api_pb2.DeleteUserRequest,
+        context: _aio.ServicerContext[_api_pb2.DeleteUserRequest, _abc.Awaitable[_api_pb2.DeleteUserResponse]],
+    ) -> _abc.Awaitable[_api_pb2.DeleteUserResponse]:
+        """its tokens are revoked with it"""
+
+    @_abc_1.abstractmethod
+    def CheckCode(
+        self,
+        request: _api_pb2.CheckCodeRequest,
+        context: _aio.ServicerContext[_api_pb2.CheckCodeRequest, _abc.Awaitable[_api_pb2.CheckCodeResponse]],
+    ) -> _abc.Awaitable[_api_pb2.CheckCodeResponse]:
+        """keeps the manifest; says which contents are missing"""
+
+    @_abc_1.abstractmethod
+    def UploadCode(
+        self,
+        request_iterator: _abc.AsyncIterator[_api_pb2.UploadCodeRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_api_pb2.UploadCodeRequest], _abc.Awaitable[_api_pb2.UploadCodeResponse]],
+    ) -> _abc.Awaitable[_api_pb2.UploadCodeResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ListOffers(
+        self,
+        request: _api_pb2.ListOffersRequest,
+        context: _aio.ServicerContext[_api_pb2.ListOffersRequest, _abc.Awaitable[_api_pb2.ListOffersResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ListOffersResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Events(
+        self,
+        request: _api_pb2.EventsRequest,
+        context: _aio.ServicerContext[_api_pb2.EventsRequest, _abc.AsyncIterator[_api_pb2.EventsResponse]],
+    ) -> _abc.AsyncIterator[_api_pb2.EventsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Metrics(
+        self,
+        request: _api_pb2.MetricsRequest,
+        context: _aio.ServicerContext[_api_pb2.MetricsRequest, _abc.AsyncIterator[_api_pb2.MetricsResponse]],
+    ) -> _abc.AsyncIterator[_api_pb2.MetricsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ListGateways(
+        self,
+        request: _api_pb2.ListGatewaysRequest,
+        context: _aio.ServicerContext[_api_pb2.ListGatewaysRequest, _abc.Awaitable[_api_pb2.ListGatewaysResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ListGatewaysResponse]: ...
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _aio.Server) -> None: ...
