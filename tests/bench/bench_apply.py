@@ -50,7 +50,7 @@ def by_docker() -> float:
 
 def by_homeport(homeport: Stack, name: str) -> tuple[float, float]:
     """(from the command's start, from the moment that the API had committed it)."""
-    file = homeport.folder / f"{name}.homeport.yml"
+    file = homeport.documents / f"{name}.homeport.yml"
     file.write_text(SERVICE.format(name=name))
     began_s = time.monotonic()
     done = homeport.homeport("apply", "-y", "-d", "-f", str(file))

@@ -65,7 +65,7 @@ def test_no_file_lists_what_was_found(homeport: Stack, tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_and_without_y_nothing_is_submitted(homeport: Stack) -> None:
-    file = homeport.folder / "quiet.homeport.yml"
+    file = homeport.documents / "quiet.homeport.yml"
     file.write_text(SERVICE)
     refused(homeport.homeport("apply", "-f", str(file)), 2, "-y")
     left_nothing(homeport)
@@ -102,7 +102,7 @@ def test_retry_off_fails_at_the_first_exit(homeport: Stack) -> None:
 
 
 def test_more_than_any_host_has_is_explained_with_numbers(homeport: Stack) -> None:
-    file = homeport.folder / "large.homeport.yml"
+    file = homeport.documents / "large.homeport.yml"
     file.write_text(SERVICE + "resources: {cpu: 1000.., gpu: 24GB}\n")
     done = homeport.homeport("apply", "-f", str(file), "--plan")
     assert done.returncode == 0, done.stderr
@@ -145,7 +145,7 @@ def test_a_run_that_does_not_exist(homeport: Stack) -> None:
 
 def test_docker_that_does_not_run_is_said_in_the_plan(images: None) -> None:
     with stack(agent_env={"DOCKER_HOST": "unix:///nowhere/docker.sock"}) as homeport:
-        file = homeport.folder / "s.homeport.yml"
+        file = homeport.documents / "s.homeport.yml"
         file.write_text(SERVICE)
         done = homeport.homeport("apply", "-f", str(file), "--plan")
         assert "Docker does not answer" in done.stdout + done.stderr

@@ -108,6 +108,8 @@ class Stack:
         self, folder: Path, *, server_flags: list[str] | None = None, agent_env: Mapping[str, str] | None = None
     ):
         self.folder = folder
+        self.documents = folder / "documents"  # of its own: `apply` sends the folder of a document along
+        self.documents.mkdir()
         self.api_port, self.link_port, self.web_port, self.gateway_port = free_ports(4)
         self.server_flags = server_flags or []
         self.token = ""
@@ -187,7 +189,7 @@ class Stack:
 
     def apply(self, text: str, *flags: str, timeout_s: float = 60, **more: Any) -> subprocess.CompletedProcess[str]:
         """`homeport apply -y` of this YAML."""
-        file = self.folder / "service.homeport.yml"
+        file = self.documents / "service.homeport.yml"
         file.write_text(text)
         return self.homeport("apply", "-y", "-f", str(file), *flags, timeout_s=timeout_s, **more)
 
