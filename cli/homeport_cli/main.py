@@ -15,9 +15,49 @@ import typer.core
 import typer.main
 
 from homeport_cli.errors import CliError
+from homeport_cli.examples import show_examples
 
-VERBS = ("apply", "ps", "stop", "logs", "delete", "login", "fleet", "token", "server", "agent", "version")
+# Their first lines stand here too, so that `homeport --help` imports none of them; tests/house holds the two together.
+SECTIONS = {
+    "Services": {
+        "apply": "Apply a configuration: a new run, or an update in place of the one that runs.",
+        "ps": "List runs.",
+        "logs": "Print a run's logs.",
+        "stop": "Stop runs: drain, then SIGTERM, then SIGKILL after the run's stop_duration.",
+        "delete": "Delete what a configuration file describes: a service is stopped.",
+    },
+    "Machines": {
+        "fleet": "The hosts that run services.",
+    },
+    "Access": {
+        "login": "Remember a server and a token, after both have been verified.",
+        "token": "Tokens of users and services.",
+    },
+    "Processes": {
+        "server": "Run the server: `homeport server --help` lists its flags.",
+        "agent": "Run the agent of this host: `homeport agent --help` lists its flags.",
+    },
+    "This program": {
+        "version": "Print the version.",
+    },
+}
+VERBS = tuple(verb for section in SECTIONS.values() for verb in section)
+ENDINGS = """\b
+Exit codes:
+  0    done
+  1    the work failed: the last line on standard error says why
+  2    usage: a flag, a file or a configuration is wrong; nothing was changed
+  130  Ctrl-C
+  141  the reader of the output went away
+
+\b
+Settings:
+  HOMEPORT_CONFIG  the file that `homeport login` writes
+  HOMEPORT_SERVER, HOMEPORT_TOKEN, HOMEPORT_CA  win over its values
+  NO_COLOR         no colours
+"""
 INTERRUPTED = 130
+COMPLETE = "_HOMEPORT_COMPLETE"  # set by the scripts of `homeport completion`: say what could stand here, and end
 OUTPUT_CLOSED = 141  # what a shell says of a program that died of SIGPIPE
 
 
@@ -35,10 +75,22 @@ class Verbs(typer.core.TyperGroup):
                 self._load(name)
         return self.commands.get(cmd_name)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(section.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        lines = {verb: line for section in SECTIONS.values() for verb, line in section.items()}
+        found = [verb for verb in VERBS if verb.startswith(incomplete)]
+        item = typer.core.CompletionItem  # type: ignore[attr-defined]
+        return [item(verb, help=lines[verb]) for verb in found]
+
     def _load(self, name: str) -> None:
         if name not in self.commands:
             command = typer.main.get_command(import_module(f"homeport_cli.commands.{name}").app)
             command.name = name
+            show_examples(command, name)
             self.commands[name] = command
 
     def invoke(self, ctx: Any) -> Any:
@@ -69,9 +121,13 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(epilog=ENDINGS)
 def homeport() -> None:
-    """Services on GPU machines that you own."""
+    """Services on GPU machines that you own.
+
+    Apply a file that describes a web application or a model: it runs as containers on your hosts, behind one address
+    with authentication. Start with `homeport init`, then `homeport apply`.
+    """
 
 
 def main() -> None:
@@ -80,6 +136,10 @@ def main() -> None:
     Taking the interpreter and gRPC down in order takes 30 ms of each command and frees nothing that the kernel would
     not (mypy ends the same way, `util.hard_exit`). Channels are closed by then, and the streams are flushed here.
     """
+    if COMPLETE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         app(prog_name="homeport")
     except SystemExit as leaving:

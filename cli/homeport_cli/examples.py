@@ -1,0 +1,56 @@
+"""Lines to copy, one block per command, shown at the end of its `--help` and in the reference of the command line.
+
+Here and not beside the commands, so that they are written in one voice. Each line is checked by tests/house: it parses.
+"""
+
+from typing import Any
+
+EXAMPLES = {
+    "apply": (
+        ("homeport apply", "the one configuration file of this folder"),
+        ("homeport apply -f web.homeport.yml --plan", "what would happen, and where it could run"),
+        ("homeport apply -y -d -e HF_TOKEN", "no question, no waiting; a value of the environment"),
+    ),
+    "ps": (
+        ("homeport ps", "what runs"),
+        ("homeport ps -a", "finished runs too"),
+        ("homeport ps -w -v", "a row for each replica, again after each change"),
+    ),
+    "logs": (
+        ("homeport logs web", "all that is kept"),
+        ("homeport logs web -f --since 5m", "the last five minutes, then as it is written"),
+        ("homeport logs web --replica 1 --tail 20 --timestamps", "the last lines of one replica"),
+    ),
+    "stop": (
+        ("homeport stop web", "drain, then stop, and wait for it"),
+        ("homeport stop web api -y -d", "two runs; no question, no waiting"),
+        ("homeport stop web -x", "at once"),
+    ),
+    "delete": (("homeport delete -f web.homeport.yml", "stop the service of this file"),),
+    "fleet list": (("homeport fleet list", "each host with its GPUs and its health"),),
+    "fleet join-command": (
+        ("homeport fleet join-command", "a line to run on the new host"),
+        ("homeport fleet join-command lab --ttl 1d --one-use", "for one host of the fleet `lab`, within a day"),
+    ),
+    "login": (
+        ("homeport login --server 10.0.0.5", "asks whether to trust its CA, then for the token"),
+        ("homeport login --server box:7400 --token - --ca-hash HASH", "the token on standard input, no question"),
+    ),
+    "token create": (
+        ("homeport token create ci --role user --ttl 30d", "for a script that applies files"),
+        ("homeport token create chat-app --role service --service llm", "may call the service `llm` and nothing else"),
+    ),
+    "token list": (("homeport token list", "never the secrets themselves"),),
+    "token revoke": (("homeport token revoke ci", "at once and for ever"),),
+    "version": (("homeport version", "of this program"),),
+}
+
+
+def show_examples(command: Any, path: str) -> None:
+    """Put the examples under the help of a command and of all below it. `path` is how it is called: "token create"."""
+    if lines := EXAMPLES.get(path):
+        width = max(len(line) for line, _ in lines)
+        text = "\n".join(f"  {line:{width}}  # {what}" for line, what in lines)
+        command.epilog = f"\b\nExamples:\n{text}"
+    for name, below in getattr(command, "commands", {}).items():
+        show_examples(below, f"{path} {name}")
