@@ -9,7 +9,7 @@ from secrets import randbits
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.auth import Caller
-from homeport_control.decide.offers import Offer, offers
+from homeport_control.api.offers import fitting
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
 from homeport_control.domain.services import Run, RunWanted
@@ -21,7 +21,7 @@ from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.resources import resources_text
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.spec.support import unsupported
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import runs
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.sealing import Sealer
 
@@ -55,17 +55,14 @@ class Plans:
                 problems=problem_messages(error.problems), env_wanted=env_wanted(_value(request.document))
             )
         ask = Ask("", planned.name, planned.spec.resources, Filters.of(planned.spec))
-        async with self._database.read() as connection:
-            fitting, refused = offers(
-                await hosts.list_all(connection), await replicas.list_reservations(connection), ask, time.time()
-            )
+        fits, refused = await fitting(self._database, ask)
         return api_pb2.PlanResponse(
             run_name=planned.name,
             action=planned.action,
             properties=[api_pb2.Property(name=name, value=value) for name, value in _properties(caller, planned)],
             changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new) for c in planned.changes],
-            offers=[_offer(offer) for offer in fitting],
-            refusals=[api_pb2.Refusal(host=refusal.host, reason=refusal.reason) for refusal in refused],
+            offers=fits,
+            refusals=refused,
             plan_token=planned.token,
             env_wanted=env_wanted(_value(request.document)),
         )
@@ -164,15 +161,3 @@ def _properties(caller: Caller, planned: Planned) -> list[tuple[str, str]]:
         ("Max duration", "off" if spec.max_duration_s is None else f"{spec.max_duration_s:g} s"),
         ("Stop duration", f"{spec.stop_duration_s:g} s"),
     ]
-
-
-def _offer(offer: Offer) -> api_pb2.Offer:
-    return api_pb2.Offer(
-        backend=offer.backend,
-        region=offer.region,
-        host=offer.host,
-        resources=offer.resources_text,
-        spot=offer.spot,
-        price=offer.price,
-        availability=offer.availability,
-    )

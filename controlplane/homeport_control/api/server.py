@@ -12,6 +12,7 @@ from homeport_control.api import tokens
 from homeport_control.api.auth import Caller
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.logs import ReadLogs, RunLogs
+from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.views import Views
@@ -95,6 +96,17 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
 
     async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:
         return await answer(self._database, context, lambda _caller: self._views.hosts(request))
+
+    async def ListOffers(self, request: api_pb2.ListOffersRequest, context: Context) -> api_pb2.ListOffersResponse:
+        return await answer(self._database, context, lambda _caller: list_offers(self._database, request))
+
+    async def ListGateways(
+        self, request: api_pb2.ListGatewaysRequest, context: Context
+    ) -> api_pb2.ListGatewaysResponse:
+        async def method(_caller: Caller) -> api_pb2.ListGatewaysResponse:
+            return api_pb2.ListGatewaysResponse(gateways=[await self._gateway()])
+
+        return await answer(self._database, context, method)
 
     async def CreateJoinToken(
         self, request: api_pb2.CreateJoinTokenRequest, context: Context
