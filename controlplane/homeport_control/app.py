@@ -19,13 +19,14 @@ from homeport_protos.agent.v1 import agent_pb2_grpc
 from homeport_protos.api.v1 import api_pb2_grpc
 
 from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.code import CodeOut
 from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.api.server import ApiFacts, ApiServicer
 from homeport_control.api.tokens import create_join
 from homeport_control.domain.errors import Conflict
-from homeport_control.listeners import grpc_server, web_server
+from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.logs import configure_logs
 from homeport_control.loops.gateway import GatewayLoop
@@ -35,6 +36,7 @@ from homeport_control.loops.placement import PlacementLoop
 from homeport_control.loops.runs import RunsLoop
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta, tokens
+from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.sealing import Sealer
@@ -117,6 +119,7 @@ async def run(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings, state: Opened) -> None:
     database = state.database
     sessions = Sessions()
+    code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
     gateway = GatewayLoop(database, GATEWAY, settings.gateway_address, settings.gateway_port, settings.domain)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
@@ -130,14 +133,21 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     ]
     pair = state.ca.server_pair(() if settings.bind in {"0.0.0.0", "::"} else (settings.bind,))  # noqa: S104
     enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
-    api = grpc_server(settings.bind, settings.api_port, pair)
+    api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
     facts = ApiFacts(state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port)
-    api_pb2_grpc.add_ApiServicer_to_server(ApiServicer(database, state.sealer, facts, sessions.logs), api)
+    api_pb2_grpc.add_ApiServicer_to_server(ApiServicer(database, state.sealer, facts, sessions.logs, code), api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     silence_s = settings.report_interval_s * settings.missed_reports
     link_servicer = LinkServicer(
-        database, state.ca, sessions, assignments, state.server_id, settings.report_interval_s, silence_s
+        database,
+        state.ca,
+        sessions,
+        assignments,
+        state.server_id,
+        settings.report_interval_s,
+        silence_s,
+        CodeOut(database, code),
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)

@@ -13,11 +13,11 @@ from homeport_control.trust.ca import KeyPair, write_private
 
 WEB_STOP_S = 1  # a client that never reads its answer does not hold up the end of the process
 MAX_MESSAGE_BYTES = 64 << 20
+MAX_API_MESSAGE_BYTES = 16 << 20  # a manifest of 50,000 files; who has no token yet cannot send more than that either
 # Agents and Envoys ping every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY
 # too_many_pings). These contain xds.server.SERVER_OPTIONS; the server of the link port is one for both.
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),  # a second server must fail at the port, not share it
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 5000),
     ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -27,7 +27,14 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def grpc_server(address: str, port: int, pair: KeyPair, *, client_ca: bytes | None = None) -> grpc.aio.Server:
+def grpc_server(
+    address: str,
+    port: int,
+    pair: KeyPair,
+    *,
+    client_ca: bytes | None = None,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+) -> grpc.aio.Server:
     """A server bound to its port, not started. With `client_ca` every client must have a certificate of it.
 
     Raises NotReady when the port is taken.
@@ -38,7 +45,7 @@ def grpc_server(address: str, port: int, pair: KeyPair, *, client_ca: bytes | No
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes)))
     server.add_secure_port(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", credentials)
     return server
 

@@ -22,3 +22,8 @@ class ServerSettings:
     @property
     def database(self) -> Path:
         return self.state_dir / "homeport.db"
+
+    @property
+    def code(self) -> Path:
+        """What was sent along with services."""
+        return self.state_dir / "code"

@@ -3,11 +3,14 @@
 Secrets are opened here, on their way to the one host that needs them, and kept nowhere else.
 """
 
+import posixpath
+
 from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.code import WORKFLOW
 
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Replica, Wanted
-from homeport_control.domain.services import Run
+from homeport_control.domain.services import Revision, Run
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.env import Secrets
 from homeport_control.spec.service import ServiceSpec, spec_from_json
@@ -57,6 +60,7 @@ def assigned_replica(
     """One replica as its host must run it. A draining one still runs."""
     stop = replica.wanted is Wanted.STOP
     auth = secrets.registry_auth
+    revision = run.revision(replica.revision)
     memory = spec.resources.memory_mib
     message = agent_pb2.AssignedReplica(
         replica_id=replica.id,
@@ -68,7 +72,7 @@ def assigned_replica(
         always_pull=spec.always_pull,
         entrypoint=spec.run_entrypoint,
         command=spec.run_command,
-        working_dir=spec.working_dir or "",
+        working_dir=working_dir(spec, revision),
         user=spec.user or "",
         env={**run_environment(run, replica, host), **secrets.env},
         container_port=spec.port,
@@ -98,10 +102,19 @@ def assigned_replica(
         stop_grace_s=replica.stop_grace_s if stop else float(spec.stop_duration_s),
         retry=spec.retry,
         privileged=spec.privileged,
+        code_id=revision.code_id,
+        code_bytes=revision.code_bytes,
     )
     if auth is not None:
         message.registry_auth.CopyFrom(agent_pb2.RegistryAuth(username=auth.username, password=auth.password))
     return message
+
+
+def working_dir(spec: ServiceSpec, revision: Revision) -> str:
+    """Where the container starts; empty: the image's own. A relative one is below the code, which `commands` start in."""
+    if spec.working_dir is not None:
+        return posixpath.normpath(posixpath.join(WORKFLOW, spec.working_dir))
+    return WORKFLOW if revision.code_id and spec.commands else ""
 
 
 def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from homeport_control.domain.errors import BadRequest, Denied, HomeportError
+from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotFound
 
 HOST_URI = "homeport://host/"
 
@@ -35,4 +35,6 @@ def code_of(error: HomeportError) -> grpc.StatusCode:
     """PERMISSION_DENIED says that trying again is useless without a new token or certificate."""
     if isinstance(error, Denied):
         return grpc.StatusCode.PERMISSION_DENIED
+    if isinstance(error, NotFound):
+        return grpc.StatusCode.NOT_FOUND
     return grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, BadRequest) else grpc.StatusCode.FAILED_PRECONDITION

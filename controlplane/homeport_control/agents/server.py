@@ -6,14 +6,17 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import structlog
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
+from homeport_protos.common.v1 import code_pb2
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from, observation_from
 from homeport_control.agents.peers import code_of, peer_host_id
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -50,6 +53,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         server_id: str,
         report_interval_s: float,
         silence_s: float,
+        code: CodeOut,
     ) -> None:
         self._database = database
         self._ca = ca
@@ -58,6 +62,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._server_id = server_id
         self._report_interval_s = report_interval_s
         self._silence_s = silence_s
+        self._code = code
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
@@ -73,6 +78,28 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         return agent_pb2.JoinResponse(
             server_id=self._server_id, host_id=host_id, certificate_pem=certificate, ca_pem=self._ca.pem.decode()
         )
+
+    async def FetchManifest(  # type: ignore[override]
+        self,
+        request: agent_pb2.FetchManifestRequest,
+        context: grpc.aio.ServicerContext[agent_pb2.FetchManifestRequest, code_pb2.CodeManifest],
+    ) -> code_pb2.CodeManifest:
+        try:
+            return await self._code.manifest(await self._known_host(context), request.code_id)
+        except HomeportError as error:
+            await context.abort(code_of(error), str(error))
+
+    async def FetchContents(  # type: ignore[override]
+        self,
+        request: agent_pb2.FetchContentsRequest,
+        context: grpc.aio.ServicerContext[agent_pb2.FetchContentsRequest, agent_pb2.ContentChunk],
+    ) -> AsyncIterator[agent_pb2.ContentChunk]:
+        try:
+            async with aclosing(self._code.contents(await self._known_host(context), request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except HomeportError as error:
+            await context.abort(code_of(error), str(error))
 
     async def Session(  # type: ignore[override]
         self, request_iterator: AsyncIterator[agent_pb2.FromAgent], context: Context

@@ -9,6 +9,7 @@ from secrets import randbits
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.auth import Caller
+from homeport_control.api.code import code_size
 from homeport_control.api.offers import fitting
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
@@ -22,6 +23,7 @@ from homeport_control.spec.resources import resources_text
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.spec.support import unsupported
 from homeport_control.store import runs
+from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.sealing import Sealer
 
@@ -42,9 +44,10 @@ class Planned:
 
 
 class Plans:
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, code: CodeStore) -> None:
         self._database = database
         self._sealer = sealer
+        self._code = code
 
     async def plan(self, caller: Caller, request: api_pb2.PlanRequest) -> api_pb2.PlanResponse:
         """What applying the document would do, with the hosts that fit and why others do not."""
@@ -78,7 +81,11 @@ class Plans:
                 f"{planned.name} was changed after this plan was made; run `homeport apply` again to see it anew"
             )
         new = runs.NewRevision(
-            planned.spec.model_dump_json(), self._sealer.seal(planned.secrets.to_json()), caller.name
+            planned.spec.model_dump_json(),
+            self._sealer.seal(planned.secrets.to_json()),
+            caller.name,
+            code_id=request.document.code_id,
+            code_bytes=await code_size(self._code, request.document.code_id),
         )
         now_s = time.time()
         run_id, revision, action = uuid.uuid4().hex[:12], 1, planned.action
@@ -111,7 +118,8 @@ class Plans:
         held = Secrets.from_json(self._sealer.open(sealed))
         changes = diff(spec_from_json(active.newest.spec_json), held, spec, given)
         # The same file again after its revision was given up is another try, not "unchanged".
-        action = "update" if changes or active.newest.failed else "unchanged"
+        is_same = not changes and active.newest.code_id == document.code_id and not active.newest.failed
+        action = "unchanged" if is_same else "update"
         return Planned(name, spec, given, active, action, changes, f"{active.id}:{active.newest.number}")
 
 

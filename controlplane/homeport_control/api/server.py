@@ -10,6 +10,7 @@ from homeport_protos.versions import PROTOCOL
 from homeport_control import __version__
 from homeport_control.api import tokens
 from homeport_control.api.auth import Caller
+from homeport_control.api.code import CodeApi
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.logs import ReadLogs, RunLogs
 from homeport_control.api.offers import list_offers
@@ -18,6 +19,7 @@ from homeport_control.api.stops import stop_runs
 from homeport_control.api.views import Views
 from homeport_control.domain.errors import NotReady
 from homeport_control.store import hosts
+from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database
 from homeport_control.trust.sealing import Sealer
 
@@ -45,13 +47,15 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         sealer: Sealer,
         facts: ApiFacts,
         read_logs: ReadLogs,
+        code: CodeStore,
         *,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
         self._facts = facts
         self._gateway_start_s = gateway_start_s
-        self._plans = Plans(database, sealer)
+        self._plans = Plans(database, sealer, code)
+        self._code = CodeApi(code)
         self._views = Views(database, facts.url_of)
         self._logs = RunLogs(database, read_logs)
 
@@ -77,6 +81,14 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             return await self._plans.apply(caller, request)
 
         return await answer(self._database, context, method)
+
+    async def CheckCode(self, request: api_pb2.CheckCodeRequest, context: Context) -> api_pb2.CheckCodeResponse:
+        return await answer(self._database, context, lambda _caller: self._code.check(request))
+
+    async def UploadCode(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[api_pb2.UploadCodeRequest], context: Context
+    ) -> api_pb2.UploadCodeResponse:
+        return await answer(self._database, context, lambda _caller: self._code.upload(request_iterator))
 
     async def ListRuns(self, request: api_pb2.ListRunsRequest, context: Context) -> api_pb2.ListRunsResponse:
         return await answer(self._database, context, lambda _caller: self._views.runs(request))

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport_control.domain.hosts import Reservation
 from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import replicas, reservations
+from homeport_control.store.schema import replicas, reservations, revisions
 
 _OBSERVED = (
     "phase",
@@ -67,6 +67,17 @@ async def of_runs(
 
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
     return await _select(connection, replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
+
+
+async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> bool:
+    """A replica whose revision has this code is assigned to this host."""
+    query = (
+        sa.select(replicas.c.id)
+        .join(revisions, (revisions.c.run_id == replicas.c.run_id) & (revisions.c.number == replicas.c.revision))
+        .where(replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
+        .where(revisions.c.code_id == code_id, revisions.c.code_id != "")
+    )
+    return (await connection.scalar(query.limit(1))) is not None
 
 
 async def insert(write: Write, replica: Replica) -> None:

@@ -22,6 +22,8 @@ async def called(plane: Plane, method: Any, token: str) -> Any:
     async with plane.api(token) as api:
         if method.server_streaming:
             return await first(api.stream(method.name, request))
+        if method.client_streaming:
+            return await api(method.name, iter([request]))
         return await api(method.name, request)
 
 
