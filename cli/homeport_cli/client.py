@@ -42,8 +42,10 @@ Answer = TypeVar("Answer")
 class Api:
     """The server's API. Use as a context manager; each method raises CliError."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, deadline_s: float = CALL_DEADLINE_S) -> None:
+        """`deadline_s`: of each call that is no stream."""
         self._server = config.server
+        self._deadline_s = deadline_s
         self._metadata = (("authorization", f"Bearer {config.token}"),)
         try:
             credentials = grpc.ssl_channel_credentials(config.ca_pem.encode())
@@ -77,6 +79,12 @@ class Api:
 
     def list_hosts(self) -> api_pb2.ListHostsResponse:
         return self._call("ListHosts", api_pb2.ListHostsRequest(), api_pb2.ListHostsResponse)
+
+    def list_gateways(self) -> api_pb2.ListGatewaysResponse:
+        return self._call("ListGateways", api_pb2.ListGatewaysRequest(), api_pb2.ListGatewaysResponse)
+
+    def list_offers(self, request: api_pb2.ListOffersRequest) -> api_pb2.ListOffersResponse:
+        return self._call("ListOffers", request, api_pb2.ListOffersResponse)
 
     def create_join_token(self, fleet: str, ttl_s: float, *, one_use: bool) -> api_pb2.CreateJoinTokenResponse:
         request = api_pb2.CreateJoinTokenRequest(fleet=fleet, ttl_s=ttl_s, one_use=one_use)
@@ -135,9 +143,9 @@ class Api:
     def _call(self, method: str, request: Any, answer: type[Answer]) -> Answer:
         call = self._channel.unary_unary(_path(method), type(request).SerializeToString, _parser(answer))
         try:
-            return call(request, timeout=CALL_DEADLINE_S, metadata=self._metadata)
+            return call(request, timeout=self._deadline_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            self._fail(error, CALL_DEADLINE_S)
+            self._fail(error, self._deadline_s)
 
     def _stream(self, method: str, request: Any, answer: type[Answer], deadline_s: float) -> Iterator[Answer]:
         open_stream = self._channel.unary_stream(_path(method), type(request).SerializeToString, _parser(answer))

@@ -28,9 +28,19 @@ EXAMPLES = {
     ),
     "delete": (("homeport delete -f web.homeport.yml", "stop the service of this file"),),
     "fleet list": (("homeport fleet list", "each host with its GPUs and its health"),),
+    "fleet get": (
+        ("homeport fleet get gpu-1", "its facts, its GPUs, what runs on it"),
+        ("homeport fleet get gpu-1 --json", "for a program"),
+    ),
     "fleet join-command": (
         ("homeport fleet join-command", "a line to run on the new host"),
         ("homeport fleet join-command lab --ttl 1d --one-use", "for one host of the fleet `lab`, within a day"),
+    ),
+    "gateway list": (("homeport gateway list", "with the address that a service gets there"),),
+    "offer": (
+        ("homeport offer --gpu 24GB:2", "two GPUs with 24 GB each"),
+        ("homeport offer --cpu 8.. --memory 32GB.. --fleet lab", "a larger host of one fleet"),
+        ("homeport offer --gpu A100,H100 --json", "for a program"),
     ),
     "login": (
         ("homeport login --server 10.0.0.5", "asks whether to trust its CA, then for the token"),
@@ -42,7 +52,7 @@ EXAMPLES = {
     ),
     "token list": (("homeport token list", "never the secrets themselves"),),
     "token revoke": (("homeport token revoke ci", "at once and for ever"),),
-    "version": (("homeport version", "of this program"),),
+    "version": (("homeport version", "of this program; the server's: `homeport doctor`"),),
 }
 
 

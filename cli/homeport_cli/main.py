@@ -28,6 +28,8 @@ SECTIONS = {
     },
     "Machines": {
         "fleet": "The hosts that run services.",
+        "gateway": "The gateways that publish services.",
+        "offer": "List the hosts on which something could run, and why it could not on the others.",
     },
     "Access": {
         "login": "Remember a server and a token, after both have been verified.",

@@ -40,10 +40,14 @@ def plan(answer: api_pb2.PlanResponse) -> RenderableType:
     parts: list[RenderableType] = [properties(answer.properties)]
     if answer.changes:
         parts += ["", changes(answer.changes)]
+    return Group(*parts, "", offered(answer), "")
+
+
+def offered(answer: api_pb2.PlanResponse | api_pb2.ListOffersResponse) -> RenderableType:
+    """Who offers room, and under it why the others do not."""
     nothing = "No host fits." if answer.refusals else "There are no hosts yet: `homeport fleet join-command`."
-    parts += ["", offers(answer.offers) if answer.offers else Text(nothing, style="yellow")]
-    parts += [Text(f"{refusal.host}: {refusal.reason}") for refusal in answer.refusals]
-    return Group(*parts, "")
+    table = offers(answer.offers) if answer.offers else Text(nothing, style="yellow")
+    return Group(table, *(Text(f"{refusal.host}: {refusal.reason}") for refusal in answer.refusals))
 
 
 def properties(rows: Iterable[api_pb2.Property]) -> Table:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from homeport_cli import config, render
+from homeport_cli import cards, config, render
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
+from homeport_cli.errors import CliError
 
 app = verbs("The hosts that run services.")
 
@@ -20,6 +21,20 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     with connect() as api:
         answer = api.list_hosts()
     terminal().data(render.json_text(answer) if as_json else render.hosts(answer.hosts, time.time()))
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The API's own object.")] = False,
+) -> None:
+    """Show one host: its facts, its GPUs, and what runs on it."""
+    with connect() as api:
+        found = [host for host in api.list_hosts().hosts if name in {host.name, host.id}]
+        if not found:
+            raise CliError(f"no host {name}; `homeport fleet list` shows all")
+        runs = [] if as_json else api.list_runs().runs
+    terminal().data(render.json_text(found[0]) if as_json else cards.host(found[0], runs, time.time()))
 
 
 @app.command("join-command")

@@ -1,6 +1,8 @@
 """`homeport version`: which Homeport this is."""
 
+import json
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
@@ -10,9 +12,10 @@ app = verbs()
 
 
 @app.command("version")
-def show() -> None:
+def show(as_json: Annotated[bool, typer.Option("--json", help='As {"version": "…"}.')] = False) -> None:
     """Print the version."""
     try:
-        typer.echo(version("homeport"))
+        number = version("homeport")
     except PackageNotFoundError:
-        typer.echo("unknown (run from its sources)")
+        number = "unknown (run from its sources)"
+    typer.echo(json.dumps({"version": number}) if as_json else number)

@@ -1,0 +1,53 @@
+"""`fleet get`: one host in full."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from fakes.api import FakeApi
+from homeport_protos.api.v1 import api_pb2
+from homeport_protos.common.v1 import host_pb2
+from typer.testing import Result
+
+Homeport = Callable[..., Result]
+
+
+@pytest.fixture
+def server(logged_in: FakeApi) -> FakeApi:
+    gpu = host_pb2.Gpu(uuid="GPU-1", name="A5000", memory_total_mib=24576, memory_used_mib=512, driver_version="550.1")
+    facts = host_pb2.HostFacts(cpus=8, memory_mib=65536, memory_available_mib=32768, docker_version="27.1", gpus=[gpu])
+    hosts = [
+        api_pb2.Host(id="h1", name="gpu-1", fleet="lab", state="busy", connection="connected", facts=facts),
+        api_pb2.Host(id="h2", name="gpu-2", connection="unreachable", state="idle", reason="the connection broke"),
+    ]
+    replicas = [
+        api_pb2.Replica(index=3, host="gpu-1", gpus="A5000:24GB:1", state="running", in_rotation=True),
+        api_pb2.Replica(index=4, host="gpu-2", state="running"),
+    ]
+    logged_in.answers["ListHosts"] = api_pb2.ListHostsResponse(hosts=hosts)
+    logged_in.answers["ListRuns"] = api_pb2.ListRunsResponse(runs=[api_pb2.Run(name="web", replicas=replicas)])
+    return logged_in
+
+
+@pytest.mark.parametrize("name", ["gpu-1", "h1"])
+def test_a_host_is_shown_with_its_gpus_and_what_runs_on_it(server: FakeApi, homeport: Homeport, name: str) -> None:
+    shown = homeport("fleet", "get", name).stdout
+    assert "64.0GB, 32.0GB free" in shown
+    assert "0.5/24.0GB" in shown
+    assert "550.1" in shown
+    assert "web/3" in shown
+    assert "web/4" not in shown
+
+
+def test_a_host_that_is_away_says_why(server: FakeApi, homeport: Homeport) -> None:
+    assert "idle (unreachable): the connection broke" in homeport("fleet", "get", "gpu-2").stdout
+
+
+def test_json_is_the_host_itself(server: FakeApi, homeport: Homeport) -> None:
+    assert json.loads(homeport("fleet", "get", "gpu-1", "--json").stdout)["facts"]["gpus"][0]["uuid"] == "GPU-1"
+
+
+def test_an_unknown_host_is_an_error_that_says_where_to_look(server: FakeApi, homeport: Homeport) -> None:
+    done = homeport("fleet", "get", "nobody")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "homeport fleet list" in done.stderr
