@@ -7,6 +7,7 @@ left. Does not cover what the items are (docker).
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, Generic, TypeVar
@@ -23,12 +24,24 @@ class ThreadStream(Generic[Item]):
     """`async with ThreadStream(executor, open_it) as items: async for item in items: …`
 
     open_it: blocking; returns the response and an iterator over it. Its errors are raised on entering.
+    weigh, capacity: what an item counts, and how much may wait for the reader.
     """
 
-    def __init__(self, executor: Executor, open_it: Callable[[], tuple[Any, Iterator[Item]]]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        open_it: Callable[[], tuple[Any, Iterator[Item]]],
+        *,
+        weigh: Callable[[Item], int] = lambda _: 1,
+        capacity: int = _QUEUED_ITEMS,
+    ) -> None:
         self._executor = executor
         self._open_it = open_it
-        self._queue: asyncio.Queue[object] = asyncio.Queue(_QUEUED_ITEMS)
+        self._weigh = weigh
+        self._room = capacity
+        self._queue: deque[tuple[object, int]] = deque()
+        self._turn = threading.Condition()  # held to touch the queue and its room
+        self._news = asyncio.Event()
         self._stream: CancellableStream[Item] | None = None
         self._is_left = threading.Event()
         self._thread: asyncio.Future[None] | None = None
@@ -57,11 +70,25 @@ class ThreadStream(Generic[Item]):
         if self._stream is not None:
             with contextlib.suppress(Exception):  # it may have ended by itself in the meantime
                 self._stream.close()
-        while not self._queue.empty():  # let a pump that waits for room see that nobody reads any more
-            self._queue.get_nowait()
+        with self._turn:
+            self._queue.clear()
+            self._turn.notify_all()  # let a pump that waits for room see that nobody reads any more
 
     async def _items(self) -> AsyncIterator[Item]:
-        while (item := await self._queue.get()) is not _END:
+        while True:
+            with self._turn:
+                found = self._queue.popleft() if self._queue else None
+                if found is None:
+                    self._news.clear()
+                else:
+                    self._room += found[1]
+                    self._turn.notify()
+            if found is None:
+                await self._news.wait()
+                continue
+            item = found[0]
+            if item is _END:
+                return
             if isinstance(item, BaseException):
                 raise item
             yield item  # type: ignore[misc]
@@ -84,28 +111,28 @@ class ThreadStream(Generic[Item]):
         last: object = _END
         try:
             for item in items:
-                if self._is_left.is_set() or not self._put(loop, item):
+                if not self._put(loop, item, self._weigh(item)):
                     return
         except Exception as error:  # handed to the reader, who gives it a meaning
             last = error
         finally:
             response.close()
-        if self._put(loop, last) and last is not _END:
-            self._put(loop, _END)
+        if self._put(loop, last, 0) and last is not _END:
+            self._put(loop, _END, 0)
 
-    def _put(self, loop: asyncio.AbstractEventLoop, item: object) -> bool:
-        if self._is_left.is_set():
-            return False
-        try:
-            waiting = asyncio.run_coroutine_threadsafe(self._queue.put(item), loop)
-        except RuntimeError:  # the loop is closed
-            return False
-        while not self._is_left.is_set():
-            with contextlib.suppress(TimeoutError):
-                waiting.result(timeout=0.5)
-                return True
-        waiting.cancel()
-        return False
+    def _put(self, loop: asyncio.AbstractEventLoop, item: object, weight: int) -> bool:
+        """False when nobody reads any more. A loop that is only woken when it may be waiting has little to do."""
+        with self._turn:
+            while self._room <= 0 and weight and not self._is_left.is_set():
+                self._turn.wait(1.0)
+            if self._is_left.is_set() or loop.is_closed():
+                return False
+            self._queue.append((item, weight))
+            self._room -= weight
+            is_first = len(self._queue) == 1
+        if is_first:
+            _call(loop, self._news.set)
+        return True
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *args: object) -> None:

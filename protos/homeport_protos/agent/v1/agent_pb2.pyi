@@ -514,6 +514,7 @@ class AssignedReplica(_message.Message):
     PRIVILEGED_FIELD_NUMBER: _builtins.int
     CODE_ID_FIELD_NUMBER: _builtins.int
     CODE_BYTES_FIELD_NUMBER: _builtins.int
+    IMAGE_HINT_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     run_name: _builtins.str
     revision: _builtins.int
@@ -539,6 +540,8 @@ class AssignedReplica(_message.Message):
     """what must lie in the container before it starts; empty: nothing"""
     code_bytes: _builtins.int
     """its size"""
+    image_hint: _builtins.str
+    """what to do when neither a registry nor the host has the image; empty: nothing special"""
     @_builtins.property
     def registry_auth(self) -> Global___RegistryAuth: ...
     @_builtins.property
@@ -588,10 +591,11 @@ class AssignedReplica(_message.Message):
         privileged: _builtins.bool = ...,
         code_id: _builtins.str = ...,
         code_bytes: _builtins.int = ...,
+        image_hint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registry_auth", b"registry_auth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "code_bytes", b"code_bytes", "code_id", b"code_id", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_uuids", b"gpu_uuids", "image", b"image", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "code_bytes", b"code_bytes", "code_id", b"code_id", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_uuids", b"gpu_uuids", "image", b"image", "image_hint", b"image_hint", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -627,7 +631,7 @@ class Volume(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     OPTIONAL_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """a host path, or the name of a named volume"""
+    """a host path, or the name of a named volume: the agent makes one of its own server's"""
     target: _builtins.str
     optional: _builtins.bool
     """a host path that does not exist is left out"""
@@ -760,7 +764,7 @@ class LogRequest(_message.Message):
     credit: _builtins.int
     """lines that may be sent before more credit comes"""
     after: _builtins.str
-    """a line's timestamp: only later ones"""
+    """how far the reader has come (LogPosition): only later lines"""
     def __init__(
         self,
         *,
@@ -878,18 +882,22 @@ class LogEnd(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    ABSENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     error: _builtins.str
     """empty: the log ended"""
+    absent: _builtins.bool
+    """with an error: this host has neither a container nor kept logs of the replica"""
     def __init__(
         self,
         *,
         request_id: _builtins.int = ...,
         error: _builtins.str = ...,
+        absent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "error", b"error", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -732,6 +732,7 @@ class LogsRequest(_message.Message):
     TAIL_FIELD_NUMBER: _builtins.int
     SINCE_S_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     follow: _builtins.bool
     replica: _builtins.int
@@ -739,9 +740,11 @@ class LogsRequest(_message.Message):
     tail: _builtins.int
     """-1: all"""
     since_s: _builtins.float
+    previous: _builtins.bool
+    """of each index the replica before the newest one"""
     @_builtins.property
     def after(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """replica id -> timestamp of the last line that the reader has: where a broken follow goes on"""
+        """replica id -> how far the reader has come (LogPosition): where a broken follow goes on"""
 
     def __init__(
         self,
@@ -752,10 +755,11 @@ class LogsRequest(_message.Message):
         tail: _builtins.int = ...,
         since_s: _builtins.float = ...,
         after: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        previous: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "replica", b"replica"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "after", b"after", "follow", b"follow", "replica", b"replica", "run_name", b"run_name", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "after", b"after", "follow", b"follow", "previous", b"previous", "replica", b"replica", "run_name", b"run_name", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replica: _TypeAlias = _typing.Literal["replica"]  # noqa: Y015
     _WhichOneofArgType__replica: _TypeAlias = _typing.Literal["_replica", b"_replica"]  # noqa: Y015
@@ -796,12 +800,15 @@ class LogEntry(_message.Message):
     STREAM_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     REPLICA_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     replica: _builtins.int
     """index"""
     text: _builtins.bytes
     stream: _builtins.str
     timestamp: _builtins.str
     replica_id: _builtins.str
+    revision: _builtins.int
+    """of the replica"""
     def __init__(
         self,
         *,
@@ -810,10 +817,11 @@ class LogEntry(_message.Message):
         stream: _builtins.str = ...,
         timestamp: _builtins.str = ...,
         replica_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica", "replica_id", b"replica_id", "stream", b"stream", "text", b"text", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica", "replica_id", b"replica_id", "revision", b"revision", "stream", b"stream", "text", b"text", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
