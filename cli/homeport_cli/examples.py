@@ -52,6 +52,10 @@ EXAMPLES = {
     ),
     "token list": (("homeport token list", "never the secrets themselves"),),
     "token revoke": (("homeport token revoke ci", "at once and for ever"),),
+    "doctor": (
+        ("homeport doctor", "a line for each thing, with what to do"),
+        ("homeport doctor --json", "for a program"),
+    ),
     "version": (("homeport version", "of this program; the server's: `homeport doctor`"),),
 }
 

@@ -40,6 +40,7 @@ SECTIONS = {
         "agent": "Run the agent of this host: `homeport agent --help` lists its flags.",
     },
     "This program": {
+        "doctor": "Check everything between this machine and a published service.",
         "version": "Print the version.",
     },
 }
