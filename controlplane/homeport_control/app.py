@@ -29,10 +29,12 @@ from homeport_control.domain.errors import Conflict
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.logs import configure_logs
+from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
 from homeport_control.loops.loop import Loop
 from homeport_control.loops.placement import PlacementLoop
+from homeport_control.loops.pruning import PruningLoop
 from homeport_control.loops.runs import RunsLoop
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta, tokens
@@ -129,6 +131,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database).turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
+        Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
+        Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),
         Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
     ]
     pair = state.ca.server_pair(() if settings.bind in {"0.0.0.0", "::"} else (settings.bind,))  # noqa: S104

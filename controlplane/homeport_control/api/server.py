@@ -8,11 +8,12 @@ from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
 from homeport_protos.versions import PROTOCOL
 
 from homeport_control import __version__
-from homeport_control.api import tokens
+from homeport_control.api import events, tokens
 from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.logs import ReadLogs, RunLogs
+from homeport_control.api.models import RESERVED_NAME
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.stops import stop_runs
@@ -39,6 +40,11 @@ class ApiFacts:
     def url_of(self, run_name: str) -> str:
         return f"http://{run_name}.{self.domain}:{self.gateway_port}"
 
+    @property
+    def models_url(self) -> str:
+        """Where models are called by their names, in OpenAI's way."""
+        return f"{self.url_of(RESERVED_NAME)}/v1"
+
 
 class ApiServicer(api_pb2_grpc.ApiServicer):
     def __init__(
@@ -56,7 +62,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._gateway_start_s = gateway_start_s
         self._plans = Plans(database, sealer, code)
         self._code = CodeApi(code)
-        self._views = Views(database, facts.url_of)
+        self._views = Views(database, facts.url_of, facts.models_url)
         self._logs = RunLogs(database, read_logs)
 
     async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
@@ -85,7 +91,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     async def CheckCode(self, request: api_pb2.CheckCodeRequest, context: Context) -> api_pb2.CheckCodeResponse:
         return await answer(self._database, context, lambda _caller: self._code.check(request))
 
-    async def UploadCode(  # type: ignore[override]
+    async def UploadCode(
         self, request_iterator: AsyncIterator[api_pb2.UploadCodeRequest], context: Context
     ) -> api_pb2.UploadCodeResponse:
         return await answer(self._database, context, lambda _caller: self._code.upload(request_iterator))
@@ -100,10 +106,14 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             yield response
 
     async def StopRuns(self, request: api_pb2.StopRunsRequest, context: Context) -> api_pb2.StopRunsResponse:
-        return await answer(self._database, context, lambda _caller: stop_runs(self._database, request))
+        return await answer(self._database, context, lambda caller: stop_runs(self._database, caller, request))
 
     async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
         async for response in stream(self._database, context, lambda _caller: self._logs.stream(request)):
+            yield response
+
+    async def Events(self, request: api_pb2.EventsRequest, context: Context) -> AsyncIterator[api_pb2.EventsResponse]:
+        async for response in stream(self._database, context, lambda _caller: events.stream(self._database, request)):
             yield response
 
     async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:

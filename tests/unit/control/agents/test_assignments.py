@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run, opened
-from homeport_control.agents.assignments import Assignments, run_environment
+from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run, opened, service
+from homeport_control.agents.assignments import Assignments, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.replicas import Wanted
+from homeport_control.domain.services import Revision
 from homeport_control.settings import ServerSettings
+from homeport_control.spec.document import parse
+from homeport_control.spec.service import ServiceSpec
 from homeport_control.store import replicas
 from homeport_control.trust.sealing import Sealer
 from homeport_protos.agent.v1 import agent_pb2
@@ -123,3 +127,22 @@ async def test_a_container_finds_who_it_is(state: State) -> None:
     assert found["HOMEPORT_HOST"] == "h1"
     assert found["HOMEPORT_GPUS_NUM"] == found["DSTACK_GPUS_NUM"] == "2"
     assert found["DSTACK_RUN_NAME"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code_id", "expected"),
+    [
+        ({"commands": ["a"]}, "c" * 64, "/workflow"),
+        ({"commands": ["a"]}, "", ""),
+        ({}, "c" * 64, ""),
+        ({"working_dir": "/srv", "commands": ["a"]}, "c" * 64, "/srv"),
+        ({"working_dir": "src/app"}, "", "/workflow/src/app"),
+        ({"working_dir": "./src/"}, "c" * 64, "/workflow/src"),
+    ],
+)
+def test_commands_start_in_the_code_and_an_images_own_command_where_the_image_says(
+    fields: dict[str, Any], code_id: str, expected: str
+) -> None:
+    spec = parse(service(**fields)).spec
+    assert isinstance(spec, ServiceSpec)
+    assert working_dir(spec, Revision("run", 1, "", 1.0, code_id=code_id)) == expected
