@@ -139,7 +139,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
     api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
-    facts = ApiFacts(state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port)
+    facts = ApiFacts(
+        state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port, settings.base_image
+    )
     api_pb2_grpc.add_ApiServicer_to_server(ApiServicer(database, state.sealer, facts, sessions.logs, code), api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     silence_s = settings.report_interval_s * settings.missed_reports

@@ -53,7 +53,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
         now_s = time.time()
         host_id = uuid.uuid4().hex
         certificate = self._ca.sign_host(request.csr_pem, host_id)
-        async with self._database.write() as write:
+        async with self._database.write(actor=f"host {_host_name(request.hostname)}") as write:
             record = await tokens.by_hash(write.connection, sha256_hex(request.token))
             if record is None or record.role != "join":
                 raise Denied("the join token is not known here; make a new one with `homeport fleet join-command`")
@@ -63,11 +63,13 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
             local = address in self._enrollment.gateway_addresses
             known = await hosts.list_all(write.connection)
             is_gateway = local and not any(host.gateway for host in known)
+            name = await hosts.unused_name(write.connection, _host_name(request.hostname))
+            write.actor = f"host {name}"
             await hosts.insert(
                 write,
                 Host(
                     id=host_id,
-                    name=await hosts.unused_name(write.connection, _host_name(request.hostname)),
+                    name=name,
                     fleet=record.fleet,
                     region="remote",
                     backend="agent",

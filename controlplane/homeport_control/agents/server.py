@@ -63,6 +63,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._report_interval_s = report_interval_s
         self._silence_s = silence_s
         self._code = code
+        self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
@@ -162,6 +163,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello) -> None:
         async with self._database.write() as write:
+            host = await hosts.get(write.connection, host_id)
+            write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
             await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
             await hosts.update(
                 write,
@@ -226,7 +229,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         if report.boot_id != boot_id:
             return
         observations = [observation_from(replica) for replica in report.replicas]
-        async with self._database.write() as write:
+        async with self._database.write(actor=self._actors[host_id]) as write:
             if not await hosts.accept_report(write, host_id, boot_id, report.sequence, new_session=False):
                 return
             if report.HasField("facts"):

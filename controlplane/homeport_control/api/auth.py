@@ -15,6 +15,11 @@ class Caller:
     name: str
     role: str  # admin or user
 
+    @property
+    def actor(self) -> str:
+        """As it stands in the events of what it changes."""
+        return f"user {self.name}"
+
     def must_be_admin(self, to_do: str) -> None:
         if self.role != "admin":
             raise Denied(f"only an admin may {to_do}; your token's role is {self.role}")

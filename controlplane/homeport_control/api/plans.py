@@ -10,10 +10,12 @@ from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.auth import Caller
 from homeport_control.api.code import code_size
+from homeport_control.api.models import must_be_free
 from homeport_control.api.offers import fitting
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
 from homeport_control.domain.services import Run, RunWanted
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.diff import Change, diff
 from homeport_control.spec.document import env_wanted, parse
 from homeport_control.spec.env import Secrets
@@ -44,7 +46,8 @@ class Planned:
 
 
 class Plans:
-    def __init__(self, database: Database, sealer: Sealer, code: CodeStore) -> None:
+    def __init__(self, database: Database, sealer: Sealer, code: CodeStore, base_image: str = DEFAULT_TEMPLATE) -> None:
+        self._base_image = base_image
         self._database = database
         self._sealer = sealer
         self._code = code
@@ -57,12 +60,16 @@ class Plans:
             return api_pb2.PlanResponse(
                 problems=problem_messages(error.problems), env_wanted=env_wanted(_value(request.document))
             )
-        ask = Ask("", planned.name, planned.spec.resources, Filters.of(planned.spec))
+        spec = planned.spec
+        ask = Ask("", planned.name, spec.resources, Filters.of(spec), volumes=spec.named_volumes)
         fits, refused = await fitting(self._database, ask)
         return api_pb2.PlanResponse(
             run_name=planned.name,
             action=planned.action,
-            properties=[api_pb2.Property(name=name, value=value) for name, value in _properties(caller, planned)],
+            properties=[
+                api_pb2.Property(name=name, value=value)
+                for name, value in _properties(caller, planned, self._base_image)
+            ],
             changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new) for c in planned.changes],
             offers=fits,
             refusals=refused,
@@ -86,17 +93,18 @@ class Plans:
             caller.name,
             code_id=request.document.code_id,
             code_bytes=await code_size(self._code, request.document.code_id),
+            changed=tuple(change.path for change in planned.changes),
         )
         now_s = time.time()
         run_id, revision, action = uuid.uuid4().hex[:12], 1, planned.action
         if planned.active is None:
-            async with self._database.write() as write:
+            async with self._database.write(actor=caller.actor) as write:
                 await runs.insert(write, run_id, planned.name, caller.name, new, now_s)
         else:
             run_id, revision = planned.active.id, planned.active.newest.number
             if action == "update" or request.force:
                 revision, action = revision + 1, "update"
-                async with self._database.write() as write:
+                async with self._database.write(actor=caller.actor) as write:
                     await _still_wanted(write, planned.active)
                     await runs.add_revision(write, run_id, revision, new, now_s)
         return api_pb2.ApplyResponse(run_name=planned.name, run_id=run_id, revision=revision, action=action)
@@ -108,6 +116,7 @@ class Plans:
         if spec.privileged and caller.role != "admin":
             raise Denied("`privileged: true` needs an admin token: such a container can do anything on its host")
         async with self._database.read() as connection:
+            await must_be_free(connection, spec)
             active = await runs.active_by_name(connection, name)
             if active is None:
                 used = await runs.name_was_used(connection, name)
@@ -154,13 +163,13 @@ def _value(document: api_pb2.Document) -> object:
         ) from None
 
 
-def _properties(caller: Caller, planned: Planned) -> list[tuple[str, str]]:
+def _properties(caller: Caller, planned: Planned, base_image: str) -> list[tuple[str, str]]:
     spec = planned.spec
     return [
         ("User", caller.name),
         ("Configuration", "service"),
         ("Name", planned.name),
-        ("Image", spec.image or ""),
+        ("Image", image_of(spec, base_image)),
         ("Resources", resources_text(spec.resources)),
         ("Replicas", str(spec.replicas.min)),
         ("Port", str(spec.port)),

@@ -19,6 +19,7 @@ from homeport_control.api.plans import Plans
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.views import Views
 from homeport_control.domain.errors import NotReady
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.store import hosts
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database
@@ -36,6 +37,7 @@ class ApiFacts:
     gateway: str
     domain: str
     gateway_port: int
+    base_image: str = DEFAULT_TEMPLATE
 
     def url_of(self, run_name: str) -> str:
         return f"http://{run_name}.{self.domain}:{self.gateway_port}"
@@ -60,7 +62,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._database = database
         self._facts = facts
         self._gateway_start_s = gateway_start_s
-        self._plans = Plans(database, sealer, code)
+        self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url)
         self._logs = RunLogs(database, read_logs)

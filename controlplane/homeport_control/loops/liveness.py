@@ -28,10 +28,13 @@ class LivenessLoop:
         lost = [r for r in active if r.host_id in judgement.lost_host_ids and not r.lost]
         found = [r for r in active if r.lost and r.host_id in connected]
         if lost or found:
+            causes = {host.id: host.cause_id for host in known}
             async with self._database.write() as write:
-                for replica in lost:
+                for replica in lost:  # lost because its host went away: that is the cause
+                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
                     await replicas.update(write, replica.id, lost=True, message="its host is lost")
                 for replica in found:
+                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
                     await replicas.update(write, replica.id, lost=False)
         away = any(host.id not in connected for host in known)
         return Turn(judgement.sentence, judgement.wake_at_s if away else None)

@@ -4,6 +4,7 @@ import uuid
 
 import structlog
 
+from homeport_control.decide import causes
 from homeport_control.decide.actions import (
     Action,
     CreateReplica,
@@ -65,10 +66,13 @@ class RunsLoop:
         async with self._database.write() as write:
             run = await runs.get(write.connection, run_id)
             found = await replicas.of_runs(write.connection, [run_id], ended_since_s=now_s - REMEMBERED_S)
-            decided = _decide(run, tuple(found.get(run_id, ())), now_s)
+            present = tuple(found.get(run_id, ()))
+            decided = _decide(run, present, now_s)
             for action in decided.actions:
+                write.cause_id = causes.of_action(run, present, action)
                 await _carry_out(write, run, action, now_s)
             finished = any(isinstance(action, FinishRun) for action in decided.actions)
+            write.cause_id = causes.of_state(run, present, decided.state)
             if run.ended_at_s is None and not finished and (run.state, run.reason) != (decided.state, decided.reason):
                 await runs.update(write, run.id, state=decided.state, reason=decided.reason)
         return decided

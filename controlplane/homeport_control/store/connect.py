@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import alembic.command
 import alembic.config
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
+from homeport_control.store.schema import events
 
 BUSY_TIMEOUT_S = 5.0
 
@@ -37,6 +39,7 @@ class Write:
         self.topics: set[str] = set()
         self.actor = actor
         self.cause_id = cause_id
+        self.events: list[dict[str, Any]] = []  # rows of `events`, written together before the commit (store/events.py)
 
     def touch(self, *topics: str) -> None:
         self.topics.update(topics)
@@ -65,6 +68,8 @@ class Database:
                 write = Write(connection, actor, cause_id or uuid.uuid4().hex[:12])
                 try:
                     yield write
+                    if write.events:
+                        await connection.execute(sa.insert(events), write.events)
                 except BaseException:
                     with suppress(OperationalError):  # SQLite has rolled back by itself already: a full disk
                         await connection.exec_driver_sql("ROLLBACK")

@@ -1,17 +1,20 @@
-"""Hosts in the database: guarded writes, domain values in and out."""
+"""Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeport_control.domain import happenings
 from homeport_control.domain.hosts import Connection, Gpu, Host, HostFacts
+from homeport_control.store import events
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
+_TOLD = frozenset({"connection", "cordoned", "gateway", "gateway_ready"})
 
 
 def _host(row: sa.Row[Any]) -> Host:
@@ -34,10 +37,14 @@ async def get(connection: AsyncConnection, host_id: str) -> Host | None:
 
 
 async def insert(write: Write, host: Host) -> None:
-    values: dict[str, Any] = asdict(host)
+    values: dict[str, Any] = asdict(replace(host, cause_id=write.cause_id))
     for field in ("price", "spot"):
         values.pop(field)
     await write.connection.execute(sa.insert(hosts).values(**values, boot_id="", sequence=0, generation=0))
+    _tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
+    if host.gateway:
+        sentence = happenings.of_gateway(replace(host, gateway=""), host)
+        events.record(write, kind="gateway", object_id=host.id, name=host.gateway, sentence=sentence)
     write.touch("hosts")
 
 
@@ -67,6 +74,8 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
     values = dict(changed)
     if isinstance(values.get("facts"), HostFacts):
         values["facts"] = asdict(values["facts"])
+    if _TOLD & values.keys():
+        values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
     write.touch("hosts")
 
@@ -80,3 +89,20 @@ async def next_generation(write: Write, host_id: str) -> int:
         .returning(hosts.c.generation)
     )
     return int((await write.connection.execute(query)).scalar_one())
+
+
+async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Record what is about to change. Returns the fields that change with it."""
+    before = await get(write.connection, host_id)
+    if before is None:
+        return {}
+    after = replace(before, **changed)
+    if what := happenings.of_host(before, after):
+        _tell(write, after, what)
+    if what := happenings.of_gateway(before, after):
+        events.record(write, kind="gateway", object_id=host_id, name=after.gateway, sentence=what)
+    return {"cause_id": write.cause_id} if after.connection is not before.connection else {}
+
+
+def _tell(write: Write, host: Host, sentence: str) -> None:
+    events.record(write, kind="host", object_id=host.id, name=host.name, sentence=sentence)

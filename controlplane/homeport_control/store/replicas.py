@@ -1,15 +1,23 @@
-"""Replicas and their reservations in the database: guarded writes, domain values in and out."""
+"""Replicas and their reservations in the database: guarded writes, domain values in and out, each change with its event.
+
+Causes: a change that somebody decided (what is wanted, lost with its host) has the transaction's cause, and the replica
+carries it from then on; what follows (its phases, its rotation, its end) has the cause that it carries. When it stops serving
+by itself, that is a new cause.
+"""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeport_control.domain import happenings
 from homeport_control.domain.hosts import Reservation
 from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
+from homeport_control.store import events
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import replicas, reservations, revisions
+from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
 
 _OBSERVED = (
     "phase",
@@ -23,10 +31,12 @@ _OBSERVED = (
     "probes_total",
     "log_tail",
 )
+_TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
+_DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
 def _replica(row: sa.Row[Any]) -> Replica:
-    values = dict(row._mapping)
+    values = {field: row._mapping[field] for field in Replica.__slots__}
     values.update(
         wanted=Wanted(values["wanted"]),
         phase=Phase(values["phase"]),
@@ -81,15 +91,57 @@ async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> b
 
 
 async def insert(write: Write, replica: Replica) -> None:
+    """Without a cause of its own it has the transaction's."""
+    replica = replace(replica, cause_id=replica.cause_id or write.cause_id)
     await write.connection.execute(sa.insert(replicas).values(**_values(replica)))
+    run_name = await write.connection.scalar(sa.select(runs.c.name).where(runs.c.id == replica.run_id))
+    _tell(write, replica, str(run_name), f"of revision {replica.revision} is wanted", replica.cause_id)
     write.touch("replicas")
 
 
 async def update(write: Write, replica_id: str, **changed: Any) -> None:
     """Set fields of one replica that is not ended."""
+    if _TOLD & changed.keys():
+        changed |= await _told(write, replica_id, changed)
     query = sa.update(replicas).where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
     host_id = (await write.connection.execute(query.values(**changed).returning(replicas.c.host_id))).scalar()
     write.touch("replicas", f"host:{host_id}")
+
+
+async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """Record what is about to change. Returns the fields that change with it."""
+    query = (
+        sa.select(replicas, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
+        .join(runs, runs.c.id == replicas.c.run_id)
+        .join(hosts, hosts.c.id == replicas.c.host_id, isouter=True)
+        .where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
+    )
+    row = (await write.connection.execute(query)).one_or_none()
+    if row is None:
+        return {}
+    before = _replica(row)
+    after = replace(before, **changed)
+    what = happenings.of_replica(before, after, row.host_name or "")
+    if not what:
+        return {}
+    decided = any(getattr(before, field) != getattr(after, field) for field in _DECIDED)
+    # One that ends while it is wanted never had a host, or somebody wanted its run to end.
+    decided = decided or (after.ended_at_s is not None and after.wanted is Wanted.RUN)
+    cause_id = write.cause_id if decided else before.cause_id or write.cause_id
+    _tell(write, after, row.run_name, what, cause_id)
+    return {"cause_id": cause_id}
+
+
+def _tell(write: Write, replica: Replica, run_name: str, what: str, cause_id: str) -> None:
+    events.record(
+        write,
+        kind="replica",
+        object_id=replica.id,
+        name=f"{run_name}/{replica.index}",
+        run_name=run_name,
+        sentence=f"{happenings.who(replica, run_name)} {what}",
+        cause_id=cause_id,
+    )
 
 
 async def end(write: Write, replica_id: str, now_s: float) -> None:
@@ -102,6 +154,7 @@ async def end(write: Write, replica_id: str, now_s: float) -> None:
 async def observe(write: Write, host_id: str, observations: Iterable[Observation], now_s: float) -> int:
     """Write what one report says, where it differs; only for replicas that are on this host. Returns how many did."""
     known = {replica.id: replica for replica in await on_host(write.connection, host_id)}
+    told: list[tuple[Replica, str]] = []
     changed = 0
     for observation in observations:
         replica = known.get(observation.replica_id)
@@ -113,10 +166,25 @@ async def observe(write: Write, host_id: str, observations: Iterable[Observation
         values["log_tail"] = list(observation.log_tail)
         if observation.phase is Phase.READY and replica.first_ready_at_s is None:
             values["first_ready_at_s"] = now_s
+        after = replace(replica, **{**values, "log_tail": observation.log_tail})
+        what = happenings.of_replica(replica, after, "")
+        if what:
+            if happenings.by_itself(replica, after):
+                values["cause_id"] = events.new_cause()
+            told.append((replace(after, cause_id=values.get("cause_id") or replica.cause_id), what))
         await write.connection.execute(sa.update(replicas).where(replicas.c.id == replica.id).values(**values))
         write.touch("replicas")
         changed += 1
+    if told:
+        names = await _run_names(write.connection, {replica.run_id for replica, _ in told})
+        for replica, what in told:
+            _tell(write, replica, names[replica.run_id], what, replica.cause_id)
     return changed
+
+
+async def _run_names(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, str]:
+    query = sa.select(runs.c.id, runs.c.name).where(runs.c.id.in_(list(run_ids)))
+    return {row.id: row.name for row in await connection.execute(query)}
 
 
 async def claim(write: Write, reservation: Reservation) -> bool:
@@ -136,8 +204,14 @@ async def claim(write: Write, reservation: Reservation) -> bool:
         )
         .values(**values)
     )
-    if (await write.connection.execute(query)).rowcount != 1:
+    host_name = sa.select(hosts.c.name).where(hosts.c.id == reservation.host_id).scalar_subquery()
+    run_name = sa.select(runs.c.name).where(runs.c.id == replicas.c.run_id).scalar_subquery()
+    placed = query.returning(replicas, run_name.label("run_name"), host_name.label("host_name"))
+    row = (await write.connection.execute(placed)).one_or_none()
+    if row is None:
         return False
+    replica = _replica(row)
+    _tell(write, replica, row.run_name, f"is placed on {row.host_name}", replica.cause_id)
     claimed = {field: getattr(reservation, field) for field in Reservation.__slots__}
     claimed["gpu_uuids"] = list(reservation.gpu_uuids)
     await write.connection.execute(sa.insert(reservations).values(**claimed))

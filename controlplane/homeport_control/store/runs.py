@@ -1,4 +1,4 @@
-"""Runs and their revisions in the database. Secrets come and go sealed."""
+"""Runs and their revisions in the database, each change with its event. Secrets come and go sealed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.services import Revision, Run, RunState, RunWanted
+from homeport_control.store import events
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import replicas, revisions, runs
 
@@ -21,6 +22,7 @@ class NewRevision:
     user: str
     code_id: str = ""
     code_bytes: int = 0
+    changed: tuple[str, ...] = ()  # names of the keys that differ from the revision before: "env.TOKEN"; never values
 
 
 def _revision(row: sa.Row[Any]) -> Revision:
@@ -115,7 +117,7 @@ async def insert(write: Write, run_id: str, name: str, user: str, revision: NewR
         "submitted_at_s": now_s,
         "ever_published": False,
         "log_tail": [],
-        "cause_id": "",
+        "cause_id": write.cause_id,
     }
     try:
         await write.connection.execute(sa.insert(runs).values(**values))
@@ -142,6 +144,10 @@ async def add_revision(write: Write, run_id: str, number: int, revision: NewRevi
         )
     except IntegrityError:
         raise Conflict("the run was changed by somebody else just now; run `homeport apply` again") from None
+    query = sa.update(runs).where(runs.c.id == run_id).values(cause_id=write.cause_id).returning(runs.c.name)
+    name = (await write.connection.execute(query)).scalar_one()
+    keys = f" ({', '.join(revision.changed)} changed)" if revision.changed else ""
+    _tell(write, run_id, name, f"{write.actor} applied revision {number} of {name}{keys}")
     write.touch("runs")
 
 
@@ -153,12 +159,35 @@ async def sealed_secrets(connection: AsyncConnection, run_id: str, number: int) 
 async def give_up_revision(write: Write, run_id: str, number: int, because: str) -> None:
     query = sa.update(revisions).where(revisions.c.run_id == run_id, revisions.c.number == number)
     await write.connection.execute(query.values(failed=because))
+    name = str(await write.connection.scalar(sa.select(runs.c.name).where(runs.c.id == run_id)))
+    _tell(write, run_id, name, f"revision {number} of {name} is given up: {because}")
     write.touch("runs")
 
 
 async def update(write: Write, run_id: str, **changed: Any) -> None:
-    """Set fields of a run; its topic is published."""
+    """Set fields of a run; its topic is published. A wish (`wanted`) makes the transaction's cause the run's."""
+    if {"state", "wanted"} & changed.keys():
+        changed |= await _told(write, run_id, changed)
     if "log_tail" in changed:
         changed["log_tail"] = list(changed["log_tail"])
     await write.connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**changed))
     write.touch("runs")
+
+
+async def _told(write: Write, run_id: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """Record what is about to change. Returns the fields that change with it."""
+    query = sa.select(runs.c.name, runs.c.state, runs.c.wanted, runs.c.reason).where(runs.c.id == run_id)
+    before = (await write.connection.execute(query)).one_or_none()
+    if before is None:
+        return {}
+    wanted, state = changed.get("wanted", before.wanted), changed.get("state", before.state)
+    if wanted != before.wanted:
+        verb = {RunWanted.RUN: "wants", RunWanted.STOP: "stops", RunWanted.ABORT: "aborts"}[RunWanted(wanted)]
+        _tell(write, run_id, before.name, f"{write.actor} {verb} {before.name}")
+    if state != before.state:
+        _tell(write, run_id, before.name, f"{before.name} is {state}: {changed.get('reason', before.reason)}")
+    return {"cause_id": write.cause_id} if wanted != before.wanted else {}
+
+
+def _tell(write: Write, run_id: str, name: str, sentence: str) -> None:
+    events.record(write, kind="run", object_id=run_id, name=name, run_name=name, sentence=sentence)

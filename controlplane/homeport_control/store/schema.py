@@ -78,6 +78,7 @@ hosts = sa.Table(
     sa.Column("gateway", sa.Text, nullable=False),
     sa.Column("gateway_ready", sa.Boolean, nullable=False),
     sa.Column("gateway_message", sa.Text, nullable=False),
+    sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of its connection
 )
 
 runs = sa.Table(

@@ -1483,7 +1483,7 @@ class EventsRequest(_message.Message):
     kind: _builtins.str
     """run, replica, host, gateway, token, user, server; empty: all"""
     name: _builtins.str
-    """of the object, or of the run that a replica belongs to; empty: all"""
+    """of the object, or of the run that a replica belongs to; with kind run: its replicas too; empty: all"""
     cause_id: _builtins.str
     """all that followed from one thing"""
     after_id: _builtins.int
@@ -1512,6 +1512,9 @@ class EventsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: _builtins.int
+    LAST_ID_FIELD_NUMBER: _builtins.int
+    last_id: _builtins.int
+    """how far this goes: a broken follow goes on after it; also when nothing up to it matched"""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
         """oldest first"""
@@ -1520,10 +1523,11 @@ class EventsResponse(_message.Message):
         self,
         *,
         events: _abc.Iterable[Global___Event] | None = ...,
+        last_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "last_id", b"last_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

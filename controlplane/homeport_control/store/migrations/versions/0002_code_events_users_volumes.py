@@ -51,6 +51,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_revisions_code_id"), ["code_id"], unique=False)
     with op.batch_alter_table("replicas") as batch_op:
         batch_op.add_column(sa.Column("cause_id", sa.Text(), nullable=False, server_default=_EMPTY))
+    with op.batch_alter_table("hosts") as batch_op:
+        batch_op.add_column(sa.Column("cause_id", sa.Text(), nullable=False, server_default=_EMPTY))
     with op.batch_alter_table("tokens") as batch_op:
         batch_op.add_column(sa.Column("user", sa.Text(), nullable=False, server_default=_EMPTY))
     # Until now a token was its own user. Of one name several may be there: the newest that is valid says the role.

@@ -1,0 +1,107 @@
+"""What happened to a replica or a host, in words: pure text from what it was and what it is now.
+
+Covers what is worth an event: what a user would see change. Pulled bytes, probe counts and reasons that are only worded anew
+are not. Does not cover writing it (store/events.py).
+"""
+
+from homeport_control.domain.hosts import Host
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+
+_PHASES = {
+    Phase.PULLING: "pulls its image",
+    Phase.STARTING: "starts",
+    Phase.PROBING: "runs, its probes are asked",
+    Phase.READY: "is ready",
+    Phase.STOPPING: "stops",
+}
+_TOLD_WITH_MESSAGE = {
+    Phase.WAITING: "waits",
+    Phase.UNREADY: "is not ready any more",
+    Phase.FAILED: "failed",
+    Phase.STOPPING: "stops",
+}
+
+
+def who(replica: Replica, run_name: str) -> str:
+    return f"replica {replica.index} of {run_name}"
+
+
+def by_itself(before: Replica, after: Replica) -> bool:
+    """It served and does not now, and nobody asked for that: the beginning of a new story."""
+    if before.wanted is not Wanted.RUN or before.phase is not Phase.READY:
+        return False
+    return after.phase is not Phase.READY or after.restarts > before.restarts
+
+
+def of_replica(before: Replica, after: Replica, host_name: str) -> str:
+    """What happened to it, without its name: "is ready on gpu-1". Empty: nothing that is told."""
+    at = f" on {host_name}" if host_name else ""
+    if after.ended_at_s is not None and before.ended_at_s is None:
+        return f"has ended{at}, its room is free again" if at else "has ended, it had no host yet"
+    if after.lost != before.lost:
+        return f"is lost: its host {host_name} is away" if after.lost else f"is back: its host {host_name} has returned"
+    if after.wanted is not before.wanted:
+        return _wanted(after, at)
+    if after.restarts > before.restarts:
+        return f"{_exit(after)}{at}, restart {after.restarts}"
+    if after.phase is not before.phase:
+        return _phase(after, at)
+    if after.exit_code is not None and before.exit_code != after.exit_code:
+        return f"exited with code {after.exit_code}{at}"
+    if after.in_rotation != before.in_rotation:
+        return f"is in rotation{at}" if after.in_rotation else f"is out of rotation{at}"
+    if after.drained_at_s is not None and before.drained_at_s is None:
+        return f"is drained{at}: no requests in flight"
+    return ""
+
+
+def _wanted(after: Replica, at: str) -> str:
+    if after.wanted is Wanted.DRAIN:
+        return f"drains{at}" + (f": {after.message}" if after.message else "")
+    if after.wanted is Wanted.STOP:
+        return f"is told to stop{at} within {after.stop_grace_s:g} s" if after.stop_grace_s else f"is killed{at}"
+    return f"is wanted again{at}"
+
+
+def _exit(after: Replica) -> str:
+    """ "exited with code 1", "was killed by signal 9 (exit code 137)", or what else made its host start it anew."""
+    message = after.message.rstrip(".")
+    if message.startswith("exited"):
+        return message
+    if message.startswith("killed"):
+        return f"was {message}"
+    if message:
+        return f"is started anew: {message}"
+    return "is started anew" if after.exit_code is None else f"exited with code {after.exit_code}"
+
+
+def _phase(after: Replica, at: str) -> str:
+    if after.phase is Phase.STOPPED:
+        return f"has stopped{at}" + ("" if after.exit_code is None else f", exit code {after.exit_code}")
+    if after.phase in _TOLD_WITH_MESSAGE and after.message:
+        return f"{_TOLD_WITH_MESSAGE[after.phase]}{at}: {after.message}"
+    told = _PHASES.get(after.phase) or _TOLD_WITH_MESSAGE.get(after.phase)
+    return f"{told}{at}" if told else ""
+
+
+def of_host(before: Host, after: Host) -> str:
+    """What happened to a host. Empty: nothing that is told."""
+    parts = []
+    if after.connection is not before.connection:
+        why = f": {after.connection_reason}" if after.connection_reason else ""
+        parts.append(f"host {after.name} is {after.connection}{why}")
+    if after.cordoned != before.cordoned:
+        parts.append(
+            f"host {after.name} is {'cordoned: it gets nothing new' if after.cordoned else 'not cordoned any more'}"
+        )
+    return "; ".join(parts)
+
+
+def of_gateway(before: Host, after: Host) -> str:
+    """What happened to the gateway whose role the host has. Empty: nothing that is told."""
+    if not after.gateway or (before.gateway == after.gateway and before.gateway_ready == after.gateway_ready):
+        return ""
+    if after.gateway_ready:
+        return f"gateway {after.gateway} on {after.name} is ready"
+    why = f": {after.gateway_message}" if after.gateway_message else ""
+    return f"gateway {after.gateway} on {after.name} is not ready{why}"
