@@ -75,7 +75,7 @@ async def test_a_token_filter_that_does_not_run_lets_nobody_in(
 ) -> None:
     """Envoy lets a request go on when its Lua fails; the seal is what stops it. The fault is put into the source."""
     monkeypatch.setattr(token_filter, "_SOURCE", broken)
-    token_filter.token_filter.cache_clear()
+    token_filter._token_filter.cache_clear()
     try:
         async with replicas("r1") as (r1,):
             await gateway.control.publish(gateway.snapshot(r1.endpoint()))
@@ -85,7 +85,7 @@ async def test_a_token_filter_that_does_not_run_lets_nobody_in(
                     assert (refused.status, error(refused)["code"]) == (500, "token_check_failed")
             assert r1.served == 0
     finally:
-        token_filter.token_filter.cache_clear()
+        token_filter._token_filter.cache_clear()
 
 
 async def test_the_scheme_of_the_header_may_be_written_in_any_case(gateway: Gateway) -> None:

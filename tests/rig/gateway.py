@@ -200,18 +200,19 @@ class Replica:
         try:
             while True:
                 method, path, headers = await read_head(reader)
-                await read_body(reader, headers)
+                got = await read_body(reader, headers)
                 self.served += 1
                 if headers.get("upgrade") == "websocket":
                     await self._echo(reader, writer)
-                elif path == "/hold":
+                elif path.startswith("/hold"):
                     writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
                     await self.release.wait()
                     writer.write(b"4\r\nlast\r\n0\r\n\r\n")
                 elif path == "/break":
                     writer.transport.abort()
                 else:
-                    body = json.dumps({"replica": self.name, "method": method, "path": path, "headers": headers})
+                    answer = {"replica": self.name, "method": method, "path": path, "headers": headers}
+                    body = json.dumps({**answer, "body_bytes": len(got)})
                     length = len(body.encode())
                     writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}".encode())
                 await writer.drain()
@@ -272,11 +273,12 @@ class Client:
         token: str | None = TOKEN,
         method: str = "GET",
         headers: dict[str, str] | None = None,
+        body: bytes = b"",
         timeout_s: float = 10,
     ) -> Response:
         given = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
         async with asyncio.timeout(timeout_s):
-            reader = await self.send(method, path, host, given)
+            reader = await self.send(method, path, host, given, body)
             _, status, answered = await read_head(reader)
             response = Response(int(status), answered, await read_body(reader, answered))
         if answered.get("connection") == "close":

@@ -10,7 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, ServiceRoute, TokenGrant
+from homeport_control.domain.gateway import (
+    Endpoint,
+    Gateway,
+    GatewaySnapshot,
+    PublishedModel,
+    ServiceRoute,
+    TokenGrant,
+)
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 
@@ -30,10 +37,13 @@ class ServiceInput:
     run: Run
     auth: bool
     replicas: tuple[Replica, ...]
+    model: PublishedModel | None = None
 
 
 def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterable[TokenGrant]) -> GatewaySnapshot:
     """Everything that this gateway serves, in a stable order: equal facts make equal snapshots."""
+    services = sorted(services, key=lambda service: service.run.name)
+    models = _models(services)
     return GatewaySnapshot(
         gateway=gateway.name,
         listen_address=gateway.listen_address,
@@ -45,11 +55,23 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
                 domains=(f"{service.run.name}.{gateway.domain}",),
                 auth=service.auth,
                 endpoints=tuple(_endpoints(gateway, service.replicas)),
+                model=models.get(service.run.name),
             )
-            for service in sorted(services, key=lambda service: service.run.name)
+            for service in services
         ),
         tokens=tuple(sorted(tokens, key=lambda token: token.token_sha256)),
     )
+
+
+def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:
+    """By service. A name that two of them declare is the older one's: a later one takes nobody's requests away."""
+    found: dict[str, PublishedModel] = {}
+    taken: set[str] = set()
+    for service in sorted(services, key=lambda service: (service.run.submitted_at_s, service.run.name)):
+        if service.model is not None and service.model.name not in taken:
+            taken.add(service.model.name)
+            found[service.run.name] = service.model
+    return found
 
 
 def _endpoints(gateway: Gateway, replicas: tuple[Replica, ...]) -> Iterator[Endpoint]:
@@ -80,6 +102,10 @@ def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:
     found += [
         f"domain {name} belongs to {n} services"
         for name, n in _repeated(d for s in candidate.services for d in s.domains)
+    ]
+    found += [
+        f"model {name!r} belongs to {n} services"
+        for name, n in _repeated(s.model.name for s in candidate.services if s.model)
     ]
     owners: dict[tuple[str, int], str] = {}
     for service in candidate.services:

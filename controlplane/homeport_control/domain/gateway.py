@@ -33,6 +33,15 @@ class TokenGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """The model that a service answers for, called by its name at gateway.<domain>/v1 in OpenAI's way."""
+
+    name: str
+    prefix: str = "/v1"  # where the service itself has /chat/completions and the others
+    created_at_s: int = 0  # what GET /v1/models says of it
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One published service. Endpoints are sorted by replica id."""
 
@@ -40,6 +49,7 @@ class ServiceRoute:
     domains: tuple[str, ...]  # "hello.localhost" (any port is matched)
     auth: bool
     endpoints: tuple[Endpoint, ...] = ()
+    model: PublishedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +66,22 @@ class GatewaySnapshot:
 
 @dataclass(frozen=True, slots=True)
 class EndpointLoad:
-    """Requests in flight at one endpoint of one service, as the gateway counted them."""
+    """Requests at one endpoint of one service, as the gateway counted them in one interval."""
 
     service: str
     address: str
     port: int
-    in_flight: int
+    in_flight: int  # at its end
+    issued: int = 0  # sent to it in it
+    succeeded: int = 0  # answered in it
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """One report of one gateway. An endpoint that is not in it has nothing in flight."""
+    """One report of one gateway. An endpoint that is not in it got nothing and has nothing in flight."""
 
     gateway: str
     received_at_s: float
     endpoints: tuple[EndpointLoad, ...]
+    interval_s: float = 1.0  # in which was counted

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport
+from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport, PublishedModel
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import spec_from_json
 from homeport_control.store import hosts, replicas, runs, tokens
@@ -86,11 +87,7 @@ class GatewayLoop:
         self._host_id = host.id if host else ""
         if host is None:
             return Turn(f"gateway {self.name} has no host yet")
-        services = [
-            ServiceInput(run, spec_from_json(run.newest.spec_json).auth, tuple(present.get(run.id, ())))
-            for run in active
-            if run.ended_at_s is None
-        ]
+        services = [_input(run, tuple(present.get(run.id, ()))) for run in active if run.ended_at_s is None]
         gateway = Gateway(self.name, host.id, self._address, self.port, self.domain)
         candidate = snapshot(gateway, services, grants)
         wrong = problems(candidate)
@@ -149,3 +146,11 @@ class GatewayLoop:
         if endpoint is not None and not endpoint.draining:
             return False
         return endpoint is None or (endpoint.address, endpoint.port) not in self._acked.busy
+
+
+def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
+    spec = spec_from_json((run.current or run.newest).spec_json)  # what was given up says nothing about what serves
+    model = None
+    if spec.model is not None and spec.model.format == "openai":
+        model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))
+    return ServiceInput(run, spec.auth, present, model)

@@ -25,6 +25,12 @@ NOT_CHECKED = error(
 UNKNOWN_HOST = error(
     "No service is published at %REQ(:AUTHORITY)%. 'homeport ps' lists what is.", "not_found_error", "service_not_found"
 )
+TOO_LARGE = error(
+    "The body of this request is larger than the 32 MiB that the gateway reads to find the model's name in it. "
+    "Send less, or call the service by its own address.",
+    "invalid_request_error",
+    "body_too_large",
+)
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
 REPLICA_FAILED = error(
     "A replica of %UPSTREAM_CLUSTER% broke the connection before it answered.",

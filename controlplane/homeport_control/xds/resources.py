@@ -18,9 +18,9 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
         version=version,
         resources={
             LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
-            RDS: {ROUTES: routes(snapshot.services)},
+            RDS: {ROUTES: routes(snapshot.services, snapshot.domain)},
             CDS: {service.name: cluster(service.name) for service in snapshot.services},
             EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
-            ECDS: {FILTER: token_filter(snapshot.tokens)},
+            ECDS: {FILTER: token_filter(snapshot.tokens, snapshot.services)},
         },
     )

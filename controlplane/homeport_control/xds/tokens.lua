@@ -1,36 +1,15 @@
 -- The door. Every request arrives sealed (listener.py), and the router refuses what is still sealed; this filter breaks
 -- the seal of a request whose bearer token is good for the service. A Lua error lets a request go on in Envoy, sealed:
--- so this fails closed. Runs after sha256.lua in one chunk; @NAMES@ are filled in by token_filter.py.
-local GRANTS = {} -- sha256 of a token -> "*" (every service) or ",hello,world,"
-for hash, grant in string.gmatch([[
-@GRANTS@
-]], "(%x+) (%S+)") do GRANTS[hash] = grant end
+-- so this fails closed. Runs after sha256.lua and grants.lua in one chunk.
 
 -- Each request leaves a few small objects behind; collecting them at ten times the live size instead of twice costs a
 -- few MiB per worker and takes 1 us off each request.
 collectgarbage("setpause", 1000)
 
--- Per worker: the whole header -> grant. Only good tokens are kept, so that guesses cannot push them out.
-local cache, cached = {}, 0
-
-local function look_up(header)
-  local token = string.match(header, "^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$")
-  if not token then return nil end
-  local grant = GRANTS[sha256(token)]
-  if not grant then return false end
-  if cached >= 10000 then cache, cached = {}, 0 end
-  cache[header] = grant
-  cached = cached + 1
-  return grant
-end
-
 -- true: let in; false: a wrong token; nil: none
 local function check(handle)
   local headers = handle:headers()
-  local header = headers:get("authorization")
-  if header == nil then return nil end
-  local grant = cache[header]
-  if grant == nil then grant = look_up(header) end
+  local grant = grant_of(headers)
   if not grant then return grant end
   if grant ~= "*" then
     -- The route says which service it leads to, so no name that a client sends decides this.

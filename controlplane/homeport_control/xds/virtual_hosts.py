@@ -1,4 +1,4 @@
-"""Routes (RDS): one virtual host per service, and one for every other name.
+"""Routes (RDS): one virtual host per service, one for calling models by name, and one for every other name.
 
 Covers whether a token is asked for, what is retried, what is stripped, and what the gateway itself answers. Does not
 cover which token is good (token_filter), so that a token's change touches no route.
@@ -10,10 +10,22 @@ from typing import Any
 from homeport_control.domain.gateway import ServiceRoute
 from homeport_control.xds import errors
 from homeport_control.xds.subscription import RDS, Resource
-from homeport_control.xds.token_filter import NOT_ASKED, OPEN, SEAL, SEAL_HEADER, route_metadata
+from homeport_control.xds.token_filter import (
+    BY_MODEL,
+    FILTER,
+    NOT_ASKED,
+    OPEN,
+    SAID,
+    SEAL,
+    SEAL_HEADER,
+    route_metadata,
+)
 from homeport_control.xds.wire import resource, typed
 
 ROUTES = "homeport"
+MODELS_LABEL = "gateway"  # the first label of the name at which models are called
+MAX_MODEL_BODY_BYTES = 32 << 20  # it is in memory as a whole, once per request that is being read
+UPLOAD_IDLE = "60s"  # a body that stands still does not hold its memory for longer
 
 _SAFE = "connect-failure,refused-stream,reset-before-request"  # nothing of the request has reached the replica
 _IDEMPOTENT = "GET|HEAD|OPTIONS|PUT|DELETE|TRACE"  # RFC 9110, section 9.2.2
@@ -34,12 +46,13 @@ def _retry(retry_on: str) -> dict[str, Any]:
     }
 
 
-def _route(service: str, match: dict[str, Any], retry_on: str) -> dict[str, Any]:
-    # timeout 0: a model may think for as long as it likes; the client decides when to give up.
+def _route(service: str, auth: bool, match: dict[str, Any], retry_on: str) -> dict[str, Any]:
+    # timeout 0: a model may think for as long as it likes; the client decides when to give up. idle_timeout 0 is the
+    # listener's too; here it takes back the one of the route by which a request for a model came in.
     return {
         "match": {"prefix": "/", **match},
-        "metadata": route_metadata(service),
-        "route": {"cluster": service, "timeout": "0s", "retry_policy": _retry(retry_on)},
+        "metadata": route_metadata(service, auth),
+        "route": {"cluster": service, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _retry(retry_on)},
     }
 
 
@@ -49,15 +62,28 @@ def _service(name: str, domains: tuple[str, ...], auth: bool) -> dict[str, Any]:
     return {
         "name": name,
         "domains": list(domains),
-        "routes": [_route(name, method, f"{_SAFE},reset"), _route(name, {}, _SAFE)],
+        "routes": [_route(name, auth, method, f"{_SAFE},reset"), _route(name, auth, {}, _SAFE)],
         # A replica never sees a token of ours; without auth the header is the application's own business.
         "request_headers_to_remove": ["authorization"] if auth else [],
         "typed_per_filter_config": {} if auth else OPEN,
     }
 
 
+def _models(domain: str) -> dict[str, Any]:
+    """Where the body says which service is meant. A request that stays on this route is answered 404."""
+    # A route that forwards, to a cluster that no request can name: before a direct response the limit would not count.
+    nowhere = {"cluster_header": ":none", "cluster_not_found_response_code": "NOT_FOUND", "idle_timeout": UPLOAD_IDLE}
+    return {
+        "name": "homeport/models",  # no service's name has a slash
+        "domains": [domain],
+        "request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES),
+        "routes": [{"match": {"prefix": "/"}, "route": nowhere}],
+        "typed_per_filter_config": BY_MODEL,
+    }
+
+
 _NOBODY: dict[str, Any] = {
-    "name": "unknown-host",
+    "name": "homeport/unknown-host",
     "domains": ["*"],
     "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}],
     "typed_per_filter_config": NOT_ASKED,
@@ -65,8 +91,13 @@ _NOBODY: dict[str, Any] = {
 
 
 @lru_cache(maxsize=4)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...]) -> Resource:
+def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domain: str) -> Resource:
     hosts = [_service(*service) for service in services]
+    models = f"{MODELS_LABEL}.{domain}"
+    if not any(
+        models in domains for _, domains, _ in services
+    ):  # a service of that name, from before there were models
+        hosts.append(_models(models))
     return resource(
         RDS,
         ROUTES,
@@ -74,8 +105,8 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...]) -> Resource
     )
 
 
-def routes(services: tuple[ServiceRoute, ...]) -> Resource:
-    return _routes(tuple((service.name, service.domains, service.auth) for service in services))
+def routes(services: tuple[ServiceRoute, ...], domain: str) -> Resource:
+    return _routes(tuple((service.name, service.domains, service.auth) for service in services), domain)
 
 
 def _status(status: int) -> dict[str, Any]:
@@ -91,19 +122,39 @@ _SEALED: dict[str, Any] = {
     "header_filter": {"header": {"name": SEAL_HEADER, "string_match": {"exact": SEAL}}},
 }
 
+_SAID: dict[str, Any] = {
+    "metadata_filter": {
+        "matcher": {"filter": FILTER, "path": [{"key": SAID}], "value": {"bool_match": True}},
+        "match_if_key_not_found": False,
+    }
+}
+_AS_IT_IS: dict[str, Any] = {
+    "filter": _SAID,
+    "body_format_override": {
+        "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+        "content_type": "application/json",
+    },
+}
+
 # The first that fits counts. Only answers of the gateway itself come by here, never a replica's.
 LOCAL_REPLIES: dict[str, Any] = {
     "mappers": [
-        {"filter": filter_, "body_format_override": {"json_format": body}, **more}
-        for filter_, body, more in (
-            (_flags("UH", "NC"), errors.NO_REPLICA, {}),
-            (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
-            # What the router says to a sealed request: the token filter did not run.
-            ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
-            (_status(500), errors.NOT_CHECKED, {}),
-            (_status(401), errors.NO_TOKEN, {}),
-            (_status(403), errors.WRONG_TOKEN, {}),
-            (_status(404), errors.UNKNOWN_HOST, {}),
-        )
+        _AS_IT_IS,
+        *(
+            {"filter": filter_, "body_format_override": {"json_format": body}, **more}
+            for filter_, body, more in (
+                # The way out of the route for models that leads nowhere: the filter that chooses another did not run.
+                ({"and_filter": {"filters": [_status(404), _flags("NC")]}}, errors.NOT_CHECKED, {"status_code": 500}),
+                (_flags("UH", "NC"), errors.NO_REPLICA, {}),
+                (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
+                # What the router says to a sealed request: the token filter did not run.
+                ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
+                (_status(500), errors.NOT_CHECKED, {}),
+                (_status(401), errors.NO_TOKEN, {}),
+                (_status(403), errors.WRONG_TOKEN, {}),
+                (_status(404), errors.UNKNOWN_HOST, {}),
+                (_status(413), errors.TOO_LARGE, {}),
+            )
+        ),
     ]
 }

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, ServiceRoute, TokenGrant
+from homeport_control.domain.gateway import (
+    Endpoint,
+    Gateway,
+    GatewaySnapshot,
+    PublishedModel,
+    ServiceRoute,
+    TokenGrant,
+)
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Revision, Run, RunState, RunWanted
 
@@ -76,6 +83,23 @@ def route(name: str, *members: Endpoint, domain: str = "") -> ServiceRoute:
     return ServiceRoute(name, (domain or f"{name}.localhost",), True, members)
 
 
+def test_a_models_name_that_two_services_declare_stays_with_the_older_one() -> None:
+    older, newer = replace(run("zebra"), submitted_at_s=5.0), replace(run("ant"), submitted_at_s=6.0)
+    services = [
+        ServiceInput(newer, True, (), PublishedModel("llama")),
+        ServiceInput(older, True, (), PublishedModel("llama", "/api")),
+        ServiceInput(run("bee"), True, (), PublishedModel("qwen")),
+    ]
+    for given in (services, services[::-1]):
+        made = snapshot(GATEWAY, given, [])
+        assert [(service.name, service.model) for service in made.services] == [
+            ("ant", None),
+            ("bee", PublishedModel("qwen")),
+            ("zebra", PublishedModel("llama", "/api")),
+        ]
+        assert problems(made) == ()
+
+
 def test_a_consistent_snapshot_has_no_problems() -> None:
     good = snap(route("a", Endpoint("r", "127.0.0.1", 1)), route("b"), tokens=(TokenGrant(HASH, ("a",)),))
     assert problems(good) == ()
@@ -86,6 +110,10 @@ def test_a_consistent_snapshot_has_no_problems() -> None:
     [
         (snap(route("a"), route("a", domain="x.localhost")), "service a is there 2 times"),
         (snap(route("a", domain="x"), route("b", domain="x")), "domain x belongs to 2 services"),
+        (
+            snap(*(replace(route(name), model=PublishedModel("llama")) for name in ("a", "b"))),
+            "model 'llama' belongs to 2 services",
+        ),
         (
             snap(route("a", Endpoint("r", "127.0.0.1", 9)), route("b", Endpoint("s", "127.0.0.1", 9))),
             "replicas r and s both claim 127.0.0.1:9",

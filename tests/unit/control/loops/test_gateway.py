@@ -5,8 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fixtures.control import State, add_host, add_replica, add_run, add_token, get_replica, get_run, observe
-from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport
+from fixtures.control import (
+    State,
+    add_host,
+    add_replica,
+    add_run,
+    add_token,
+    get_replica,
+    get_run,
+    observe,
+    revision,
+    service,
+)
+from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport, PublishedModel
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.gateway import REMEMBERED_VERSIONS, GatewayLoop
@@ -239,6 +250,18 @@ async def test_a_run_that_has_ended_is_not_published(gateway: Gateway) -> None:
         await runs.update(write, run.id, state=RunState.FAILED, ended_at_s=time.time())
     await gateway.turn()
     assert gateway.published[-1].services == ()
+
+
+async def test_a_model_is_published_as_the_revision_that_is_wanted_says(state: State, gateway: Gateway) -> None:
+    model = {"name": "org/llama", "prefix": "/api/v1"}
+    run_id = await add_run(state, "llm", at_s=2000.5, model=model)
+    given_up = revision(state, service("llm", model="qwen", auth=False))
+    async with state.database.write() as write:
+        await runs.add_revision(write, run_id, 2, given_up, 3000.0)
+        await runs.give_up_revision(write, run_id, 2, "it never answered")
+    await gateway.turn()
+    found = {s.name: (s.model, s.auth) for s in gateway.published[-1].services}
+    assert found == {"hello": (None, True), "llm": (PublishedModel("org/llama", "/api/v1", 2000), True)}
 
 
 async def test_a_token_that_is_revoked_or_expires_leaves_the_snapshot(gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
-from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute, TokenGrant
+from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, PublishedModel, ServiceRoute, TokenGrant
 from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, World
 
@@ -79,15 +79,36 @@ def test_a_cluster_never_panics_and_may_retry() -> None:
 def test_every_route_to_a_service_names_it_for_the_token_filter_and_has_no_deadline() -> None:
     routes = route_pb2.RouteConfiguration.FromString(world(BASE, 1).of(RDS)["homeport"].body)
     hosts = {host.name: host for host in routes.virtual_hosts}
-    assert list(hosts) == ["hello", "open", "unknown-host"]
+    assert list(hosts) == ["hello", "open", "homeport/models", "homeport/unknown-host"]
     for name in ("hello", "open"):
         for route in hosts[name].routes:
             assert route.metadata.filter_metadata["homeport.token"]["service"] == name
             assert route.route.cluster == name
             assert route.route.HasField("timeout")
             assert route.route.timeout.ToTimedelta().total_seconds() == 0
+            assert route.route.HasField("idle_timeout")
+            assert route.route.idle_timeout.ToTimedelta().total_seconds() == 0
+            assert ("open" in route.metadata.filter_metadata["homeport.token"]) is (name == "open")
     assert list(hosts["hello"].request_headers_to_remove) == ["authorization"]
     assert list(hosts["open"].request_headers_to_remove) == []
+
+
+def test_models_are_called_at_a_name_of_their_own_unless_a_service_has_it() -> None:
+    taken = replace(HELLO, name="gateway", domains=("gateway.localhost",))
+    for service, expected in ((HELLO, ["gateway.localhost"]), (taken, [])):
+        body = world(replace(BASE, services=(service,)), 1).of(RDS)["homeport"].body
+        hosts = {host.name: host for host in route_pb2.RouteConfiguration.FromString(body).virtual_hosts}
+        assert [
+            domain for name, host in hosts.items() if name == "homeport/models" for domain in host.domains
+        ] == expected
+
+
+def test_a_model_changes_the_filter_and_its_endpoints_do_not() -> None:
+    model = replace(HELLO, model=PublishedModel("llama"))
+    with_model = replace(BASE, services=(model, OPEN))
+    assert changed(with_model) == {(ECDS, "homeport.token")}
+    moved = replace(with_model, services=(replace(model, endpoints=()), OPEN))
+    assert versions(world(moved, 1))[ECDS, "homeport.token"] == versions(world(with_model, 1))[ECDS, "homeport.token"]
 
 
 def test_only_idempotent_methods_are_sent_again_after_a_reset() -> None:
