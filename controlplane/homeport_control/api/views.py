@@ -14,9 +14,10 @@ KEEP_ALIVE_S = 15.0
 
 
 class Views:
-    def __init__(self, database: Database, url_of: Callable[[str], str]) -> None:
+    def __init__(self, database: Database, url_of: Callable[[str], str], models_url: str) -> None:
         self._database = database
         self._url_of = url_of
+        self._models_url = models_url
 
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
         async with self._database.read() as connection:
@@ -27,7 +28,11 @@ class Views:
         for run in found:
             url = self._url_of(run.name) if run.ended_at_s is None else ""
             message = run_message(run, present.get(run.id, ()), by_id, wanted_count(run), url)
-            message.open = not spec_of(run).auth
+            spec = spec_of(run)
+            message.open = not spec.auth
+            if spec.model is not None:
+                message.model = spec.model.name
+                message.model_url = self._models_url if run.ended_at_s is None else ""
             messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)
 
