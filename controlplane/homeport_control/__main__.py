@@ -11,6 +11,8 @@ from pathlib import Path
 from homeport_control import app
 from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.settings import ServerSettings
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
+from homeport_control.spec.problems import Mistake
 
 
 def main() -> None:
@@ -64,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--domain", default=_env("DOMAIN", "localhost"))
         command.add_argument("--ready-timeout-s", type=_seconds, default=_env("READY_TIMEOUT_S", "600"))
         command.add_argument("--lost-after-s", type=_seconds, default=_env("LOST_AFTER_S", "10"))
+        command.add_argument(
+            "--base-image",
+            type=_base_image,
+            default=_env("BASE_IMAGE", DEFAULT_TEMPLATE),
+            help="image of services without `image`: {python} is the version, {variant} nothing, `-cuda` or `-nvcc`",
+        )
     return parser
 
 
@@ -94,6 +102,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _base_image(text: str) -> str:
+    try:
+        return check_template(text)
+    except Mistake as mistake:
+        raise argparse.ArgumentTypeError(f"{mistake.message}. {mistake.hint}") from None
+
+
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
     return ServerSettings(
         state_dir=arguments.state_dir,
@@ -106,6 +121,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         domain=arguments.domain,
         ready_timeout_s=arguments.ready_timeout_s,
         lost_after_s=arguments.lost_after_s,
+        base_image=arguments.base_image,
     )
 
 

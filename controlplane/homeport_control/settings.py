@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -18,6 +20,7 @@ class ServerSettings:
     missed_reports: int = 3  # silent for this many: unreachable
     lost_after_s: float = 10.0  # unreachable for this long: its replicas are replaced
     ready_timeout_s: float = 600.0  # a first start that is not ready by then has failed
+    base_image: str = DEFAULT_TEMPLATE  # what a service without `image` runs in, when its next replica starts
 
     @property
     def database(self) -> Path:

@@ -92,3 +92,20 @@ def test_whoever_is_not_placed_has_one_reason_from_each_host(hosts: list[Host], 
             assert (count.min or 1) <= len(answer.gpu_uuids) <= (count.max or 99)
         else:
             assert answer.gpu_uuids == ()
+
+
+@given(fleets(), waiting(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_replicas_that_share_a_named_volume_are_never_split(
+    hosts: list[Host], asks: list[Ask], data: st.DataObject
+) -> None:
+    names = st.lists(st.sampled_from(["one", "two"]), max_size=2, unique=True)
+    asks = [replace(asked, volumes=tuple(data.draw(names))) for asked in asks]
+    held = data.draw(st.dictionaries(st.just("one"), st.sampled_from([*(it.id for it in hosts), "gone"]), max_size=1))
+    homes = dict(held)
+    for asked, answer in zip(asks, place(hosts, (), asks, NOW, held), strict=True):
+        if isinstance(answer, Unplaced):
+            continue
+        for name in asked.volumes:
+            assert homes.setdefault(name, answer.host_id) == answer.host_id
+        assert answer.volumes == asked.volumes

@@ -12,6 +12,7 @@ from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Revision, Run
 from homeport_control.settings import ServerSettings
+from homeport_control.spec.base_image import hint_of, image_of
 from homeport_control.spec.env import Secrets
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import hosts, replicas, runs
@@ -40,7 +41,7 @@ class Assignments:
             run = run_of[replica.run_id]
             secrets = Secrets.from_json(self._sealer.open(sealed[replica.run_id, replica.revision]))
             spec = spec_from_json(run.revision(replica.revision).spec_json)
-            assigned.append(assigned_replica(run, replica, spec, secrets, host, self._settings.ready_timeout_s))
+            assigned.append(assigned_replica(run, replica, spec, secrets, host, self._settings))
         assignment = agent_pb2.Assignment(replicas=assigned)
         if host is not None and host.gateway:
             assignment.gateway.CopyFrom(
@@ -55,7 +56,7 @@ class Assignments:
 
 
 def assigned_replica(
-    run: Run, replica: Replica, spec: ServiceSpec, secrets: Secrets, host: Host | None, ready_timeout_s: float
+    run: Run, replica: Replica, spec: ServiceSpec, secrets: Secrets, host: Host | None, settings: ServerSettings
 ) -> agent_pb2.AssignedReplica:
     """One replica as its host must run it. A draining one still runs."""
     stop = replica.wanted is Wanted.STOP
@@ -68,13 +69,14 @@ def assigned_replica(
         revision=replica.revision,
         index=replica.index,
         wanted=agent_pb2.WANTED_STATE_STOP if stop else agent_pb2.WANTED_STATE_RUN,
-        image=spec.image or "",
+        image=image_of(spec, settings.base_image),
+        image_hint=hint_of(spec),
         always_pull=spec.always_pull,
         entrypoint=spec.run_entrypoint,
         command=spec.run_command,
         working_dir=working_dir(spec, revision),
         user=spec.user or "",
-        env={**run_environment(run, replica, host), **secrets.env},
+        env={**run_environment(run, replica, host), **home(spec), **secrets.env},
         container_port=spec.port,
         gpu_uuids=replica.gpu_uuids,
         cpu_limit=float(spec.resources.cpu.max or 0) if spec.resources.cpu else 0.0,
@@ -98,7 +100,7 @@ def assigned_replica(
             )
             for probe in spec.probes
         ],
-        ready_timeout_s=ready_timeout_s,
+        ready_timeout_s=settings.ready_timeout_s,
         stop_grace_s=replica.stop_grace_s if stop else float(spec.stop_duration_s),
         retry=spec.retry,
         privileged=spec.privileged,
@@ -115,6 +117,11 @@ def working_dir(spec: ServiceSpec, revision: Revision) -> str:
     if spec.working_dir is not None:
         return posixpath.normpath(posixpath.join(WORKFLOW, spec.working_dir))
     return WORKFLOW if revision.code_id and spec.commands else ""
+
+
+def home(spec: ServiceSpec) -> dict[str, str]:
+    """`home_dir` as programs ask for it; `env` may say otherwise."""
+    return {"HOME": spec.home_dir} if spec.home_dir is not None else {}
 
 
 def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from homeport_control.spec.document import parse_service
 from homeport_control.spec.problems import BadDocument, Problem, closest, quoted
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.support import unsupported
-from homeport_control.store import hosts, replicas
+from homeport_control.store import hosts, replicas, volumes
 from homeport_control.store.connect import Database
 
 # What of a service says where it may run.
@@ -26,7 +26,11 @@ async def fitting(database: Database, ask: Ask) -> tuple[list[api_pb2.Offer], li
     """As placement would choose now, and a reason for each host that is not idle."""
     async with database.read() as connection:
         found, refused = offers(
-            await hosts.list_all(connection), await replicas.list_reservations(connection), ask, time.time()
+            await hosts.list_all(connection),
+            await replicas.list_reservations(connection),
+            ask,
+            time.time(),
+            await volumes.homes(connection),
         )
     return [_offer(each) for each in found], [api_pb2.Refusal(host=each.host, reason=each.reason) for each in refused]
 

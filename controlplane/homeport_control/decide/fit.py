@@ -3,8 +3,8 @@
 Pure. Does not compare hosts that fit (placement).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from homeport_control.decide.capacity import Capacity, gigabytes
 from homeport_control.decide.gpus import has_capability, has_memory, is_named, size_gb
@@ -42,6 +42,15 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The host that has the data of a named volume."""
+
+    volume: str
+    host_id: str
+    host: str  # name
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One replica that waits for a host."""
 
@@ -50,6 +59,16 @@ class Ask:
     resources: Resources = field(default_factory=Resources)
     filters: Filters = Filters()
     revision: int = 0
+    volumes: tuple[str, ...] = ()  # named ones that it mounts
+    homes: tuple[Home, ...] = ()  # of those that are somewhere already: it runs there or nowhere
+
+    def at_home(self, homes: Mapping[str, str], hosts: Mapping[str, Host]) -> "Ask":
+        """The same, told where its volumes are: `homes` from volume to host id, `hosts` by id."""
+        known = [(name, homes[name]) for name in self.volumes if name in homes]
+        return replace(
+            self,
+            homes=tuple(Home(name, at, hosts[at].name if at in hosts else "a host that is gone") for name, at in known),
+        )
 
     @property
     def cpus(self) -> float:
@@ -74,13 +93,19 @@ class Lack:
     """One reason against a host. Of several hosts with the same kind the one with the most `has` stands for all."""
 
     kind: str
-    text: str  # begins with a verb of the host: "needs 8 cpus, 4 free", "is cordoned"
+    text: str  # "needs 8 cpus, 4 free", "is cordoned"
     has: float = 0.0
+    counted: str = ""  # where the text does not begin with a verb of the host: one that does
+
+    @property
+    def verb_text(self) -> str:
+        """Begins with a verb of the host, so that hosts can be counted before it."""
+        return self.counted or self.text
 
 
 def lacks(capacity: Capacity, ask: Ask, now_s: float) -> tuple[tuple[Lack, ...], tuple[Gpu, ...]]:
     """All reasons against the host, weightiest first; or none, and the GPUs that the replica would get."""
-    found = _barred(capacity.host, ask.filters, now_s)
+    found = _barred(capacity.host, ask, now_s)
     if found is not None:
         return (found,), ()
     short: list[Lack] = []
@@ -105,8 +130,9 @@ def lacks(capacity: Capacity, ask: Ask, now_s: float) -> tuple[tuple[Lack, ...],
     return tuple(short), gpus if not short else ()
 
 
-def _barred(host: Host, filters: Filters, now_s: float) -> Lack | None:
-    """What no free resource could heal: the run's policies, and the state of the host."""
+def _barred(host: Host, ask: Ask, now_s: float) -> Lack | None:
+    """What no free resource could heal: the run's policies, data that is elsewhere, and the state of the host."""
+    filters = ask.filters
     for kind, wanted, values in (
         ("fleet", filters.fleets, (host.fleet,)),
         ("host", filters.hosts, (host.name, host.id, host.address)),
@@ -123,6 +149,14 @@ def _barred(host: Host, filters: Filters, now_s: float) -> Lack | None:
         return Lack("spot", "is spot, the run asks for on-demand")
     if filters.max_price is not None and host.price > filters.max_price:
         return Lack("price", f"costs ${host.price:g} an hour, max_price is ${filters.max_price:g}", -host.price)
+    for home in ask.homes:
+        if home.host_id != host.id:
+            return Lack(
+                "volume",
+                f"volume data is on {home.host}",
+                0.0,
+                f"has not the data of volume {home.volume}, {home.host} has",
+            )
     if host.connection is not Connection.CONNECTED:
         away_s = max(0.0, now_s - host.connection_since_s)
         return Lack("unreachable", f"is unreachable since {away_s:.0f} s", -away_s)

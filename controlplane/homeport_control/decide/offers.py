@@ -3,12 +3,12 @@
 Pure. Reserves nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeport_control.decide.capacity import capacity, gigabytes
 from homeport_control.decide.gpus import gpus_text
-from homeport_control.decide.placement import Ask, Fit, Refusal, rank
+from homeport_control.decide.placement import NO_VOLUMES, Ask, Fit, Refusal, rank
 from homeport_control.domain.hosts import Host, HostFacts, Reservation
 
 
@@ -24,12 +24,18 @@ class Offer:
 
 
 def offers(
-    hosts: Sequence[Host], reservations: Sequence[Reservation], ask: Ask, now_s: float
+    hosts: Sequence[Host],
+    reservations: Sequence[Reservation],
+    ask: Ask,
+    now_s: float,
+    volumes: Mapping[str, str] = NO_VOLUMES,
 ) -> tuple[tuple[Offer, ...], tuple[Refusal, ...]]:
     """Offers in the order in which placement would choose, busy ones last, and one refusal for each host not idle.
 
     A busy host stands in both: as an offer, and with what is in the way as a refusal.
+    `volumes`: host id by the name of each named volume that is somewhere.
     """
+    ask = ask.at_home(volumes, {host.id: host for host in hosts})
     now, refusals = rank((capacity(host, reservations) for host in hosts), ask, now_s)
     emptied, _ = rank((capacity(host, ()) for host in hosts), ask, now_s)
     idle = {fit.capacity.host.id for fit in now}

@@ -4,15 +4,17 @@ Pure. Does not claim anything (store): the caller claims in the transaction in w
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from homeport_control.decide.capacity import Capacity, capacity
 from homeport_control.decide.fit import Ask, Filters, Lack, lacks
 from homeport_control.decide.progress import plural
 from homeport_control.domain.hosts import Gpu, Host, Reservation
 
-__all__ = ["Ask", "Filters", "Placed", "Refusal", "Unplaced", "place", "rank"]
+NO_VOLUMES: Mapping[str, str] = MappingProxyType({})
+__all__ = ["NO_VOLUMES", "Ask", "Filters", "Placed", "Refusal", "Unplaced", "place", "rank"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Placed:
     gpu_uuids: tuple[str, ...]
     reservation: Reservation
     score: tuple[tuple[str, float], ...]  # what was compared, in this order; less is better
+    volumes: tuple[str, ...] = ()  # named ones whose home is this host from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,25 @@ class Fit:
 
 
 def place(
-    hosts: Sequence[Host], reservations: Sequence[Reservation], asks: Sequence[Ask], now_s: float
+    hosts: Sequence[Host],
+    reservations: Sequence[Reservation],
+    asks: Sequence[Ask],
+    now_s: float,
+    volumes: Mapping[str, str] = NO_VOLUMES,
 ) -> tuple[Placed | Unplaced, ...]:
-    """One answer for each ask, in order; each placed one takes its share before the next is looked at."""
+    """One answer for each ask, in order; each placed one takes its share before the next is looked at.
+
+    `volumes`: host id by the name of each named volume that is somewhere. The first replica that mounts a new one
+    decides where it is, also for those after it in this call.
+    """
+    homes, by_id = dict(volumes), {host.id: host for host in hosts}
     by_host: dict[str, list[Reservation]] = defaultdict(list)
     for reservation in reservations:
         by_host[reservation.host_id].append(reservation)
     free = {host.id: capacity(host, by_host[host.id]) for host in hosts}
     answers: list[Placed | Unplaced] = []
     for ask in asks:
-        fits, refusals = rank(free.values(), ask, now_s)
+        fits, refusals = rank(free.values(), ask.at_home(homes, by_id), now_s)
         if not fits:
             answers.append(Unplaced(ask.replica_id, refusals, _summary(refusals)))
             continue
@@ -76,7 +88,8 @@ def place(
         )
         by_host[host.id].append(claim)
         free[host.id] = capacity(host, by_host[host.id])
-        answers.append(Placed(ask.replica_id, host.id, claim.gpu_uuids, claim, best.score))
+        homes.update(dict.fromkeys(ask.volumes, host.id))
+        answers.append(Placed(ask.replica_id, host.id, claim.gpu_uuids, claim, best.score, ask.volumes))
     return tuple(answers)
 
 
@@ -119,7 +132,8 @@ def _summary(refusals: Sequence[Refusal]) -> str:
     parts = []
     for _, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         closest = max(group, key=lambda lack: (lack.has, lack.text))
-        parts.append(f"{len(group)} {_plural_verb(closest.text) if len(group) > 1 else closest.text}")
+        text = closest.verb_text
+        parts.append(f"{len(group)} {_plural_verb(text) if len(group) > 1 else text}")
     return f"0 of {plural(len(refusals), 'host')} fit: {'; '.join(parts)}"
 
 

@@ -5,7 +5,7 @@ from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import hosts, replicas, runs, volumes
 from homeport_control.store.connect import Database
 
 
@@ -25,13 +25,20 @@ class PlacementLoop:
             known = {run.id: run for run in await runs.list_active(connection)}
             asks = [ask_of(known[r.run_id], r) for r in waiting if r.run_id in known]
             answers = place(
-                await hosts.list_all(connection), await replicas.list_reservations(connection), tuple(asks), now_s
+                await hosts.list_all(connection),
+                await replicas.list_reservations(connection),
+                tuple(asks),
+                now_s,
+                await volumes.homes(connection),
             )
             by_id = {replica.id: replica for replica in waiting}
             placed = 0
             for answer in answers:
                 if isinstance(answer, Placed):
-                    placed += await replicas.claim(write, answer.reservation)
+                    claimed = await replicas.claim(write, answer.reservation)
+                    placed += claimed
+                    if claimed and answer.volumes:
+                        await volumes.settle(write, answer.volumes, answer.host_id, now_s)
                 elif by_id[answer.replica_id].message != answer.summary:
                     await replicas.update(write, answer.replica_id, message=answer.summary)
         return Turn(f"placed {placed} of {len(asks)} waiting replicas")
@@ -43,4 +50,4 @@ def _waiting(active: tuple[Replica, ...]) -> list[Replica]:
 
 def ask_of(run: Run, replica: Replica) -> Ask:
     spec = spec_from_json(run.revision(replica.revision).spec_json)
-    return Ask(replica.id, run.name, spec.resources, Filters.of(spec), replica.revision)
+    return Ask(replica.id, run.name, spec.resources, Filters.of(spec), replica.revision, spec.named_volumes)

@@ -15,6 +15,7 @@ from homeport_control.spec.probes import Probe, probes_list
 from homeport_control.spec.problems import Mistake, Problem, path_of, quoted
 from homeport_control.spec.ranges import Range, range_text
 from homeport_control.spec.resources import Resources
+from homeport_control.spec.retry import replaces, retry_problems
 from homeport_control.spec.scalars import duration_or_off_s, duration_s, duration_text, number, whole, yes_or_no
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling, parse_replicas
 from homeport_control.spec.volumes import FileMapping, Volume, absolute, mounted_twice
@@ -78,7 +79,7 @@ class ServiceSpec(Model):
     )
     scaling: Scaling | None = Field(None, description="When replicas are added and taken away")
     probes: Annotated[tuple[Probe, ...], reads(probes_list)] = Field((), description="None: a TCP connect to `port`")
-    retry: Flag = Field(True, description="Replace a replica that dies")
+    retry: Annotated[bool, reads(replaces)] = Field(True, description="Replace a replica that dies")
 
     gateway: Annotated[Name | None, Field(description="Which gateway publishes it; the default one without")] = None
     auth: Flag = Field(True, description="Ask for a token")
@@ -120,6 +121,11 @@ class ServiceSpec(Model):
         return not colon or tag == "latest"
 
     @property
+    def named_volumes(self) -> tuple[str, ...]:
+        """Each once, in the order of the file."""
+        return tuple(dict.fromkeys(volume.name for volume in self.volumes if volume.name is not None))
+
+    @property
     def run_entrypoint(self) -> tuple[str, ...]:
         """What the container starts; empty: the image's own. `commands` never become arguments of the image's own."""
         if self.entrypoint or not self.commands:
@@ -159,6 +165,7 @@ def rules(document: Mapping[str, Any]) -> Iterator[Problem]:
                 )
     if not has & {"commands", "image"}:
         yield Problem("", "either `commands` or `image` must be set", "Say what to run: `image: NAME` or `commands:`")
+    yield from retry_problems(document.get("retry"))
     for index, path in mounted_twice(document.get("volumes")):
         yield Problem(path_of(("volumes", index)), f"mounts {quoted(path)} again", "Keep one of them")
     try:

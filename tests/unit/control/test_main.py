@@ -175,6 +175,7 @@ async def test_a_setting_that_is_wrong_ends_it_with_2_before_anything_begins(ser
         ("run --api-port 70000", "'70000' is not a port (1 to 65535)"),
         ("run --web-port 0", "'0' is not a port"),
         ("run --lost-after-s -1", "'-1' is not a time in seconds"),
+        ("run --base-image base:{pyton}", "unknown placeholder `{pyton}`. Did you mean `{python}`?"),
         ("init --ready-timeout-s nan", "'nan' is not a time in seconds"),
         ("run --no-such-flag", "unrecognized arguments"),
         ("fly", "invalid choice: 'fly'"),

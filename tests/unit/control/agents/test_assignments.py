@@ -58,6 +58,41 @@ async def test_the_whole_configuration_arrives(state: State) -> None:
     assert assigned.shm_size_mib == 1024
 
 
+async def test_without_an_image_it_is_the_servers_default_one_never_pulled_again(state: State) -> None:
+    await add_host(state)
+    own = replace(SETTINGS, base_image="lab.example/py:{python}{variant}")
+    run_id = await add_run(state, image=None, python="3.12", commands=["python -V"])
+    await add_replica(state, run_id, "r1", host_id="h1")
+    (assigned,) = (await Assignments(state.database, state.sealer, own).of_host("h1")).replicas
+    assert (assigned.image, assigned.always_pull) == ("lab.example/py:3.12", False)
+    assert (list(assigned.entrypoint), list(assigned.command)) == (["sh", "-c"], ["python -V"])
+    assert "`homeport image build --python 3.12`" in assigned.image_hint
+    other = await add_run(state, "other", image="busybox")
+    await add_replica(state, other, "r2", host_id="h1")
+    (assigned,) = [it for it in (await assignments(state).of_host("h1")).replicas if it.run_name == "other"]
+    assert (assigned.image, assigned.image_hint) == ("busybox", "")
+
+
+async def test_home_dir_is_home_unless_env_says_otherwise(state: State) -> None:
+    await add_host(state)
+    for number, (name, env, home) in enumerate([("one", [], "/home/me"), ("two", ["HOME=/x"], "/x")]):
+        run_id = await add_run(state, name, home_dir="/home/me", env=env)
+        await add_replica(state, run_id, f"r{number}", host_id="h1")
+        (assigned,) = [it for it in (await assignments(state).of_host("h1")).replicas if it.run_name == name]
+        assert assigned.env["HOME"] == home
+    plain = await add_run(state, "plain")
+    await add_replica(state, plain, "r9", host_id="h1")
+    (assigned,) = [it for it in (await assignments(state).of_host("h1")).replicas if it.run_name == "plain"]
+    assert "HOME" not in assigned.env
+
+
+async def test_a_named_volume_goes_by_its_name(state: State) -> None:
+    await add_host(state)
+    await add_replica(state, await add_run(state, volumes=["models:/m"]), "r1", host_id="h1")
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert [(v.source, v.target) for v in assigned.volumes] == [("models", "/m")]
+
+
 async def test_secrets_go_only_to_the_host_that_runs_the_replica(state: State) -> None:
     for host_id in ("h1", "h2"):
         await add_host(state, host_id)

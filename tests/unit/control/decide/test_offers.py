@@ -1,5 +1,7 @@
 """decide/offers: what a plan shows."""
 
+from dataclasses import replace
+
 from fakes.hosts import NOW, ask, claim, gpu, host
 from homeport_control.decide.offers import Offer, offers, resources_text
 
@@ -22,6 +24,15 @@ def test_a_host_whose_gpu_a_replica_holds_is_busy_and_the_reason_says_which() ->
     assert [(refusal.host, refusal.reason) for refusal in refusals] == [
         ("a", "needs 1 GPU, 0 of 1 free (a replica of other holds it)")
     ]
+
+
+def test_only_the_host_with_the_data_of_a_named_volume_is_an_offer() -> None:
+    asked = replace(ask(), volumes=("new", "models"))
+    found, refusals = offers([host("a"), host("b")], (), asked, NOW, {"models": host("b").id, "other": host("a").id})
+    assert [offer.host for offer in found] == ["b"]
+    assert [(refusal.host, refusal.reason) for refusal in refusals] == [("a", "volume data is on b")]
+    _, refusals = offers([host("a")], (), asked, NOW, {"models": "gone"})
+    assert refusals[0].reason == "volume data is on a host that is gone"
 
 
 def test_a_host_that_could_never_hold_it_is_no_offer() -> None:

@@ -7,7 +7,7 @@ from fixtures.control import State, add_host, add_replica, add_run, get_replica,
 from homeport_control.domain.replicas import Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.placement import PlacementLoop, ask_of
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import hosts, replicas, runs, volumes
 
 
 @pytest.fixture
@@ -27,6 +27,23 @@ async def test_a_waiting_replica_gets_a_host_and_its_claim(state: State, loop: P
         (claimed,) = await replicas.list_reservations(connection)
     assert (claimed.replica_id, claimed.cpus, claimed.memory_mib, claimed.run_name) == ("r1", 2.0, 4096, "hello")
     assert (await loop.turn(time.time())).sentence == "no replica waits for a host"
+
+
+async def test_replicas_with_a_named_volume_all_go_to_the_host_that_has_it(state: State, loop: PlacementLoop) -> None:
+    for host_id in ("h1", "h2"):
+        await add_host(state, host_id)
+    run_id = await add_run(state, volumes=["models:/m", "/srv:/srv"], resources={"cpu": "3"})
+    for number in range(3):
+        await add_replica(state, run_id, f"r{number}", index=number)
+    assert (await loop.turn(time.time())).sentence == "placed 2 of 3 waiting replicas"  # 8 cpus, and h2 is free
+    assert [(await get_replica(state, f"r{number}")).host_id for number in range(3)] == ["h1", "h1", None]
+    assert "h1 has" in (await get_replica(state, "r2")).message
+    async with state.database.write() as write:
+        assert await volumes.homes(write.connection) == {"models": "h1"}
+        await replicas.end(write, "r0", time.time())
+        await replicas.end(write, "r1", time.time())
+    await loop.turn(time.time())
+    assert (await get_replica(state, "r2")).host_id == "h1", "the data outlives the replicas"
 
 
 async def test_what_is_claimed_is_not_given_twice(state: State, loop: PlacementLoop) -> None:

@@ -34,7 +34,11 @@ CARRIED_OUT: dict[str, Any] = {
     "instance_types": ["x"],
     "fleets": ["lab"],
     "hosts": ["one"],
-    "volumes": ["/srv:/data", {"instance_path": "/a", "path": "/b", "optional": True}],
+    "volumes": ["/srv:/data", {"instance_path": "/a", "path": "/b", "optional": True}, "models:/models"],
+    "home_dir": "/root",
+    "files": ["a.txt"],
+    "repo": True,
+    "model": "llama",
     "privileged": True,
 }
 
@@ -47,19 +51,17 @@ def told(**document: Any) -> dict[str, str]:
 def test_what_is_carried_out_is_not_refused() -> None:
     assert unsupported(parse(CARRIED_OUT).spec) == ()
     assert told(https=False) == {}
+    assert told(image=None, commands=["a"], python="3.12", nvcc=True, working_dir="src") == {}
+    assert told(model={"type": "embeddings", "name": "m", "prefix": "/api"}) == {}
 
 
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ({"image": None, "commands": ["a"]}, {"": "a service without `image` is not supported yet"}),
-        ({"image": None, "commands": ["a"], "python": "3.12"}, {"python": "`python` is not supported yet"}),
-        ({"image": None, "commands": ["a"], "nvcc": True}, {"nvcc": "`nvcc` is not supported yet"}),
-        ({"home_dir": "/root"}, {"home_dir": "`home_dir` is not supported yet"}),
-        ({"files": ["a"]}, {"files": "`files` is not supported yet"}),
-        ({"repo": True}, {"repo": "`repo` is not supported yet"}),
-        ({"working_dir": "src"}, {"working_dir": "a relative `working_dir` is not supported yet"}),
-        ({"model": "m"}, {"model": "`model` is not supported yet"}),
+        (
+            {"model": {"type": "chat", "name": "m", "format": "tgi"}},
+            {"model.format": "`format: tgi` is not supported: Homeport translates no requests"},
+        ),
         (
             {"replicas": "1..2", "scaling": {"metric": "rps", "target": 1}},
             {
@@ -73,7 +75,6 @@ def test_what_is_carried_out_is_not_refused() -> None:
             {"resources": {"gpu": {"memory": "8GB", "shared": True}}},
             {"resources.gpu.shared": "`shared` is not supported yet"},
         ),
-        ({"volumes": ["/a:/b", "models:/m"]}, {"volumes[1]": "named volumes are not supported yet"}),
         ({"gateway": "main"}, {"gateway": "gateways besides `local` are not supported yet"}),
     ],
 )
@@ -85,3 +86,10 @@ def test_fleets_and_gateways_are_refused_by_name() -> None:
     for document in ({"type": "fleet"}, {"type": "gateway", "domain": "example.com"}):
         (problem,) = unsupported(parse(document).spec)
         assert problem.message == f"`type: {document['type']}` is not supported yet"
+        assert problem.hint
+
+
+@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}, {"gateway": "main"}])
+def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
+    spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
+    assert all(problem.hint for problem in unsupported(spec))

@@ -1,0 +1,25 @@
+"""Named volumes in the database: which host has the data of each. A row is never moved: the data would not move with it."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport_control.store.connect import Write
+from homeport_control.store.schema import volumes
+
+
+async def homes(connection: AsyncConnection) -> dict[str, str]:
+    """Host id by name of the volume."""
+    return {row.name: row.host_id for row in await connection.execute(sa.select(volumes).order_by(volumes.c.name))}
+
+
+async def settle(write: Write, names: Iterable[str], host_id: str, now_s: float) -> None:
+    """From now on these are on this host; one that is somewhere already stays where it is.
+
+    In the transaction that places the replica: nobody else can have placed one with the same volume meanwhile.
+    """
+    for name in names:
+        values = {"name": name, "host_id": host_id, "created_at_s": now_s}
+        await write.connection.execute(insert(volumes).values(values).on_conflict_do_nothing())
