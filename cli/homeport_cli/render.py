@@ -4,6 +4,7 @@ Colour only repeats what the words say. What it does not cover: progress of one 
 where it is printed (`context`).
 """
 
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,12 @@ STATE_STYLES = {
     "terminated": "dim", "done": "dim",
 }  # fmt: skip
 ENDED = frozenset({"terminated", "failed", "done"})
+# What is called with which body, by the type of a model.
+MODEL_CALLS: dict[str, tuple[str, dict[str, object]]] = {
+    "chat": ("chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+    "completions": ("completions", {"prompt": "Hello"}),
+    "embeddings": ("embeddings", {"input": "Hello"}),
+}
 WIDE = 120  # from this many columns on, `ps` has one for errors
 WHOLE = frozenset(
     {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID"}
@@ -77,10 +84,15 @@ def offers(rows: Iterable[api_pb2.Offer]) -> Table:
 def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, width: int = WIDE) -> RenderableType:
     """`ps`: a row per run, and under it a row per replica when they differ or `verbose` asks for them.
 
-    Troubles are the last column; where `width` leaves no room for one they are lines below.
+    Troubles are the last column; where `width` leaves no room for one they are lines below, as are models with `verbose`.
     """
     if not rows:
         return Text("No runs.")
+    models = [
+        Text(f"{run.name}: model {_printable(run.model)} at {run.model_url}")
+        for run in rows
+        if verbose and run.model_url
+    ]
     body: list[tuple[list[Text], str, str]] = []  # cells, whose trouble, what trouble
     for run in rows:
         children = _children(run, verbose)
@@ -94,7 +106,8 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
     table = _table(*heads, *(["ERROR"] if as_column else []))
     for cells, _, trouble in body:
         table.add_row(*cells, *([Text(trouble)] if as_column else []))
-    return Group(table, "", *notes) if notes and not as_column else table
+    below = [*models, *([] if as_column else notes)]
+    return Group(table, "", *below) if below else table
 
 
 def hosts(rows: Sequence[api_pb2.Host], now_s: float) -> RenderableType:
@@ -132,7 +145,22 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
     # Double quotes: the token may be a shell variable, and holds nothing else that a shell would read.
     header = "" if run.open else f' -H "Authorization: Bearer {token}"'
     url = run.url if run.url.count("/") > 2 else f"{run.url}/"
-    return [f"Service is published at {run.url}", f"curl{header} {shlex.quote(url)}"]
+    lines = [f"Service is published at {run.url}", f"curl{header} {shlex.quote(url)}"]
+    if run.model_url:
+        lines += [f"Model {_printable(run.model)} is published at {run.model_url}", _model_call(run, header)]
+    return lines
+
+
+def _model_call(run: api_pb2.Run, header: str) -> str:
+    path, asked = MODEL_CALLS.get(run.model_type, MODEL_CALLS["chat"])
+    body = json.dumps({"model": run.model, **asked}, ensure_ascii=not run.model.isprintable())
+    address = shlex.quote(f"{run.model_url}/{path}")
+    return f'curl{header} -H "Content-Type: application/json" {address} -d {shlex.quote(body)}'
+
+
+def _printable(name: str) -> str:
+    """A model's name is whatever somebody wrote; it moves no cursor here."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def join_command(server: str, token: str) -> str:

@@ -31,7 +31,7 @@ class Views:
             spec = spec_of(run)
             message.open = not spec.auth
             if spec.model is not None:
-                message.model = spec.model.name
+                message.model, message.model_type = spec.model.name, spec.model.type
                 message.model_url = self._models_url if run.ended_at_s is None else ""
             messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)

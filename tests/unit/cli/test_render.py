@@ -53,6 +53,12 @@ def test_ps_verbose_shows_each_replica_always() -> None:
     assert len(ps(run(replica(0), replica(1)), verbose=True)) == 4
 
 
+def test_ps_verbose_says_where_models_are_called() -> None:
+    llm = run(replica(0), model="org/llama", model_url="http://gateway.localhost:7480/v1")
+    assert ps(llm, run(replica(1)), verbose=True)[-1] == "web: model org/llama at http://gateway.localhost:7480/v1"
+    assert not any("llama" in line for line in ps(llm))
+
+
 def test_ps_says_ready_of_a_replica_that_no_gateway_serves_yet() -> None:
     assert "ready" in ps(run(replica(0, in_rotation=False)), verbose=True)[2]
 
@@ -183,6 +189,29 @@ def test_what_is_published_ends_with_a_line_that_a_shell_can_run() -> None:
 
 def test_a_service_without_authentication_gets_no_token_in_its_line() -> None:
     assert render.published(run(url="http://w.localhost:1", open=True), "hp_x")[1] == "curl http://w.localhost:1/"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "asked"),
+    [
+        ("chat", "chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+        ("completions", "completions", {"prompt": "Hello"}),
+        ("embeddings", "embeddings", {"input": "Hello"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["org/llama", 'it\'s "$(x)"', "\x1b[2J模"])
+def test_a_model_is_published_with_a_line_that_a_shell_can_run(
+    name: str, kind: str, path: str, asked: dict[str, object]
+) -> None:
+    url = "http://gateway.localhost:7480/v1"
+    made = run(url="http://web.localhost:7480", model=name, model_type=kind, model_url=url)
+    title, command = render.published(made, "hp_x")[2:]
+    assert title == f"Model {name.replace(chr(27), '?')} is published at {url}"
+    *words, address, flag, body = shlex.split(command)
+    assert words == ["curl", "-H", "Authorization: Bearer hp_x", "-H", "Content-Type: application/json"]
+    assert (address, flag) == (f"{url}/{path}", "-d")
+    assert json.loads(body) == {"model": name, **asked}
+    assert "\x1b" not in command
 
 
 def test_a_run_without_an_address_is_still_reported() -> None:

@@ -525,6 +525,7 @@ class Run(_message.Message):
     NEWEST_REVISION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     MODEL_URL_FIELD_NUMBER: _builtins.int
+    MODEL_TYPE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     state: _builtins.str
@@ -548,6 +549,8 @@ class Run(_message.Message):
     """the name by which it is called as a model; empty: it is none"""
     model_url: _builtins.str
     """"http://gateway.localhost:7480/v1" """
+    model_type: _builtins.str
+    """chat, completions, embeddings"""
     @_builtins.property
     def submitted_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -577,10 +580,11 @@ class Run(_message.Message):
         newest_revision: _builtins.int = ...,
         model: _builtins.str = ...,
         model_url: _builtins.str = ...,
+        model_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_type", b"model_type", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,14 +45,18 @@ async def test_the_name_of_the_models_address_is_no_services(user: Api) -> None:
 
 @pytest.mark.parametrize(
     ("model", "shown"),
-    [(None, ("", "")), ({"name": "org/llama"}, ("org/llama", "http://gateway.localhost:7480/v1"))],
+    [
+        (None, ("", "", "")),
+        ({"name": "org/llama"}, ("org/llama", "chat", "http://gateway.localhost:7480/v1")),
+        ({"name": "bge", "type": "embeddings"}, ("bge", "embeddings", "http://gateway.localhost:7480/v1")),
+    ],
 )
 async def test_ps_says_where_the_model_is_called(
-    state: State, user: Api, model: object, shown: tuple[str, str]
+    state: State, user: Api, model: object, shown: tuple[str, str, str]
 ) -> None:
     run_id = await add_run(state, "llm", **({"model": model} if model else {}))
     (run,) = (await user("ListRuns", api_pb2.ListRunsRequest())).runs
-    assert (run.model, run.model_url) == shown
+    assert (run.model, run.model_type, run.model_url) == shown
     async with state.database.write() as write:
         await runs.update(write, run_id, state=RunState.DONE, ended_at_s=2000.0)
     (run,) = (await user("ListRuns", api_pb2.ListRunsRequest(all=True))).runs
