@@ -1,19 +1,25 @@
-"""Container logs on request: read from the engine, sent on the session within the credit that the server gives.
+"""Container logs on request: read from the engine or from what was kept, sent within the credit that the server gives.
 
-Covers requests, credit and their end. A request never holds more than one batch: without credit it stops reading, so
-Docker's own file is the only buffer.
+Covers requests, credit and their end. A request never holds more than one batch, and never has more than UNREAD_BYTES
+on the way to its reader: then it stops reading, so Docker's own file is the only buffer.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+import time
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.logs import LogPosition
 
 from homeport_agent.convert import log_end_to_wire, log_lines_to_wire, log_wish_from_wire
 from homeport_agent.engine.base import Engine, EngineError, NoSuchContainer
+from homeport_agent.log_archive import LogArchive
 from homeport_agent.model import LogLine, LogWish
 from homeport_agent.outbox import Outbox, SessionClosed
 from homeport_agent.runner import Spawn
@@ -21,32 +27,47 @@ from homeport_agent.work import container_name
 
 BATCH_LINES = 100
 BATCH_BYTES = 256 * 1024
-LINE_BYTES = 64 * 1024  # a longer one is cut: one line must not outgrow a message
+UNREAD_BYTES = 1024 * 1024  # sent, and not yet taken by the reader
 BATCH_PAUSE_S = 0.02  # lines that come together travel together
 REQUESTS = 24  # at once, over all replicas; below the engine's threads for streams
 
 
 @dataclass(slots=True)
 class Credit:
-    """How many lines may still be sent."""
+    """How many lines may still be sent, and how many bytes of those sent the reader has not taken."""
 
     lines: int
+    unread: deque[int] = field(default_factory=deque)  # the size of each line on the way
+    unread_bytes: int = 0
     has_some: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def has_left(self) -> bool:
+        return self.lines > 0 and self.unread_bytes < UNREAD_BYTES
+
     async def some(self) -> None:
-        while self.lines <= 0:
+        while not self.has_left:
             self.has_some.clear()
             await self.has_some.wait()
 
+    def take(self, line: LogLine) -> None:
+        self.lines -= 1
+        self.unread.append(len(line.text))
+        self.unread_bytes += len(line.text)
+
     def add(self, lines: int) -> None:
+        """The reader took so many."""
         self.lines += max(0, lines)
+        for _ in range(min(max(0, lines), len(self.unread))):
+            self.unread_bytes -= self.unread.popleft()
         self.has_some.set()
 
 
 class LogStreams:
-    def __init__(self, engine: Engine, spawn: Spawn) -> None:
+    def __init__(self, engine: Engine, spawn: Spawn, archive: LogArchive | None = None) -> None:
         self._engine = engine
         self._spawn = spawn
+        self._archive = archive
         self._outbox = Outbox()
         self._requests: dict[int, tuple[asyncio.Task[None], Credit]] = {}
 
@@ -86,49 +107,133 @@ class LogStreams:
             del self._requests[request_id]
 
     async def _answer(self, outbox: Outbox, request_id: int, wish: LogWish, credit: Credit) -> None:
-        error = ""
+        error, is_absent = "", False
+        batch = _Batch()
+        sending = asyncio.ensure_future(self._send(outbox, request_id, batch))
         try:
-            logs = self._engine.logs(
-                container_name(wish.replica_id), tail=wish.tail, since_s=wish.since_s, follow=wish.follow
-            )
-            async with logs as lines:
-                batch: list[LogLine] = []
-                size = 0
-                pending = asyncio.ensure_future(anext(lines, None))
-                try:
-                    while True:
+            async with aclosing(self._lines(wish)) as lines:
+                await credit.some()
+                async for line in lines:
+                    credit.take(line)
+                    await batch.put(line)
+                    if not credit.has_left:
+                        batch.flush()
                         await credit.some()
-                        done, _ = await asyncio.wait([pending], timeout=BATCH_PAUSE_S if batch else None)
-                        line = pending.result() if done else None
-                        if line is not None:
-                            batch.append(_bounded(line))
-                            size += len(line.text)
-                            credit.lines -= 1
-                            pending = asyncio.ensure_future(anext(lines, None))
-                        is_full = len(batch) >= BATCH_LINES or size >= BATCH_BYTES or credit.lines <= 0
-                        if batch and (line is None or is_full):
-                            await outbox.put(log_lines_to_wire(request_id, batch))
-                            batch, size = [], 0
-                        if done and line is None:
-                            break
-                finally:
-                    pending.cancel()
-                    with suppress(asyncio.CancelledError, EngineError):
-                        await pending
         except NoSuchContainer:
-            error = f"replica {wish.replica_id} has no container on this host"
+            is_absent, error = (
+                True,
+                f"replica {wish.replica_id} has no container on this host, and no logs of it are kept",
+            )
         except EngineError as failed:
             error = str(failed)
-        except SessionClosed:
+        except (OSError, EOFError, zlib.error) as failed:
+            error = f"the kept logs of replica {wish.replica_id} cannot be read: {failed}"
+        except BaseException:
+            sending.cancel()
+            raise
+        batch.close()
+        await sending
+        await self._end(outbox, request_id, error, is_absent=is_absent)
+
+    async def _send(self, outbox: Outbox, request_id: int, batch: "_Batch") -> None:
+        with suppress(SessionClosed):  # the request is cancelled with its session
+            while lines := await batch.get():
+                await outbox.put(log_lines_to_wire(request_id, lines))
+
+    async def _lines(self, wish: LogWish) -> AsyncGenerator[LogLine, None]:
+        """From the container while there is one, then from what was kept of it, without a gap. Raises EngineError, OSError."""
+        position, tail = LogPosition(wish.after), wish.tail
+        is_there = True
+        try:
+            async with self._engine.logs(
+                container_name(wish.replica_id),
+                tail=tail,
+                since_s=wish.since_s,
+                follow=wish.follow,
+                since_ns=position.oldest_ns,
+            ) as lines:
+                had = LogPosition(wish.after)
+                async for line in lines:
+                    if not had.has(line.stream, line.timestamp):
+                        position.note(line.stream, line.timestamp)
+                        yield line
+            tail = -1 if position else tail
+        except NoSuchContainer:
+            is_there = False
+            if self._archive is None or not self._archive.has(wish.replica_id):
+                raise
+        if self._archive is None or not self._archive.has(wish.replica_id):
             return
-        await self._end(outbox, request_id, error)
+        if is_there and not position:
+            return  # it wrote nothing that is wanted
+        oldest = _Oldest(wish.since_s)
+        async with aclosing(
+            self._archive.read(
+                wish.replica_id,
+                tail=tail,
+                wanted=lambda line: not position.has(line.stream, line.timestamp) and oldest.allows(line.timestamp),
+            )
+        ) as batches:
+            async for batch in batches:
+                for line in batch:
+                    yield line
 
-    async def _end(self, outbox: Outbox, request_id: int, error: str) -> None:
+    async def _end(self, outbox: Outbox, request_id: int, error: str, *, is_absent: bool = False) -> None:
         with suppress(SessionClosed):
-            await outbox.put(log_end_to_wire(request_id, error))
+            await outbox.put(log_end_to_wire(request_id, error, is_absent=is_absent))
 
 
-def _bounded(line: LogLine) -> LogLine:
-    if len(line.text) <= LINE_BYTES:
-        return line
-    return LogLine(line.text[:LINE_BYTES], line.stream, line.timestamp)
+class _Batch:
+    """Lines that wait for their message: put together for BATCH_PAUSE_S, or until it is full."""
+
+    def __init__(self) -> None:
+        self._lines: list[LogLine] = []
+        self._size = 0
+        self._is_closed = False
+        self._news = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def put(self, line: LogLine) -> None:
+        self._lines.append(line)
+        self._size += len(line.text)
+        self._news.set()
+        if len(self._lines) >= BATCH_LINES or self._size >= BATCH_BYTES:
+            self._full.set()
+            self._room.clear()
+            await self._room.wait()
+
+    def flush(self) -> None:
+        """What is there goes now: more cannot come before it is read."""
+        self._full.set()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._news.set()
+        self._full.set()
+
+    async def get(self) -> list[LogLine]:
+        """Empty: there are no more."""
+        await self._news.wait()
+        if not self._full.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_PAUSE_S):
+                    await self._full.wait()
+        lines, self._lines, self._size = self._lines, [], 0
+        if not self._is_closed:
+            self._news.clear()
+            self._full.clear()
+        self._room.set()
+        return lines
+
+
+class _Oldest:
+    """Lines that are not older than an age, now."""
+
+    def __init__(self, since_s: float) -> None:
+        self._stamp = ""
+        if since_s > 0:
+            self._stamp = datetime.fromtimestamp(time.time() - since_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+    def allows(self, timestamp: str) -> bool:
+        return timestamp >= self._stamp

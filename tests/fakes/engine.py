@@ -5,10 +5,13 @@ named point until released), `end` (a container dies by itself). Does not cover 
 """
 
 import asyncio
+import io
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+import tarfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from homeport_agent.engine.base import (
@@ -22,12 +25,15 @@ from homeport_agent.engine.base import (
     EngineError,
     EngineEvent,
     EngineInfo,
+    Ground,
     ImageNotFound,
     NoSuchContainer,
+    PathKind,
     PullProgress,
     RegistryUnreachable,
 )
-from homeport_agent.model import Container, LogLine, RegistryAuth
+from homeport_agent.model import Container, LogLine, RegistryAuth, Usage
+from homeport_protos.logs import unix_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,30 @@ class Program:
     prints_env: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FakeFile:
+    """What lies at one path of a container."""
+
+    kind: PathKind
+    data: bytes = b""
+    mode: int = 0o755
+    owner: tuple[int, int] = (0, 0)
+    link: str = ""
+
+
+IMAGE_FILES = {
+    "/etc": FakeFile(PathKind.FOLDER),
+    "/etc/passwd": FakeFile(PathKind.FILE, b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n", 0o644),
+    "/etc/group": FakeFile(PathKind.FILE, b"root:x:0:\nnogroup:x:65534:\n", 0o644),
+    "/tmp": FakeFile(PathKind.FOLDER, mode=0o1777),
+}
+
+
 @dataclass
 class FakeContainer:
     spec: ContainerSpec
     shown: Container
+    files: dict[str, FakeFile] = field(default_factory=lambda: dict(IMAGE_FILES))
     lines: list[LogLine] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)  # a line, or the end
     has_ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +84,8 @@ class FakeEngine:
         self.containers: dict[str, FakeContainer] = {}
         self.calls: list[str] = []
         self.is_down = False
+        self.put_fails: list[EngineError] = []  # the next puts fail with these, half-way
+        self.used = Usage(1.5, 100, 1024)
         self._numbers = itertools.count(1)
         self._held: dict[str, asyncio.Event] = {}
         self._reached: dict[str, asyncio.Event] = {}
@@ -199,7 +227,7 @@ class FakeEngine:
 
     @asynccontextmanager
     async def logs(
-        self, container: str, *, tail: int, since_s: float, follow: bool
+        self, container: str, *, tail: int, since_s: float, follow: bool, since_ns: int = 0
     ) -> AsyncIterator[AsyncIterator[LogLine]]:
         await self._enter("logs")
         found = self._existing(container)
@@ -208,7 +236,8 @@ class FakeEngine:
             place = 0 if tail < 0 else max(0, len(found.lines) - tail)
             while True:
                 while place < len(found.lines):
-                    yield found.lines[place]
+                    if unix_ns(found.lines[place].timestamp) >= since_ns:
+                        yield found.lines[place]
                     place += 1
                 if not follow or not found.shown.is_running:
                     return
@@ -232,6 +261,42 @@ class FakeEngine:
             yield happened()
         finally:
             self._watchers.remove(watcher)
+
+    async def ground(self, container: str) -> Ground:
+        await self._enter("ground")
+        spec = self._existing(container).spec
+        return Ground(spec.user, tuple(target for _, target in spec.binds))
+
+    async def path_kind(self, container: str, path: str) -> PathKind:
+        await self._enter("path_kind")
+        found = self._existing(container).files.get(path)
+        return found.kind if found else PathKind.NOTHING
+
+    async def read_file(self, container: str, path: str) -> bytes | None:
+        await self._enter("read_file")
+        found = self._existing(container).files.get(path)
+        if found is not None and found.kind is PathKind.SYMLINK:
+            return await self.read_file(container, str(PurePosixPath(path).parent / found.link))
+        return found.data if found is not None and found.kind is PathKind.FILE else None
+
+    async def put(self, container: str, archive: Iterable[bytes]) -> None:
+        await self._enter("put")
+        files = self._existing(container).files
+        whole = await asyncio.to_thread(b"".join, archive)
+        with tarfile.open(fileobj=io.BytesIO(whole)) as entries:
+            for entry in entries:
+                if self.put_fails:
+                    raise self.put_fails.pop(0)
+                kind = PathKind.FOLDER if entry.isdir() else PathKind.SYMLINK if entry.issym() else PathKind.FILE
+                file = entries.extractfile(entry) if entry.isreg() else None
+                data, owner = file.read() if file else b"", (entry.uid, entry.gid)
+                files[f"/{entry.name}"] = FakeFile(kind, data, entry.mode, owner, entry.linkname)
+
+    async def usage(self, container: str) -> Usage:
+        await self._enter("usage")
+        if not self._existing(container).shown.is_running:
+            raise EngineError("its container does not run")
+        return self.used
 
     async def listening_ports(self, container: Container) -> tuple[int, ...]:
         return ()
