@@ -47,6 +47,7 @@ def _replica(it: wire.AssignedReplica) -> model.AssignedReplica:
         # An unknown wish of a newer server must not end a service.
         wanted=model.Wanted.STOP if it.wanted == wire.WANTED_STATE_STOP else model.Wanted.RUN,
         image=it.image,
+        image_hint=it.image_hint,
         always_pull=it.always_pull,
         registry_auth=auth if it.HasField("registry_auth") else None,
         entrypoint=tuple(it.entrypoint),

@@ -62,6 +62,7 @@ class AssignedReplica:
     index: int
     wanted: Wanted
     image: str
+    image_hint: str = ""  # what to do when neither a registry nor this host has it
     always_pull: bool = False
     registry_auth: RegistryAuth | None = None
     entrypoint: tuple[str, ...] = ()

@@ -17,11 +17,13 @@ from homeport_agent.engine.base import (
     LABEL_REVISION,
     LABEL_RUN,
     LABEL_SERVER,
+    LABEL_VOLUME,
     BadContainer,
     ContainerSpec,
     Engine,
     EngineError,
     ImageNotFound,
+    NamedVolume,
     NoSpace,
     RegistryUnreachable,
 )
@@ -46,12 +48,22 @@ def has_registry(image: str) -> bool:
     return bool(slash) and ("." in first or ":" in first or first == "localhost")
 
 
+def volume_name(server_id: str, name: str) -> str:
+    """How the engine calls a named volume: those of two servers on one host are two."""
+    return f"homeport-{server_id}-{name}"
+
+
 def container_spec(assigned: AssignedReplica, server_id: str) -> ContainerSpec:
     """Raises BadContainer when a bind that is not optional names a host path that does not exist."""
     binds = []
+    named: dict[str, NamedVolume] = {}
     for volume in assigned.volumes:
-        is_path = volume.source.startswith("/")
-        if is_path and not os.path.exists(volume.source):
+        if not volume.source.startswith("/"):
+            name = volume_name(server_id, volume.source)
+            named[name] = NamedVolume(name, ((LABEL_SERVER, server_id), (LABEL_VOLUME, volume.source)))
+            binds.append((name, volume.target))
+            continue
+        if not os.path.exists(volume.source):
             if not volume.optional:
                 raise BadContainer(
                     f"the host path {volume.source} does not exist on this host; make it, or say optional"
@@ -80,6 +92,7 @@ def container_spec(assigned: AssignedReplica, server_id: str) -> ContainerSpec:
         memory_limit_mib=assigned.memory_limit_mib,
         shm_size_mib=assigned.shm_size_mib,
         binds=tuple(binds),
+        volumes=tuple(named.values()),
         privileged=assigned.privileged,
     )
 
@@ -137,7 +150,10 @@ class Work:
                 return ev.ImageReady(replica_id, f"uses the local image {image}: {why}")
             return ev.ImageReady(replica_id)
         except EngineError as error:
-            return ev.PullFailed(replica_id, str(error), error.can_heal, tries=_tries(error))
+            said = str(error)
+            if assigned.image_hint and isinstance(error, ImageNotFound | RegistryUnreachable):
+                said = f"image {image} is neither on this host nor in a registry that it can reach; {assigned.image_hint}"
+            return ev.PullFailed(replica_id, said, error.can_heal, tries=_tries(error))
 
     async def _start(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
         name = container_name(replica_id)

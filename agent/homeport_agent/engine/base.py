@@ -26,6 +26,7 @@ LABEL_RUN = "homeport.run"
 LABEL_REVISION = "homeport.revision"
 LABEL_INDEX = "homeport.index"
 LABEL_PORT = "homeport.port"
+LABEL_VOLUME = "homeport.volume"  # a named volume, by the name that its file gives it; never removed by an agent
 
 
 class EngineError(Exception):
@@ -71,6 +72,14 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedVolume:
+    """A volume of the engine's own, made with these labels unless it is there."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """One container to make. Labels name its server and its replica: without both it would be nobody's."""
 
@@ -87,7 +96,8 @@ class ContainerSpec:
     cpu_limit: float = 0.0
     memory_limit_mib: int = 0
     shm_size_mib: int = 0
-    binds: tuple[tuple[str, str], ...] = ()
+    binds: tuple[tuple[str, str], ...] = ()  # host path, or name of one of `volumes`; path in the container
+    volumes: tuple[NamedVolume, ...] = ()
     privileged: bool = False
 
 

@@ -305,6 +305,8 @@ def _raise_for_status(response: Any) -> None:
 
 
 def _create(client: docker.APIClient, spec: ContainerSpec) -> Any:
+    for volume in spec.volumes:  # one that is there stays as it is
+        client.create_volume(volume.name, labels=dict(volume.labels))
     host_config = client.create_host_config(
         binds=[f"{source}:{target}" for source, target in spec.binds],
         port_bindings={spec.port: ("127.0.0.1",)} if spec.port else {},
