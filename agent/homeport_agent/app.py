@@ -14,6 +14,7 @@ from typing import Any
 
 from homeport_agent import events as ev
 from homeport_agent import lock, renewal
+from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
 from homeport_agent.envoy.host import EnvoyHost
@@ -23,11 +24,21 @@ from homeport_agent.gpus.nvml import NvmlGpus
 from homeport_agent.identity import IdentityStore
 from homeport_agent.journal import Journal
 from homeport_agent.link import Link
+from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import LogStreams
 from homeport_agent.machine import Machine
-from homeport_agent.model import Assignment, GatewayObserved, GatewayRole, HostFacts, ReplicaObserved
+from homeport_agent.model import (
+    AssignedReplica,
+    Assignment,
+    GatewayObserved,
+    GatewayRole,
+    HostFacts,
+    Phase,
+    ReplicaObserved,
+)
 from homeport_agent.runner import Runner
 from homeport_agent.settings import AgentSettings
+from homeport_agent.stats import StatsDesk
 
 log = logging.getLogger("homeport.agent")
 
@@ -71,6 +82,17 @@ class ThisHost:
         elif before is not None:
             log.warning("assignment generation=%d ignored: older than %d", assignment.generation, before.generation)
 
+    def assigned_replica(self, replica_id: str) -> AssignedReplica | None:
+        held = self._machine.replica_of(replica_id)
+        return held.assigned if held else None
+
+    def code_in_use(self) -> frozenset[str] | None:
+        accepted = self._machine.accepted
+        return None if accepted is None else frozenset(it.code_id for it in accepted.replicas if it.code_id)
+
+    def is_quiet(self) -> bool:
+        return not any(it.phase in (Phase.PULLING, Phase.STARTING) for it in self._machine.observe(None))
+
     def wish_role(self, role: GatewayRole | None) -> None:
         if self.roles.full():
             self.roles.get_nowait()
@@ -111,9 +133,12 @@ async def run(settings: AgentSettings) -> None:
 
             gateway = _envoy(settings, store, changed)
             sampler = FactsSampler(engine, gpus, identity.name, changed)
-            runner = Runner(machine, engine, identity.server_id, spawn, changed, journal.keep)
+            code = CodeRoom(settings.state_dir, store.read)
+            archive = LogArchive(settings.state_dir / "logs")
+            runner = Runner(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive)
             host = ThisHost(machine, runner, sampler, gateway)
-            link = Link(store, host, LogStreams(engine, spawn), boot_id, version("homeport"))
+            stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
+            link = Link(store, host, LogStreams(engine, spawn, archive), stats, boot_id, version("homeport"))
 
             log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
             entry = await asyncio.to_thread(journal.read)
@@ -126,9 +151,11 @@ async def run(settings: AgentSettings) -> None:
                 runner.run_watch(),
                 runner.run_clock(),
                 runner.run_second_line(),
+                archive.run(),
                 sampler.run(),
                 gateway.run(),
                 host.run_roles(),
+                code.run(host.code_in_use, host.is_quiet),
                 link.run(),
                 renewal.run(store),
                 _until(stop),

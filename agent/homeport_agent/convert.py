@@ -66,6 +66,8 @@ def _replica(it: wire.AssignedReplica) -> model.AssignedReplica:
         stop_grace_s=it.stop_grace_s,
         retry=it.retry,
         privileged=it.privileged,
+        code_id=it.code_id,
+        code_bytes=it.code_bytes,
     )
 
 
@@ -134,8 +136,33 @@ def _gpu(it: model.Gpu) -> host_pb2.Gpu:
     )
 
 
+def stats_to_wire(request_id: int, rows: Iterable[model.ReplicaUsage]) -> wire.FromAgent:
+    return wire.FromAgent(stats=wire.Stats(request_id=request_id, replicas=[_usage(it) for it in rows]))
+
+
+def _usage(it: model.ReplicaUsage) -> wire.ReplicaStats:
+    used = it.usage or model.Usage(0.0, 0, 0)
+    return wire.ReplicaStats(
+        replica_id=it.replica_id,
+        error=it.error,
+        cpu_s=used.cpu_s,
+        at_s=it.at_s,
+        memory_mib=used.memory_mib,
+        memory_limit_mib=used.memory_limit_mib,
+        gpus=[
+            wire.GpuStats(
+                uuid=gpu.uuid,
+                memory_used_mib=gpu.memory_used_mib,
+                memory_total_mib=gpu.memory_total_mib,
+                utilisation=gpu.utilisation,
+            )
+            for gpu in it.gpus
+        ],
+    )
+
+
 def log_wish_from_wire(it: wire.LogRequest) -> model.LogWish:
-    return model.LogWish(it.replica_id, follow=it.follow, tail=it.tail, since_s=it.since_s)
+    return model.LogWish(it.replica_id, follow=it.follow, tail=it.tail, since_s=it.since_s, after=it.after)
 
 
 def log_lines_to_wire(request_id: int, lines: Iterable[model.LogLine]) -> wire.FromAgent:
@@ -143,5 +170,5 @@ def log_lines_to_wire(request_id: int, lines: Iterable[model.LogLine]) -> wire.F
     return wire.FromAgent(log_lines=wire.LogLines(request_id=request_id, lines=rows))
 
 
-def log_end_to_wire(request_id: int, error: str) -> wire.FromAgent:
-    return wire.FromAgent(log_end=wire.LogEnd(request_id=request_id, error=error))
+def log_end_to_wire(request_id: int, error: str, *, is_absent: bool = False) -> wire.FromAgent:
+    return wire.FromAgent(log_end=wire.LogEnd(request_id=request_id, error=error, absent=is_absent))

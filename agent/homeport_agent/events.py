@@ -61,6 +61,7 @@ class PullProgressed:
     replica_id: str
     done_bytes: int
     total_bytes: int
+    message: str = ""  # what comes, when it is not the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class StopFailed:
 @dataclass(frozen=True, slots=True)
 class ContainerRemoved:
     replica_id: str
+    note: str = ""  # why its logs were not kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,25 @@ class LogDesk(Protocol):
     def closed(self) -> None: ...
 
 
+class StatsDesk(Protocol):
+    """Who answers requests for what replicas use."""
+
+    def opened(self, outbox: Outbox) -> None: ...
+    def requested(self, request: agent_pb2.StatsRequest) -> None: ...
+
+
 class SessionEnded(Exception):
     """One line why."""
 
 
 class Link:
-    def __init__(self, store: IdentityStore, host: Host, desk: LogDesk, boot_id: str, version: str) -> None:
+    def __init__(
+        self, store: IdentityStore, host: Host, desk: LogDesk, stats: StatsDesk, boot_id: str, version: str
+    ) -> None:
         self._store = store
         self._host = host
         self._desk = desk
+        self._stats = stats
         self._boot_id = boot_id
         self._version = version
         self._sequence = 0
@@ -96,6 +106,7 @@ class Link:
         """One session; always ends with SessionEnded."""
         self._outbox, self._is_welcome = Outbox(), asyncio.Event()
         self._desk.opened(self._outbox)
+        self._stats.opened(self._outbox)
         try:
             async with mtls_channel(identity) as channel:
                 call = AgentLinkStub(channel).Session(self._outgoing(self._outbox, self._is_welcome))
@@ -136,6 +147,8 @@ class Link:
                 self._desk.cancelled(message.log_cancel.request_id)
             case "log_credit":
                 self._desk.credited(message.log_credit.request_id, message.log_credit.lines)
+            case "stats_request":
+                self._stats.requested(message.stats_request)
             case _:
                 pass  # a newer server's message: not ours to judge
 

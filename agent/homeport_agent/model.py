@@ -54,7 +54,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class AssignedReplica:
-    """One container that this host must run. Immutable under its id, but for `wanted` and `stop_grace_s`."""
+    """One container that this host must run. Immutable under its id, but for what no container carries in itself:
+    `wanted`, `revision`, `stop_grace_s`, `retry`, `probes`, `ready_timeout_s`."""
 
     replica_id: str
     run_name: str
@@ -81,6 +82,8 @@ class AssignedReplica:
     stop_grace_s: float = 10.0
     retry: bool = True
     privileged: bool = False
+    code_id: str = ""  # what must lie in the container before it starts; empty: nothing
+    code_bytes: int = 0
     secrets_known: bool = True  # False: read back from the journal, which keeps no env and no passwords
 
 
@@ -128,6 +131,34 @@ class Container:
     run_name: str = ""
     revision: int = 0
     index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a running container uses."""
+
+    cpu_s: float  # processor time since its start; grows
+    memory_mib: int  # without the page cache
+    memory_limit_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUsage:
+    """How busy one GPU is; None: the driver does not say."""
+
+    uuid: str
+    memory_used_mib: int | None = None
+    memory_total_mib: int | None = None
+    utilisation: float | None = None  # 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaUsage:
+    replica_id: str
+    error: str = ""  # why there are no numbers
+    at_s: float = 0.0  # this process's monotonic clock
+    usage: Usage | None = None
+    gpus: tuple[GpuUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +246,4 @@ class LogWish:
     follow: bool = False
     tail: int = -1  # last lines; 0: none, -1: all
     since_s: float = 0.0  # age in seconds; 0: no limit
+    after: str = ""  # how far the reader has come (homeport_protos.logs.LogPosition)

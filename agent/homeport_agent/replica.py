@@ -88,6 +88,16 @@ def begin(assigned: AssignedReplica, container: Container | None, history: Histo
     return died(it, container, (), now_s)
 
 
+def take_over(it: Replica, assigned: AssignedReplica) -> Replica:
+    """The same replica with settings that may have changed. A first start gets the time that is allowed now."""
+    longer_s = assigned.ready_timeout_s - it.assigned.ready_timeout_s
+    it = replace(it, assigned=assigned)
+    if it.ready_deadline_s is None or not longer_s:
+        return it
+    it = replace(it, ready_deadline_s=it.ready_deadline_s + longer_s)
+    return replace(it, act_at_s=it.ready_deadline_s) if it.phase is Phase.PROBING else it
+
+
 def readiness_of(assigned: AssignedReplica) -> Readiness:
     return Readiness.of(tuple(probe.ready_after for probe in assigned.probes) or (1,))
 

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
+from homeport_agent.code.base import Code
 from homeport_agent.engine.base import LABEL_SERVER, Engine, EngineError
+from homeport_agent.log_archive import LogArchive
 from homeport_agent.machine import Machine
 from homeport_agent.model import JournalEntry, Phase
 from homeport_agent.probe import probe_until_cancelled
@@ -60,12 +62,14 @@ class Runner:
         spawn: Spawn,
         on_change: Callable[[], None],
         keep: Callable[[JournalEntry], None],
+        code: Code,
+        archive: LogArchive | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.machine = machine
         self._engine = engine
         self._labels = ((LABEL_SERVER, server_id),)
-        self._work = Work(engine, server_id, self._progressed)
+        self._work = Work(engine, server_id, self._progressed, code, archive)
         self._spawn = spawn
         self._on_change = on_change
         self._keep = keep

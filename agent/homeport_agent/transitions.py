@@ -45,13 +45,13 @@ def _on_left(it: Replica, event: ev.LeftTheList, now_s: float) -> Outcome:
 
 
 def _on_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
-    return replace(it, assigned=event.assigned), []
+    return replica.take_over(it, event.assigned), []
 
 
 def _running_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
-    """Nothing new, but for the probes that the journal did not keep."""
+    """The container goes on as it is; what is not in it is taken over, and changed probes are asked from now on."""
     container, is_probed_alike = it.container, event.assigned.probes == it.assigned.probes
-    it = replace(it, assigned=event.assigned)
+    it = replica.take_over(it, event.assigned)
     if is_probed_alike or container is None:
         return it, []
     it = replace(it, readiness=replica.readiness_of(event.assigned))
@@ -59,7 +59,7 @@ def _running_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outco
 
 
 def _waiting_run_wanted(it: Replica, event: ev.RunWanted, now_s: float) -> Outcome:
-    it = replace(it, assigned=event.assigned)
+    it = replica.take_over(it, event.assigned)
     if it.act_at_s is None:  # it waited for the server, not for a back-off
         return replica.start(it, now_s)
     return it, []
@@ -70,11 +70,12 @@ def _waiting_time(it: Replica, event: ev.TimePassed, now_s: float) -> Outcome:
 
 
 def _pull_progressed(it: Replica, event: ev.PullProgressed, now_s: float) -> Outcome:
-    return replace(it, pulled_bytes=event.done_bytes, pull_total_bytes=event.total_bytes), []
+    done, total = event.done_bytes, event.total_bytes
+    return replace(it, pulled_bytes=done, pull_total_bytes=total, message=event.message), []
 
 
 def _image_ready(it: Replica, event: ev.ImageReady, now_s: float) -> Outcome:
-    it = replace(it, phase=Phase.STARTING, note=event.note)
+    it = replace(it, phase=Phase.STARTING, note=event.note, message="")
     return it, [do.StartContainer(it.assigned.replica_id, it.assigned)]
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
 from homeport_agent import restarts
+from homeport_agent.code.base import Code, CodeError
 from homeport_agent.engine.base import (
     LABEL_INDEX,
     LABEL_PORT,
@@ -27,6 +28,7 @@ from homeport_agent.engine.base import (
     NoSpace,
     RegistryUnreachable,
 )
+from homeport_agent.log_archive import LogArchive
 from homeport_agent.model import AssignedReplica
 
 PULL_STALL_S = 120.0  # dockerd itself retries a cut link for 75 s and says so all the while
@@ -100,10 +102,14 @@ def container_spec(assigned: AssignedReplica, server_id: str) -> ContainerSpec:
 class Work:
     """Does instructions on one engine for one server. Raises nothing but bugs: a failure is its event."""
 
-    def __init__(self, engine: Engine, server_id: str, feed: Feed) -> None:
+    def __init__(
+        self, engine: Engine, server_id: str, feed: Feed, code: Code, archive: LogArchive | None = None
+    ) -> None:
         self._engine = engine
+        self._archive = archive
         self._server_id = server_id
         self._feed = feed
+        self._code = code
 
     async def perform(self, order: do.Instruction) -> ev.WorkEvent:
         match order:
@@ -130,6 +136,25 @@ class Work:
         return ev.ContainerSeen(replica_id, container, tail)
 
     async def _pull(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
+        """The image, then the code that goes into its container."""
+        image = await self._pull_image(replica_id, assigned)
+        if not isinstance(image, ev.ImageReady):
+            return image
+        try:
+            await self._fetch(assigned)
+        except CodeError as error:
+            return ev.PullFailed(replica_id, str(error), error.can_heal, tries=error.tries)
+        return image
+
+    async def _fetch(self, assigned: AssignedReplica) -> None:
+        def told(done: int, total: int) -> None:
+            message = f"fetching the code, {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+            self._feed(ev.PullProgressed(assigned.replica_id, done, total, message))
+
+        if assigned.code_id:
+            await self._code.fetch(assigned.code_id, told)
+
+    async def _pull_image(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
         image = assigned.image
         try:
             is_here = await self._engine.has_image(image)
@@ -152,7 +177,9 @@ class Work:
         except EngineError as error:
             said = str(error)
             if assigned.image_hint and isinstance(error, ImageNotFound | RegistryUnreachable):
-                said = f"image {image} is neither on this host nor in a registry that it can reach; {assigned.image_hint}"
+                said = (
+                    f"image {image} is neither on this host nor in a registry that it can reach; {assigned.image_hint}"
+                )
             return ev.PullFailed(replica_id, said, error.can_heal, tries=_tries(error))
 
     async def _start(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
@@ -161,12 +188,32 @@ class Work:
             container = await self._engine.inspect(name)
             if container is not None and container.is_running:
                 return ev.ContainerStarted(replica_id, container)
+            if container is None and not assigned.secrets_known:
+                why = "its container is gone, and without the server its env values are not known"
+                return ev.StartFailed(replica_id, why, can_heal=True)
             if container is None:
                 await self._engine.create(container_spec(assigned, self._server_id))
+            if assigned.code_id and (container is None or not container.was_started):
+                await self._lay(name, assigned)
             # One that has ended already is told as started all the same: the look after each start sees its end.
             return ev.ContainerStarted(replica_id, await self._engine.start(name))
         except EngineError as error:
             return ev.StartFailed(replica_id, str(error), error.can_heal, tries=_tries(error))
+        except CodeError as error:
+            return ev.StartFailed(replica_id, str(error), error.can_heal, tries=error.tries)
+
+    async def _lay(self, name: str, assigned: AssignedReplica) -> None:
+        """Put the code in a container that never ran; also in one where a process before us may have ended half-way."""
+        try:
+            await self._fetch(assigned)
+            await self._code.lay(self._engine, name, assigned.code_id)
+        except (EngineError, CodeError):
+            # It takes room, and has half of its code. Without the secrets it could not be made anew: then it stays, and
+            # the next try lays all of it again.
+            if assigned.secrets_known:
+                with suppress(EngineError):
+                    await self._engine.remove(name)
+            raise
 
     async def _restart(self, order: do.RestartContainer) -> ev.WorkEvent:
         try:
@@ -186,11 +233,13 @@ class Work:
         return ev.ContainerStopped(order.replica_id, container.exit_code, tail)
 
     async def _remove(self, replica_id: str) -> ev.WorkEvent:
+        name = container_name(replica_id)
+        note = await self._archive.keep(self._engine, name, replica_id) if self._archive else ""
         try:
-            await self._engine.remove(container_name(replica_id))
+            await self._engine.remove(name)
         except EngineError as error:
             return ev.RemoveFailed(replica_id, str(error))
-        return ev.ContainerRemoved(replica_id)
+        return ev.ContainerRemoved(replica_id, note)
 
     async def _log_tail(self, container: str) -> tuple[str, ...]:
         lines: list[str] = []

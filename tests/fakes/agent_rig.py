@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakes.agent import SERVER
+from fakes.code import FakeCode
 from homeport_agent import events as ev
+from homeport_agent.code.base import Code
 from homeport_agent.engine.base import Engine
 from homeport_agent.machine import Machine
 from homeport_agent.model import Assignment, JournalEntry, Phase, ReplicaObserved
@@ -46,7 +48,9 @@ class AgentRig:
 
 
 @asynccontextmanager
-async def agent_rig(engine: Engine, journal: JournalEntry | None = None) -> AsyncIterator[AgentRig]:
+async def agent_rig(
+    engine: Engine, journal: JournalEntry | None = None, code: Code | None = None
+) -> AsyncIterator[AgentRig]:
     machine, changed, tasks = Machine(), asyncio.Event(), set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as group:
 
@@ -61,7 +65,7 @@ async def agent_rig(engine: Engine, journal: JournalEntry | None = None) -> Asyn
             changed.set()
 
         kept: list[JournalEntry] = []
-        runner = Runner(machine, engine, SERVER, spawn, told, kept.append)
+        runner = Runner(machine, engine, SERVER, spawn, told, kept.append, code or FakeCode())
         rig = AgentRig(machine, runner, changed, tasks, kept)
         runner.feed(ev.JournalRead(journal))
         for work in (runner.run_watch(), runner.run_clock(), runner.run_second_line()):

@@ -13,12 +13,13 @@ EngineError                 one sentence for a user: what, why, what to do; can_
 Covers names, not the doing. `tests/contract/test_engine.py` is what any engine must pass.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
-from homeport_agent.model import Container, LogLine, RegistryAuth
+from homeport_agent.model import Container, LogLine, RegistryAuth, Usage
 
 LABEL_SERVER = "homeport.server"
 LABEL_REPLICA = "homeport.replica"
@@ -109,6 +110,21 @@ class EngineEvent:
     replica_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a container is before something is put in it."""
+
+    user: str  # as whom its program runs: a name or number, with ":group" or not; empty: root
+    mounted: tuple[str, ...] = ()  # where host paths and named volumes lie in it
+
+
+class PathKind(StrEnum):
+    NOTHING = "nothing"
+    FOLDER = "folder"
+    SYMLINK = "symlink"
+    FILE = "file"
+
+
 PullProgress = Callable[[int, int], None]  # bytes done, bytes in all (as far as known)
 
 
@@ -140,11 +156,28 @@ class Engine(Protocol):
     async def list(self, labels: tuple[tuple[str, str], ...]) -> tuple[Container, ...]:
         """All containers, running or not, that carry all these labels and LABEL_REPLICA."""
 
-    def logs(self, container: str, *, tail: int, since_s: float, follow: bool) -> "Lines":
-        """Lines of a container, oldest first. tail -1: all. since_s: not older than that; 0: any age."""
+    def logs(self, container: str, *, tail: int, since_s: float, follow: bool, since_ns: int = 0) -> "Lines":
+        """Lines of a container, oldest first; with `follow` until it ends. tail -1: all.
+
+        since_s: not older than that; 0: any age. since_ns: not before that unix time, in nanoseconds.
+        """
 
     def events(self, labels: tuple[tuple[str, str], ...]) -> "Events":
         """What happens to containers with these labels, from now on, until the engine goes away."""
+
+    async def ground(self, container: str) -> Ground: ...
+
+    async def path_kind(self, container: str, path: str) -> PathKind:
+        """What lies at an absolute path of a container, running or not. A symlink at its end is not followed."""
+
+    async def read_file(self, container: str, path: str) -> bytes | None:
+        """A small file of a container, running or not, through symlinks; None: there is none, or it is too big."""
+
+    async def put(self, container: str, archive: Iterable[bytes]) -> None:
+        """Unpack a tar stream at "/" of a container. `archive` is read in a thread; what it raises is raised here.
+        After an error nothing is said of how much has arrived."""
+
+    async def usage(self, container: str) -> Usage: ...
 
     async def listening_ports(self, container: Container) -> tuple[int, ...]:
         """TCP ports that something inside listens on; empty where that cannot be seen."""

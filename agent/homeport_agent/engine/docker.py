@@ -8,9 +8,8 @@ import asyncio
 import functools
 import json
 import os
-import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig
 from docker.utils import parse_repository_tag
 
-from homeport_agent.engine import faults, signals
+from homeport_agent.engine import archives, faults, signals
 from homeport_agent.engine.base import (
     LABEL_INDEX,
     LABEL_PORT,
@@ -33,22 +32,29 @@ from homeport_agent.engine.base import (
     EngineEvent,
     EngineHung,
     EngineInfo,
+    Ground,
     NoSuchContainer,
+    PathKind,
     PullProgress,
     RegistryUnreachable,
 )
+from homeport_agent.engine.loglines import log_lines
 from homeport_agent.engine.ports import listening_ports
 from homeport_agent.engine.pulls import PullLedger
 from homeport_agent.engine.stream import ThreadStream
-from homeport_agent.model import Container, LogLine, RegistryAuth
+from homeport_agent.engine.usage import usage_of
+from homeport_agent.model import Container, LogLine, RegistryAuth, Usage
 
 CALL_S = 30.0  # what one answer of Docker may take
 INFO_S = 10.0  # asked every few seconds: a Docker that hangs should be known as such soon
 CREATE_S = 120.0  # a big image on a slow disk is unpacked into its first layer here
 KILL_S = 15.0  # SIGKILL was sent; what is left after that is a process in uninterruptible sleep
+PUT_S = 600.0  # 200 MB of code on a slow disk
+USAGE_S = 4.0
 CALL_THREADS = 8
 STREAM_THREADS = 40  # pulls, followed logs and the one stream of events; a thread that only reads costs little
-LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
+LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}  # 30 MB for each container, whatever it writes
+LOG_AHEAD_BYTES = 256 * 1024  # read from Docker before a reader asks for it
 WATCHED = ("start", "die", "oom", "destroy")
 
 Answer = TypeVar("Answer")
@@ -149,6 +155,41 @@ class DockerEngine:
         found = [await self.inspect(str(row["Id"])) for row in shown]
         return tuple(it for it in found if it is not None)
 
+    async def ground(self, container: str) -> Ground:
+        shown = await self._call(lambda client: client.inspect_container(container))
+        # Not its other volumes: an anonymous one of the image's is the container's own, and begins as what is put there.
+        binds = [str(bind).split(":") for bind in shown["HostConfig"].get("Binds") or ()]
+        return Ground(str(shown["Config"].get("User") or ""), tuple(it[1] for it in binds if len(it) > 1))
+
+    async def path_kind(self, container: str, path: str) -> PathKind:
+        kind = await self._call(lambda client: archives.path_kind(client, container, path))
+        return PathKind(kind)
+
+    async def read_file(self, container: str, path: str) -> bytes | None:
+        data: bytes | None = await self._call(lambda client: archives.read_file(client, container, path))
+        return data
+
+    async def put(self, container: str, archive: Iterable[bytes]) -> None:
+        pieces = archives.Pieces(archive)
+        try:
+            # Among the streams: the short calls must not wait behind an archive.
+            await self._call(
+                lambda client: archives.put(client, container, pieces, self._data_root), PUT_S, pool=self._streams
+            )
+        except EngineError:
+            if pieces.error is not None:
+                raise pieces.error from None
+            raise
+        finally:
+            pieces.is_called_off = True  # a thread that nobody waits for any more ends with its next piece
+
+    async def usage(self, container: str) -> Usage:
+        stats = await self._call(functools.partial(_stats, container=container), USAGE_S)
+        used = usage_of(stats)
+        if used is None:
+            raise EngineError("its container does not run")
+        return used
+
     async def listening_ports(self, container: Container) -> tuple[int, ...]:
         return listening_ports(container.pid)
 
@@ -200,21 +241,23 @@ class DockerEngine:
 
     @asynccontextmanager
     async def logs(
-        self, container: str, *, tail: int, since_s: float, follow: bool
+        self, container: str, *, tail: int, since_s: float, follow: bool, since_ns: int = 0
     ) -> AsyncIterator[AsyncIterator[LogLine]]:
         params: dict[str, str | int] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
         params["tail"] = "all" if tail < 0 else tail
         if since_s > 0:
-            params["since"] = f"{time.time() - since_s:.9f}"
+            since_ns = max(since_ns, int((time.time() - since_s) * 1e9))
+        if since_ns > 0:
+            params["since"] = f"{since_ns // 10**9}.{since_ns % 10**9:09d}"
 
         def open_it() -> tuple[Any, Iterator[LogLine]]:
             client = self._connect()
             url = _url(client, f"/containers/{container}/logs")
             response = client.get(url, params=params, stream=True, timeout=None)
             _raise_for_status(response)
-            return response, _log_lines(response)
+            return response, log_lines(response.raw)
 
-        async with self._stream(open_it) as lines:
+        async with self._stream(open_it, weigh=_line_bytes, capacity=LOG_AHEAD_BYTES) as lines:
             yield lines
 
     @asynccontextmanager
@@ -233,9 +276,9 @@ class DockerEngine:
 
     @asynccontextmanager
     async def _stream(
-        self, open_it: "Callable[[], tuple[Any, Iterator[Answer]]]"
+        self, open_it: "Callable[[], tuple[Any, Iterator[Answer]]]", **bound: Any
     ) -> AsyncIterator[AsyncIterator[Answer]]:
-        stream = ThreadStream(self._streams, open_it)
+        stream = ThreadStream(self._streams, open_it, **bound)
         try:
             items = await stream.__aenter__()
         except Exception as error:
@@ -267,10 +310,14 @@ class DockerEngine:
         return self._client
 
     async def _call(
-        self, ask: Callable[[docker.APIClient], Any], limit_s: float = CALL_S, of: str | None = None
+        self,
+        ask: Callable[[docker.APIClient], Any],
+        limit_s: float = CALL_S,
+        of: str | None = None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> Any:
         """One answer of Docker. of: the image whose container is made or started, for the words of an error."""
-        work = asyncio.get_running_loop().run_in_executor(self._calls, lambda: ask(self._connect()))
+        work = asyncio.get_running_loop().run_in_executor(pool or self._calls, lambda: ask(self._connect()))
         try:
             async with asyncio.timeout(limit_s):
                 return await work
@@ -302,6 +349,15 @@ def _raise_for_status(response: Any) -> None:
         text = response.text
     response.close()
     raise APIError(text, response, text)
+
+
+def _stats(client: docker.APIClient, container: str) -> Any:
+    # Older engines measure twice, a second apart, for a percentage that nobody asked for.
+    one_shot = {"one-shot": 1} if tuple(map(int, client.api_version.split("."))) >= (1, 41) else {}
+    url = _url(client, f"/containers/{container}/stats")
+    response = client.get(url, params={"stream": 0, **one_shot}, timeout=USAGE_S)
+    _raise_for_status(response)
+    return response.json()
 
 
 def _create(client: docker.APIClient, spec: ContainerSpec) -> Any:
@@ -375,26 +431,5 @@ def _engine_events(response: Any) -> Iterator[EngineEvent]:
             yield EngineEvent(str(event.get("Action", "")), str(event["Actor"]["Attributes"].get(LABEL_REPLICA, "")))
 
 
-def _log_lines(response: Any) -> Iterator[LogLine]:
-    """Docker's frames (8 bytes: stream, length) put together to lines; a long line comes in several frames."""
-    rest = {1: b"", 2: b""}
-    while len(header := _read(response.raw, 8)) == 8:
-        kind, size = struct.unpack(">BxxxL", header)
-        *lines, rest[kind] = (rest.get(kind, b"") + _read(response.raw, size)).split(b"\n")
-        for line in lines:
-            yield _log_line(kind, line)
-    for kind, line in rest.items():
-        if line:
-            yield _log_line(kind, line)
-
-
-def _read(raw: Any, size: int) -> bytes:
-    data = b""
-    while len(data) < size and (piece := raw.read(size - len(data))):
-        data += piece
-    return data
-
-
-def _log_line(kind: int, line: bytes) -> LogLine:
-    stamp, _, text = line.partition(b" ")
-    return LogLine(text.rstrip(b"\r"), "stderr" if kind == 2 else "stdout", stamp.decode("ascii", "replace"))
+def _line_bytes(line: LogLine) -> int:
+    return len(line.text) + 200

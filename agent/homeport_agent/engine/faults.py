@@ -42,6 +42,7 @@ _UNREACHABLE = (
     "toomanyrequests",
     "received unexpected http status: 5",
 )
+_FULL_BYTES = 1 << 20
 _NOT_FOUND = ("manifest unknown", "not found", "no such image", "name unknown", "repository does not exist")
 _DENIED = ("no basic auth credentials", "unauthorized", "authentication required", "denied")
 
@@ -128,6 +129,21 @@ def of_container(image: str, text: str, data_root: str) -> EngineError:
     if "no such image" in low:
         return ImageNotFound(f"image {image} is not on this host any more")
     return EngineError(f"the container of {image} did not start: {short}")
+
+
+def of_put(text: str, data_root: str) -> EngineError:
+    """What it means that files could not be put in a container."""
+    short = " ".join(text.split())[:300]
+    if "no space left on device" in text.lower() or "disk quota exceeded" in text.lower():
+        return no_space(data_root, "laying files in a container")
+    return EngineError(f"files could not be laid in the container: {short}")
+
+
+def is_full(data_root: str) -> bool:
+    try:
+        return shutil.disk_usage(data_root).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def of_call(error: Exception, socket_path: str) -> EngineError:

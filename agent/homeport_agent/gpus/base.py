@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from homeport_agent.model import Gpu
+from homeport_agent.model import Gpu, GpuUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,5 +15,8 @@ class GpuSample:
 class Gpus(Protocol):
     async def sample(self) -> GpuSample:
         """Never raises and always ends within a deadline of its own."""
+
+    async def usage(self) -> tuple[GpuUsage, ...]:
+        """How busy each GPU is now; empty when the driver does not say. As `sample` never raises and always ends."""
 
     async def close(self) -> None: ...

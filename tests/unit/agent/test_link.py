@@ -74,11 +74,26 @@ class Desk:
         self.wake.set()
 
 
+class Stats:
+    """Answers each request with the ids that it names."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.requests: asyncio.Queue[agent_pb2.StatsRequest] = asyncio.Queue()
+
+    def opened(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+
+    def requested(self, request: agent_pb2.StatsRequest) -> None:
+        self.requests.put_nowait(request)
+
+
 @dataclasses.dataclass
 class Rig:
     control: FakeControl
     host: Host
     desk: Desk
+    stats: Stats
     link: Link
     store: IdentityStore
 
@@ -88,11 +103,11 @@ async def linked(folder: Path) -> AsyncIterator[Rig]:
     store = IdentityStore(folder / "state")
     async with fake_control(folder / "control") as control:
         await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
-        host, desk = Host(), Desk()
-        link = Link(store, host, desk, "boot-1", "0.1.0")
+        host, desk, stats = Host(), Desk(), Stats()
+        link = Link(store, host, desk, stats, "boot-1", "0.1.0")
         work = asyncio.ensure_future(link.run())
         try:
-            yield Rig(control, host, desk, link, store)
+            yield Rig(control, host, desk, stats, link, store)
         finally:
             work.cancel()
             await asyncio.wait([work])
@@ -215,6 +230,15 @@ async def test_log_messages_reach_the_desk_and_its_lines_the_server(rig: Rig) ->
     assert (await session.next("log_end")).error == "no such container"
 
 
+async def test_a_request_for_numbers_reaches_the_desk_and_its_answer_the_server(rig: Rig) -> None:
+    session = await rig.control.session()
+    session.push(stats_request=agent_pb2.StatsRequest(request_id=9, replica_ids=["r1"]))
+    async with asyncio.timeout(10):
+        assert list((await rig.stats.requests.get()).replica_ids) == ["r1"]
+    await rig.stats.outbox.put(agent_pb2.FromAgent(stats=agent_pb2.Stats(request_id=9)))
+    assert (await session.next("stats")).request_id == 9
+
+
 async def test_a_server_that_this_host_did_not_join_gets_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -256,7 +280,7 @@ async def test_a_link_that_falls_silent_is_noticed_within_seconds(tmp_path: Path
         server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
         store.save(dataclasses.replace(identity, link_port=server.sockets[0].getsockname()[1]))
         desk = Desk()
-        work = asyncio.ensure_future(Link(store, Host(), desk, "boot-1", "0.1.0").run())
+        work = asyncio.ensure_future(Link(store, Host(), desk, Stats(), "boot-1", "0.1.0").run())
         await (await control.session()).next("report")
         wire.is_cut = True
         async with asyncio.timeout(8):
