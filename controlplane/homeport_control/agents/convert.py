@@ -4,6 +4,7 @@ from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
 
 from homeport_control.domain.hosts import Gpu, HostFacts
+from homeport_control.domain.metrics import GpuUsage, ReplicaUsage
 from homeport_control.domain.replicas import Observation, Phase
 
 _PHASES = {
@@ -64,4 +65,24 @@ def observation_from(report: agent_pb2.ReplicaReport) -> Observation:
         probes_passed=report.probes_passed,
         probes_total=report.probes_total,
         log_tail=tuple(report.log_tail),
+    )
+
+
+def usage_from(stats: agent_pb2.ReplicaStats) -> ReplicaUsage:
+    return ReplicaUsage(
+        replica_id=stats.replica_id,
+        error=stats.error,
+        cpu_s=stats.cpu_s,
+        at_s=stats.at_s,
+        memory_mib=stats.memory_mib,
+        memory_limit_mib=stats.memory_limit_mib,
+        gpus=tuple(
+            GpuUsage(
+                uuid=gpu.uuid,
+                memory_used_mib=gpu.memory_used_mib if gpu.HasField("memory_used_mib") else None,
+                memory_total_mib=gpu.memory_total_mib if gpu.HasField("memory_total_mib") else None,
+                utilisation=gpu.utilisation if gpu.HasField("utilisation") else None,
+            )
+            for gpu in stats.gpus
+        ),
     )

@@ -1,22 +1,28 @@
-"""Who is connected: one session per host, and the log streams that run through it.
+"""Who is connected: one session per host, and what is asked through it: logs and numbers.
 
 Covers what goes out to a connected agent. Does not read from it (server.py does) and decides nothing.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from homeport_protos.agent.v1 import agent_pb2
 
-from homeport_control.domain.errors import NotReady
+from homeport_control.agents.convert import usage_from
+from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
+from homeport_control.domain.metrics import ReplicaUsage
 
 OUTGOING_BOUND = 256
 PUT_S = 10.0
 LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
+
+
+class Absent(str):
+    """The end of a request for logs that a host does not have."""
 
 
 @dataclass(slots=True)
@@ -35,6 +41,8 @@ class AgentSession:
         self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
         self.replaced = asyncio.Event()  # a newer session of the same host took over
         self.logs: dict[int, LogStream] = {}
+        # Asked for and not answered yet; None answers that the connection broke.
+        self.stats: dict[int, asyncio.Future[tuple[ReplicaUsage, ...] | None]] = {}
 
     def log_lines(self, message: agent_pb2.LogLines) -> None:
         stream = self.logs.get(message.request_id)
@@ -49,7 +57,12 @@ class AgentSession:
     def log_end(self, message: agent_pb2.LogEnd) -> None:
         stream = self.logs.get(message.request_id)
         if stream is not None:
-            stream.queue.put_nowait(message.error)
+            stream.queue.put_nowait(Absent(message.error) if message.absent else message.error)
+
+    def stats_answer(self, message: agent_pb2.Stats) -> None:
+        asked = self.stats.get(message.request_id)
+        if asked is not None and not asked.done():
+            asked.set_result(tuple(map(usage_from, message.replicas)))
 
 
 class Sessions:
@@ -70,6 +83,9 @@ class Sessions:
         """Take it out and end its log streams. True when it was the host's newest, so that the host is away now."""
         for stream in session.logs.values():
             stream.queue.put_nowait("the connection to the host broke; run the command again")
+        for asked in session.stats.values():
+            if not asked.done():
+                asked.set_result(None)
         if self._by_host.get(session.host_id) is not session:
             return False
         del self._by_host[session.host_id]
@@ -79,7 +95,10 @@ class Sessions:
         return host_id in self._by_host
 
     async def logs(self, host_id: str, host_name: str, query: LogQuery) -> AsyncGenerator[list[LogLine], None]:
-        """Lines as they come, with back-pressure by credit. Raises NotReady when the host cannot be asked."""
+        """Lines as they come, with back-pressure by credit.
+
+        Raises NotReady when the host cannot be asked, NotFound when it has neither a container nor kept logs.
+        """
         session = self._by_host.get(host_id)
         if session is None:
             raise NotReady(f"host {host_name} is not connected now, so its logs cannot be read; they stay on the host")
@@ -92,6 +111,7 @@ class Sessions:
             tail=query.tail,
             since_s=query.since_s,
             credit=LOG_CREDIT,
+            after=query.after,
         )
         ended = False
         try:
@@ -101,7 +121,7 @@ class Sessions:
                 if isinstance(item, str):
                     ended = True
                     if item:
-                        raise NotReady(item)
+                        raise NotFound(item) if isinstance(item, Absent) else NotReady(item)
                     return
                 yield item
                 stream.credit += len(item)
@@ -113,6 +133,29 @@ class Sessions:
                 with suppress(asyncio.QueueFull):
                     cancel = agent_pb2.LogCancel(request_id=request_id)
                     session.outgoing.put_nowait(agent_pb2.ToAgent(log_cancel=cancel))
+
+    async def stats(
+        self, host_id: str, host_name: str, replica_ids: Sequence[str], deadline_s: float
+    ) -> tuple[ReplicaUsage, ...]:
+        """What these replicas use now, measured by their host. Raises NotReady when it cannot be asked or is late."""
+        session = self._by_host.get(host_id)
+        if session is None:
+            raise NotReady(f"host {host_name} is not connected now")
+        request_id = next(self._request_ids)
+        asked: asyncio.Future[tuple[ReplicaUsage, ...] | None] = asyncio.get_running_loop().create_future()
+        session.stats[request_id] = asked
+        request = agent_pb2.StatsRequest(request_id=request_id, replica_ids=replica_ids)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await session.outgoing.put(agent_pb2.ToAgent(stats_request=request))
+                answer = await asked
+        except TimeoutError:
+            raise NotReady(f"host {host_name} did not answer within {deadline_s:g} s") from None
+        finally:
+            del session.stats[request_id]
+        if answer is None:
+            raise NotReady(f"the connection to host {host_name} broke")
+        return answer
 
 
 async def _put(session: AgentSession, message: agent_pb2.ToAgent) -> None:

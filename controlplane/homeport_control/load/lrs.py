@@ -1,6 +1,6 @@
-"""Envoy's load reports (LRS): one stream per gateway, each second, requests in flight per endpoint.
+"""Envoy's load reports (LRS): one stream per gateway, each second, requests of each endpoint: issued, done, in flight.
 
-Covers the stream and its conversion. Does not cover what is made of a report (the loops: draining, later scaling).
+Covers the stream and its conversion. Does not cover what is made of a report (rates; the loops: draining, later scaling).
 An endpoint that is draining is still reported; one that was removed from its service is not.
 """
 
@@ -64,8 +64,13 @@ class LoadReports:
 
 
 def report(gateway: str, now_s: float, message: Any) -> LoadReport:
-    """One LoadStatsRequest as a domain value; endpoints with nothing in flight are left out."""
-    return LoadReport(gateway, now_s, tuple(_endpoints(message)))
+    """One LoadStatsRequest as a domain value; idle endpoints are left out."""
+    intervals_s = [_seconds(cluster.load_report_interval) for cluster in message.cluster_stats]
+    return LoadReport(gateway, now_s, tuple(_endpoints(message)), max(intervals_s, default=0.0) or float(INTERVAL_S))
+
+
+def _seconds(duration: Any) -> float:
+    return float(duration.seconds) + float(duration.nanos) / 1e9
 
 
 def _endpoints(message: Any) -> Iterator[EndpointLoad]:
@@ -74,11 +79,12 @@ def _endpoints(message: Any) -> Iterator[EndpointLoad]:
             continue  # Envoy's own streams to this server: no service's name has a slash
         for locality in cluster.upstream_locality_stats:
             for endpoint in locality.upstream_endpoint_stats:
-                if endpoint.total_requests_in_progress:
+                counts = (
+                    int(endpoint.total_requests_in_progress),
+                    int(endpoint.total_issued_requests),
+                    int(endpoint.total_successful_requests),
+                    int(endpoint.total_error_requests),
+                )
+                if any(counts):
                     address = endpoint.address.socket_address
-                    yield EndpointLoad(
-                        cluster.cluster_name,
-                        address.address,
-                        address.port_value,
-                        int(endpoint.total_requests_in_progress),
-                    )
+                    yield EndpointLoad(cluster.cluster_name, address.address, address.port_value, *counts)
