@@ -24,6 +24,8 @@ def main() -> None:
                 asyncio.run(app.run(settings))
             case "init":
                 print(json.dumps(asyncio.run(app.initialise(settings))))
+            case "admin-token":
+                print(asyncio.run(app.admin_token(settings)))
             case "join-token":
                 print(
                     asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
@@ -55,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--fleet", default="local")
     join.add_argument("--ttl-s", type=float, default=0.0, help="seconds until it expires (default: one hour)")
     join.add_argument("--one-use", action="store_true", help="good for one host")
-    for command in (run, init, join):
+    admin = commands.add_parser("admin-token", help="print a new admin token, when all were lost")
+    for command in (run, init, join, admin):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
         for name, default in _PORTS.items():
             command.add_argument(f"--{name.replace('_', '-')}", type=_port, default=_env(name.upper(), str(default)))

@@ -18,6 +18,7 @@ import structlog
 from homeport_protos.agent.v1 import agent_pb2_grpc
 from homeport_protos.api.v1 import api_pb2_grpc
 
+from homeport_control import __version__
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
@@ -25,9 +26,12 @@ from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.api.server import ApiFacts, ApiServicer
 from homeport_control.api.tokens import create_join
+from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
+from homeport_control.domain.gateway import LoadReport
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, web_server
 from homeport_control.load.lrs import LoadReports
+from homeport_control.load.rates import Rates
 from homeport_control.logs import configure_logs
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
@@ -37,12 +41,11 @@ from homeport_control.loops.placement import PlacementLoop
 from homeport_control.loops.pruning import PruningLoop
 from homeport_control.loops.runs import RunsLoop
 from homeport_control.settings import ServerSettings
-from homeport_control.store import meta, tokens
+from homeport_control.store import events, meta
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.sealing import Sealer
-from homeport_control.trust.tokens import new_user_token, sha256_hex
 from homeport_control.web.server import web_app
 from homeport_control.xds.server import GatewayXds
 
@@ -85,21 +88,10 @@ async def initialise(settings: ServerSettings) -> dict[str, str]:
             "ca": str(settings.state_dir / "ca.pem"),
             "ca_sha256": state.ca.sha256,
         }
-        plain = new_user_token()
-        record = tokens.TokenRecord(
-            id=uuid.uuid4().hex[:12],
-            name="admin",
-            sha256=sha256_hex(plain),
-            role="admin",
-            services=(),
-            fleet="",
-            one_use=False,
-            created_at_s=time.time(),
-        )
         async with state.database.write() as write:
-            if await meta.put_once(write, "first_admin_token", record.id) == record.id:
-                await tokens.insert(write, record)
-                answer["token"] = plain
+            first = uuid.uuid4().hex[:12]
+            if await meta.put_once(write, "first_admin_token", first) == first:
+                answer["token"] = await first_admin(write, time.time())
         return answer
 
 
@@ -108,12 +100,21 @@ async def join_token(settings: ServerSettings, fleet: str, ttl_s: float, *, one_
         return (await create_join(state.database, state.ca.sha256, fleet, ttl_s, one_use=one_use)).token
 
 
+async def admin_token(settings: ServerSettings) -> str:
+    """A new token of an admin, when all were lost. Whoever may read the state directory may do this."""
+    async with opened(settings) as state:
+        return await new_admin_token(state.database)
+
+
 async def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises HomeportError when a port or the state directory is taken."""
     configure_logs()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_server(settings.state_dir):
         async with opened(settings) as state:
+            async with state.database.write() as write:
+                sentence = f"the server {__version__} has started"
+                events.record(write, kind="server", object_id=state.server_id, name="server", sentence=sentence)
             await forget_sessions(state.database, time.time())
             await _serve(settings, state)
 
@@ -126,7 +127,13 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     gateway = GatewayLoop(database, GATEWAY, settings.gateway_address, settings.gateway_port, settings.domain)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     gateway.publish = xds.publish
-    load = LoadReports(authorize=gateway.authorize, on_load=gateway.on_load)
+    rates = Rates(time.time)
+
+    def on_load(report: LoadReport) -> None:
+        rates.take(report)
+        gateway.on_load(report)
+
+    load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     loops = [
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database).turn),
@@ -142,7 +149,10 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     facts = ApiFacts(
         state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port, settings.base_image
     )
-    api_pb2_grpc.add_ApiServicer_to_server(ApiServicer(database, state.sealer, facts, sessions.logs, code), api)
+    servicer = ApiServicer(
+        database, state.sealer, facts, sessions.logs, code, read_stats=sessions.stats, read_rates=rates.of
+    )
+    api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     silence_s = settings.report_interval_s * settings.missed_reports
     link_servicer = LinkServicer(

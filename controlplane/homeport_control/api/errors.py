@@ -1,7 +1,9 @@
 """Errors as gRPC statuses: one place, so that every method answers alike. A bug is INTERNAL and logged, never shown."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -9,11 +11,15 @@ import structlog
 
 from homeport_control.api.auth import Caller, Unauthenticated, caller_of
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotReady
+from homeport_control.store.changes import Subscription
 from homeport_control.store.connect import Database
+
+CHECK_AGAIN_S = 15.0
 
 log = structlog.get_logger()
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Metadata = Iterable[tuple[str, str | bytes]] | None
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _CODES: tuple[tuple[type[HomeportError], grpc.StatusCode], ...] = (
@@ -44,13 +50,58 @@ async def answer(database: Database, context: Context, method: Callable[[Caller]
 async def stream(
     database: Database, context: Context, method: Callable[[Caller], AsyncGenerator[Response, None]]
 ) -> AsyncIterator[Response]:
-    """The same for a server stream."""
+    """The same for a server stream, which ends when its token is not valid any more."""
+    metadata = context.invocation_metadata()
+    queue: asyncio.Queue[Response | _Ended] = asyncio.Queue(1)  # a slow reader holds the method back
+
+    async def pump() -> None:
+        try:
+            async with aclosing(method(caller)) as responses:
+                async for response in responses:
+                    await queue.put(response)
+        except Exception as error:  # raised again where the reader is
+            await queue.put(_Ended(error))
+        else:
+            await queue.put(_Ended(None))
+
     try:
-        async with aclosing(method(await caller_of(database, context.invocation_metadata()))) as responses:
-            async for response in responses:
-                yield response
+        with database.changes.subscribe("tokens") as subscription:  # before the look, so that no revocation is missed
+            caller = await caller_of(database, metadata)
+            tasks = [
+                asyncio.create_task(pump()),
+                asyncio.create_task(_until_invalid(database, metadata, subscription, queue)),
+            ]
+            try:
+                while not isinstance(item := await queue.get(), _Ended):
+                    yield item
+            finally:  # no TaskGroup: it would wrap the GeneratorExit of a reader that goes away
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if item.error is not None:
+            raise item.error
     except HomeportError as error:
         await context.abort(code_of(error), str(error))
     except Exception:
         log.exception("the API failed")
         await context.abort(grpc.StatusCode.INTERNAL, "the server failed at this; its log says why")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    error: Exception | None
+
+
+async def _until_invalid(
+    database: Database, metadata: Metadata, subscription: Subscription, queue: "asyncio.Queue[Any]"
+) -> None:
+    """Look again after each change of tokens, and now and then: they expire, and another process may revoke them."""
+    while True:
+        await subscription.wait(CHECK_AGAIN_S)
+        try:
+            await caller_of(database, metadata)
+        except NotReady:
+            continue  # the database is away; that says nothing of the token
+        except Denied as error:
+            await queue.put(_Ended(error))
+            return

@@ -8,11 +8,12 @@ from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
 from homeport_protos.versions import PROTOCOL
 
 from homeport_control import __version__
-from homeport_control.api import events, tokens
+from homeport_control.api import events, tokens, users
 from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.logs import ReadLogs, RunLogs
+from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
 from homeport_control.api.models import RESERVED_NAME
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
@@ -57,6 +58,8 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         read_logs: ReadLogs,
         code: CodeStore,
         *,
+        read_stats: ReadStats,
+        read_rates: ReadRates,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
@@ -66,6 +69,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url)
         self._logs = RunLogs(database, read_logs)
+        self._metrics = RunMetrics(database, read_stats, read_rates)
 
     async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
         async def method(caller: Caller) -> api_pb2.GetServerResponse:
@@ -118,6 +122,12 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         async for response in stream(self._database, context, lambda _caller: events.stream(self._database, request)):
             yield response
 
+    async def Metrics(
+        self, request: api_pb2.MetricsRequest, context: Context
+    ) -> AsyncIterator[api_pb2.MetricsResponse]:
+        async for response in stream(self._database, context, lambda _caller: self._metrics.stream(request)):
+            yield response
+
     async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:
         return await answer(self._database, context, lambda _caller: self._views.hosts(request))
 
@@ -138,7 +148,12 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         async def method(caller: Caller) -> api_pb2.CreateJoinTokenResponse:
             caller.must_be_admin("let hosts join")
             return await tokens.create_join(
-                self._database, self._facts.ca_sha256, request.fleet, request.ttl_s, one_use=request.one_use
+                self._database,
+                self._facts.ca_sha256,
+                request.fleet,
+                request.ttl_s,
+                one_use=request.one_use,
+                actor=caller.actor,
             )
 
         return await answer(self._database, context, method)
@@ -147,10 +162,19 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         return await answer(self._database, context, lambda caller: tokens.create(self._database, caller, request))
 
     async def ListTokens(self, request: api_pb2.ListTokensRequest, context: Context) -> api_pb2.ListTokensResponse:
-        return await answer(self._database, context, lambda _caller: tokens.list_all(self._database))
+        return await answer(self._database, context, lambda caller: tokens.list_all(self._database, caller))
 
     async def RevokeToken(self, request: api_pb2.RevokeTokenRequest, context: Context) -> api_pb2.RevokeTokenResponse:
         return await answer(self._database, context, lambda caller: tokens.revoke(self._database, caller, request.id))
+
+    async def CreateUser(self, request: api_pb2.CreateUserRequest, context: Context) -> api_pb2.CreateUserResponse:
+        return await answer(self._database, context, lambda caller: users.create(self._database, caller, request))
+
+    async def ListUsers(self, request: api_pb2.ListUsersRequest, context: Context) -> api_pb2.ListUsersResponse:
+        return await answer(self._database, context, lambda _caller: users.list_all(self._database))
+
+    async def DeleteUser(self, request: api_pb2.DeleteUserRequest, context: Context) -> api_pb2.DeleteUserResponse:
+        return await answer(self._database, context, lambda caller: users.delete(self._database, caller, request.name))
 
     async def _gateway(self) -> api_pb2.Gateway:
         async with self._database.read() as connection:

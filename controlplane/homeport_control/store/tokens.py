@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain.gateway import TokenGrant
+from homeport_control.store import events
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import tokens
+from homeport_control.store.schema import tokens, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ async def insert(write: Write, record: TokenRecord) -> None:
     values = {field: getattr(record, field) for field in TokenRecord.__slots__}
     values["services"] = list(record.services)
     await write.connection.execute(sa.insert(tokens).values(**values))
+    _tell(write, record, f"{write.actor} made {_what(record)}")
     write.touch("tokens")
 
 
@@ -51,30 +53,58 @@ async def by_hash(connection: AsyncConnection, sha256: str) -> TokenRecord | Non
     return _record(row) if row else None
 
 
-async def find(connection: AsyncConnection, id_or_name: str) -> TokenRecord | None:
-    """The newest token with this id or name that is not revoked."""
+async def find(connection: AsyncConnection, id_or_name: str, *, user: str | None = None) -> list[TokenRecord]:
+    """The tokens with this id or name, of this user or of all: those that are not revoked first, then the newest."""
     query = (
         sa.select(tokens)
         .where((tokens.c.id == id_or_name) | (tokens.c.name == id_or_name), tokens.c.role != "join")
         .order_by(tokens.c.revoked_at_s.is_not(None), tokens.c.created_at_s.desc())
-        .limit(1)
     )
-    row = (await connection.execute(query)).one_or_none()
-    return _record(row) if row else None
+    if user is not None:
+        query = query.where(tokens.c.user == user)
+    return [_record(row) for row in await connection.execute(query)]
 
 
-async def list_all(connection: AsyncConnection) -> list[TokenRecord]:
-    """All but join tokens, oldest first."""
+async def list_all(connection: AsyncConnection, *, user: str | None = None) -> list[TokenRecord]:
+    """All but join tokens, of this user or of all, oldest first."""
     query = sa.select(tokens).where(tokens.c.role != "join").order_by(tokens.c.created_at_s, tokens.c.id)
+    if user is not None:
+        query = query.where(tokens.c.user == user)
     return [_record(row) for row in await connection.execute(query)]
 
 
 async def revoke(write: Write, token_id: str, now_s: float) -> bool:
     """Mark it revoked (or used). False when it was already: the guard against using a one-use token twice."""
     query = sa.update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at_s.is_(None)).values(revoked_at_s=now_s)
-    done = (await write.connection.execute(query)).rowcount == 1
+    row = (await write.connection.execute(query.returning(*tokens.c))).one_or_none()
+    if row is None:
+        return False
+    record = _record(row)
+    verb = "used" if record.one_use else "revoked"
+    _tell(write, record, f"{write.actor} {verb} {_what(record)}")
     write.touch("tokens")
-    return done
+    return True
+
+
+async def valid_admins(connection: AsyncConnection, now_s: float) -> list[TokenRecord]:
+    """Tokens with which somebody is an admin now."""
+    query = (
+        sa.select(tokens)
+        .join(users, users.c.name == tokens.c.user)
+        .where(users.c.role == "admin", tokens.c.role == "admin", tokens.c.revoked_at_s.is_(None))
+    )
+    return [record for record in map(_record, await connection.execute(query)) if not record.why_not(now_s)]
+
+
+async def valid_counts(connection: AsyncConnection, now_s: float) -> dict[str, int]:
+    """How many valid tokens each user has."""
+    is_valid = tokens.c.expires_at_s.is_(None) | (tokens.c.expires_at_s > now_s)
+    query = (
+        sa.select(tokens.c.user, sa.func.count())
+        .where(tokens.c.role != "join", tokens.c.revoked_at_s.is_(None), is_valid)
+        .group_by(tokens.c.user)
+    )
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 async def grants(connection: AsyncConnection, now_s: float) -> tuple[tuple[TokenGrant, ...], float | None]:
@@ -84,3 +114,15 @@ async def grants(connection: AsyncConnection, now_s: float) -> tuple[tuple[Token
     expiries = [record.expires_at_s for record in records if record.expires_at_s is not None]
     found = tuple(sorted((TokenGrant(r.sha256, r.services) for r in records), key=lambda grant: grant.token_sha256))
     return found, min(expiries, default=None)
+
+
+def _what(record: TokenRecord) -> str:
+    """Without anything that would let somebody in."""
+    if record.role == "join":
+        return f"a join token for the fleet {record.fleet}" + (", good for one host" if record.one_use else "")
+    services = f" for {', '.join(record.services)}" if record.services else ""
+    return f"the token {record.name} of the role {record.role}{services}, of the user {record.user or 'nobody'}"
+
+
+def _tell(write: Write, record: TokenRecord, sentence: str) -> None:
+    events.record(write, kind="token", object_id=record.id, name=record.name, sentence=sentence)

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from fixtures.control import State, add_token
+from fixtures.control import State, add_run, add_token
 from fixtures.plane import Plane, first, refusal
 from homeport_control.api.errors import code_of
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotReady
@@ -83,3 +83,48 @@ def test_each_kind_of_error_has_its_status() -> None:
     assert [code_of(kind("")).name for kind in kinds] == [
         "INVALID_ARGUMENT", "PERMISSION_DENIED", "NOT_FOUND", "ABORTED", "FAILED_PRECONDITION", "FAILED_PRECONDITION",
     ]  # fmt: skip
+
+
+async def test_the_role_is_the_smaller_one_of_the_tokens_and_its_users(plane: Plane, state: State) -> None:
+    boss, clerk = await add_token(state, "hp_boss", "admin"), await add_token(state, "hp_clerk", "user")
+    await add_token(state, "hp_boss_small", "user", user=boss)
+    await add_token(state, "hp_clerk_big", "admin", user=clerk)
+    await add_token(state, "hp_orphan", "admin", user="gone")
+    found = {}
+    for token in ("hp_boss", "hp_boss_small", "hp_clerk_big"):
+        async with plane.api(token) as api:
+            answer = await api("GetServer", api_pb2.GetServerRequest())
+            found[token] = (answer.user, answer.role)
+    assert found == {"hp_boss": (boss, "admin"), "hp_boss_small": (boss, "user"), "hp_clerk_big": (clerk, "user")}
+    code, words = await refusal(called(plane, dict(METHODS)["ListRuns"], "hp_orphan"))
+    assert (code, "the user gone" in words) == (UNAUTHENTICATED, True)
+
+
+@pytest.mark.parametrize("name", ["WatchRuns", "Events"])
+async def test_a_stream_ends_when_its_token_is_revoked(plane: Plane, state: State, name: str) -> None:
+    token_id = await add_token(state, "hp_watcher", "user")
+    requests = {"WatchRuns": api_pb2.ListRunsRequest(), "Events": api_pb2.EventsRequest(follow=True)}
+    async with plane.api("hp_watcher") as api:
+        watching = api.stream(name, requests[name])
+        await watching.read()
+        async with state.database.write() as write:
+            await tokens.revoke(write, token_id, time.time())
+
+        async def to_the_end() -> None:
+            while await watching.read() is not grpc.aio.EOF:
+                pass
+
+        code, words = await refusal(to_the_end())
+    assert (code, "was revoked" in words) == (UNAUTHENTICATED, True)
+
+
+async def test_a_stream_goes_on_when_other_tokens_change(plane: Plane, state: State) -> None:
+    async with plane.api("hp_admin") as api:
+        watching = api.stream("WatchRuns", api_pb2.ListRunsRequest())
+        await watching.read()
+        other = await add_token(state, "hp_other", "user")
+        async with state.database.write() as write:
+            await tokens.revoke(write, other, time.time())
+        await add_run(state, "later")
+        answer = await watching.read()
+        assert [run.name for run in answer.runs] == ["later"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from fixtures.control import State, add_run
+from fixtures.control import State, add_run, add_token
 from fixtures.plane import Api, Plane, refusal
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
 from homeport_control.domain.gateway import Gateway
@@ -34,7 +34,9 @@ async def test_a_token_is_shown_once_and_works(state: State, plane: Plane, admin
     assert made.token not in str(listed)
     assert sha256_hex(made.token) not in str(listed)
     async with plane.api(made.token) as bob:
-        assert (await bob("GetServer", api_pb2.GetServerRequest())).user == "bob"
+        answer = await bob("GetServer", api_pb2.GetServerRequest())
+    me = (await admin("GetServer", api_pb2.GetServerRequest())).user
+    assert (answer.user, answer.role) == (me, "user"), "a token of the same user, with the smaller role"
 
 
 async def test_a_revoked_token_calls_nothing_and_leaves_the_gateway(state: State, plane: Plane, admin: Api) -> None:
@@ -53,16 +55,27 @@ async def test_a_revoked_token_calls_nothing_and_leaves_the_gateway(state: State
     assert sha256_hex(hello.token) not in await granted(state)
 
 
-async def test_a_user_makes_and_revokes_only_tokens_for_services(admin: Api, user: Api) -> None:
-    for role in ("admin", "user", ""):
-        code, words = await refusal(user("CreateToken", create("x", role)))
+async def test_a_user_makes_sees_and_revokes_only_tokens_of_its_own(admin: Api, user: Api) -> None:
+    me = (await user("GetServer", api_pb2.GetServerRequest())).user
+    for request in (create("x", "admin"), create("x", "user", user="somebody")):
+        code, words = await refusal(user("CreateToken", request))
         assert code is DENIED
-        assert "only an admin may" in words
-    assert (await user("CreateToken", create("mine"))).token
-    await user("RevokeToken", api_pb2.RevokeTokenRequest(id="mine"))
-    await admin("CreateToken", create("bob", "user"))
-    code, _ = await refusal(user("RevokeToken", api_pb2.RevokeTokenRequest(id="bob")))
-    assert code is DENIED
+        assert "only an admin may make tokens" in words
+    for name, role in (("mine", "service"), ("laptop", "")):
+        made = (await user("CreateToken", create(name, role))).description
+        assert (made.user, made.role) == (me, role or "user")
+    theirs = (await admin("CreateToken", create("laptop", "user"))).description
+    listed = await user("ListTokens", api_pb2.ListTokensRequest())
+    assert {token.name for token in listed.tokens} == {me, "mine", "laptop"}
+    assert {token.user for token in listed.tokens} == {me}
+    for asked in ("nobody", theirs.id):
+        code, _ = await refusal(user("RevokeToken", api_pb2.RevokeTokenRequest(id=asked)))
+        assert code is grpc.StatusCode.NOT_FOUND
+    await user("RevokeToken", api_pb2.RevokeTokenRequest(id="laptop"))
+    listed = await admin("ListTokens", api_pb2.ListTokensRequest())
+    valid = {(token.user, token.name) for token in listed.tokens if not token.HasField("revoked_at")}
+    assert (me, "laptop") not in valid
+    assert (theirs.user, "laptop") in valid, "an admin sees the tokens of all, and this one is still there"
     code, words = await refusal(user("CreateJoinToken", api_pb2.CreateJoinTokenRequest()))
     assert (code, words) == (DENIED, "only an admin may let hosts join; your token's role is user")
 
@@ -129,3 +142,50 @@ async def test_a_join_token_carries_the_pin_and_lets_a_host_in(plane: Plane, adm
     assert all(token.role != "join" for token in listed.tokens)
     code, _ = await refusal(admin("CreateJoinToken", api_pb2.CreateJoinTokenRequest(ttl_s=-5)))
     assert code is BAD
+
+
+async def test_the_last_token_of_an_admin_is_kept(state: State, plane: Plane, admin: Api) -> None:
+    await admin("CreateToken", create("weak", "user"))
+    await admin("CreateToken", create("old", "admin", ttl_s=0.001))
+    me = (await admin("GetServer", api_pb2.GetServerRequest())).user
+    code, words = await refusal(admin("RevokeToken", api_pb2.RevokeTokenRequest(id=me)))
+    assert (code, "the last valid token of an admin" in words) == (grpc.StatusCode.ABORTED, True)
+    second = await admin("CreateToken", create("second", "admin"))
+    await admin("RevokeToken", api_pb2.RevokeTokenRequest(id=me))
+    async with plane.api(second.token) as again:
+        code, _ = await refusal(again("RevokeToken", api_pb2.RevokeTokenRequest(id="second")))
+    assert code is grpc.StatusCode.ABORTED
+
+
+async def test_an_admin_makes_tokens_for_others_but_not_admins_of_them(plane: Plane, admin: Api, user: Api) -> None:
+    them = (await user("GetServer", api_pb2.GetServerRequest())).user
+    made = await admin("CreateToken", create("ci", "user", user=them))
+    async with plane.api(made.token) as api:
+        assert (await api("GetServer", api_pb2.GetServerRequest())).user == them
+    code, words = await refusal(admin("CreateToken", create("x", "admin", user=them)))
+    assert (code, "is not an admin" in words) == (grpc.StatusCode.ABORTED, True)
+    code, words = await refusal(admin("CreateToken", create("x", "user", user="nobody")))
+    assert (code, words) == (grpc.StatusCode.NOT_FOUND, "no user nobody; `homeport user list` shows them")
+
+
+async def test_of_several_tokens_of_a_name_an_admin_must_say_which(state: State, admin: Api) -> None:
+    ids = []
+    for plain in ("hp_ann", "hp_bob"):
+        owner = await add_token(state, plain, "user")
+        ids.append((await admin("CreateToken", create("laptop", user=owner))).description.id)
+    code, words = await refusal(admin("RevokeToken", api_pb2.RevokeTokenRequest(id="laptop")))
+    assert code is grpc.StatusCode.ABORTED
+    assert all(token_id in words for token_id in ids)
+    await admin("RevokeToken", api_pb2.RevokeTokenRequest(id=ids[0]))
+    await admin("RevokeToken", api_pb2.RevokeTokenRequest(id="laptop"))
+    listed = await admin("ListTokens", api_pb2.ListTokensRequest())
+    assert all(token.HasField("revoked_at") for token in listed.tokens if token.id in ids)
+
+
+async def test_a_token_that_expires_makes_none_that_lasts_longer(state: State, plane: Plane) -> None:
+    ends_at_s = time.time() + 100
+    await add_token(state, "hp_short", "user", expires_at_s=ends_at_s)
+    async with plane.api("hp_short") as api:
+        for ttl_s, expected_s in ((0, ends_at_s), (1000, ends_at_s), (10, time.time() + 10)):
+            made = await api("CreateToken", create(f"t{ttl_s}", "user", ttl_s=ttl_s))
+            assert abs(made.description.expires_at.seconds - expected_s) < 3

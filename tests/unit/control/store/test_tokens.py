@@ -59,11 +59,12 @@ async def test_a_name_finds_the_token_that_is_still_valid(state: State) -> None:
                 write,
                 tokens.TokenRecord(
                     f"id{number}", "ci", f"{number}", "service", (), "", one_use=False,
-                    created_at_s=100.0 * number, revoked_at_s=revoked_at_s,
+                    created_at_s=100.0 * number, revoked_at_s=revoked_at_s, user=f"u{number}",
                 ),
             )  # fmt: skip
         found = await tokens.find(write.connection, "ci")
-        assert found is not None
-        assert found.id == "id1"
+        assert [record.id for record in found] == ["id1", "id2"]
+        assert [record.id for record in await tokens.find(write.connection, "ci", user="u2")] == ["id2"]
+        assert [record.id for record in await tokens.list_all(write.connection, user="u1")] == ["id1"]
         assert [record.id for record in await tokens.list_all(write.connection)] == ["id1", "id2"]
-        assert await tokens.find(write.connection, "nobody") is None
+        assert await tokens.find(write.connection, "nobody") == []
