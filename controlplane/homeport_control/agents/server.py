@@ -224,6 +224,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     session.log_lines(message.log_lines)
                 case "log_end":
                     session.log_end(message.log_end)
+                case "stats":
+                    session.stats_answer(message.stats)
 
     async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
         if report.boot_id != boot_id:
