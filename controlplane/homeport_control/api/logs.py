@@ -1,26 +1,25 @@
-"""Logs of a run: from the hosts of its replicas, through the agents' sessions, merged as they come, with back-pressure."""
+"""Logs of a run: whose they are, and in which order they come; words for a run that has none.
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+Covers the request. How several logs are merged stands in log_merge, how a run is followed in log_follow; the logs
+themselves come from the hosts, through the agents' sessions, with back-pressure all the way.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 
+from homeport_control.api.log_follow import Follower
+from homeport_control.api.log_merge import ReadLogs, Source, by_time
+from homeport_control.decide.log_sources import shown
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.logs import LogLine, LogQuery
+from homeport_control.domain.logs import LogQuery
 from homeport_control.domain.replicas import Replica
+from homeport_control.domain.services import Run
 from homeport_control.store import hosts, replicas, runs
 from homeport_control.store.connect import Database
 
-QUEUE_BOUND = 16  # batches; a slow reader holds its own stream back, and with it the agent's credit
-
-ReadLogs = Callable[[str, str, LogQuery], AsyncGenerator[list[LogLine], None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    error: Exception | None
+__all__ = ["ReadLogs", "RunLogs"]
 
 
 class RunLogs:
@@ -29,63 +28,73 @@ class RunLogs:
         self._read = read
 
     async def stream(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
-        """Raises NotFound when there is no such run or replica, NotReady when a host cannot be asked."""
-        sources = await self._sources(request)
-        queue: asyncio.Queue[api_pb2.LogsResponse | _Ended] = asyncio.Queue(QUEUE_BOUND)
-        error: Exception | None = None
-        tasks = [asyncio.create_task(self._pump(queue, request, replica, host_name)) for replica, host_name in sources]
-        try:
-            for _ in range(len(tasks)):
-                while not isinstance(item := await queue.get(), _Ended):
-                    yield item
-                error = error or item.error  # the other replicas' logs go on
-        finally:  # no TaskGroup: it would wrap the GeneratorExit of a reader that goes away
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if error is not None:
-            raise error
-
-    async def _sources(self, request: api_pb2.LogsRequest) -> list[tuple[Replica, str]]:
-        async with self._database.read() as connection:
-            found = await runs.list_shown(connection, [request.run_name], finished=True)
-            if not found:
-                raise NotFound(f"no run {request.run_name}; `homeport ps -a` shows all")
-            of_run = (await replicas.of_runs(connection, [found[0].id])).get(found[0].id, [])
-            names = {host.id: host.name for host in await hosts.list_all(connection)}
-        placed = [replica for replica in of_run if replica.host_id]
-        if request.HasField("replica"):
-            placed = [replica for replica in placed if replica.index == request.replica]
-        if not placed:
-            which = f"replica {request.replica} of it" if request.HasField("replica") else "none of its replicas"
-            tail = found[0].log_tail
-            shown = f"; its last lines were: {' | '.join(tail[-5:])}" if tail else ""
-            raise NotFound(f"{request.run_name} is {found[0].state}: {which} has a container now{shown}")
-        return [(replica, names.get(replica.host_id or "", "?")) for replica in placed]
-
-    async def _pump(
-        self,
-        queue: "asyncio.Queue[api_pb2.LogsResponse | _Ended]",
-        request: api_pb2.LogsRequest,
-        replica: Replica,
-        host_name: str,
-    ) -> None:
-        query = LogQuery(replica.id, request.follow, request.tail, request.since_s)
-        try:
-            async with aclosing(self._read(replica.host_id or "", host_name, query)) as batches:
-                async for lines in batches:
-                    entries = [
-                        api_pb2.LogEntry(
-                            replica=replica.index,
-                            replica_id=replica.id,
-                            text=line.text,
-                            stream=line.stream,
-                            timestamp=line.timestamp,
-                        )
-                        for line in lines
-                    ]
-                    await queue.put(api_pb2.LogsResponse(entries=entries))
-        except Exception as error:  # raised again where the reader is
-            await queue.put(_Ended(error))
+        """Raises NotFound when there is no such run, replica or log, NotReady when no host can be asked."""
+        run, of_run, names = await self._found(request.run_name)
+        index = request.replica if request.HasField("replica") else None
+        if index is not None and of_run and not any(replica.index == index for replica in of_run):
+            raise NotFound(f"{run.name} has no replica {index}; `homeport ps -v` shows those that it has")
+        if request.follow and not request.previous:
+            stream = Follower(self._database, self._read, request, run).stream()
         else:
-            await queue.put(_Ended(None))
+            stream = self._as_it_is(request, run, of_run, names, index)
+        async with aclosing(stream) as responses:
+            async for response in responses:
+                yield response
+
+    async def _found(self, name: str) -> tuple[Run, list[Replica], dict[str, str]]:
+        async with self._database.read() as connection:
+            found = await runs.list_shown(connection, [name], finished=True)
+            if not found:
+                raise NotFound(f"no run {name}; `homeport ps -a` shows all")
+            of_run = await replicas.of_runs(connection, [found[0].id], ended_since_s=0.0)
+            names = {host.id: host.name for host in await hosts.list_all(connection)}
+        return found[0], of_run.get(found[0].id, []), names
+
+    async def _as_it_is(
+        self,
+        request: api_pb2.LogsRequest,
+        run: Run,
+        of_run: Sequence[Replica],
+        names: dict[str, str],
+        index: int | None,
+    ) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        chosen = shown(of_run, index, previous=request.previous)
+        if not chosen:
+            raise NotFound(_nobody(run, of_run, index, previous=request.previous))
+
+        def query(replica: Replica) -> LogQuery:
+            after = request.after.get(replica.id, "")
+            return LogQuery(replica.id, False, -1 if after else request.tail, request.since_s, after)
+
+        sources = [Source(replica, names.get(replica.host_id or "", "a host that was removed")) for replica in chosen]
+        try:
+            async with aclosing(by_time(sources, query, self._read)) as responses:
+                async for response in responses:
+                    yield response
+        except NotFound:
+            raise NotFound(_no_logs(run, chosen)) from None
+
+
+def _nobody(run: Run, of_run: Sequence[Replica], index: int | None, *, previous: bool) -> str:
+    which = "none of its replicas" if index is None else f"replica {index} of it"
+    if previous:
+        return f"{run.name}: {which} took the place of another one; leave --previous out"
+    return f"{run.name} is {run.state}: {which} has a container now{_why(of_run)}{_tail(run)}"
+
+
+def _no_logs(run: Run, chosen: Sequence[Replica]) -> str:
+    if any(replica.ended_at_s is None for replica in chosen):
+        return f"{run.name} is {run.state}: its replicas have no container yet{_why(chosen)}{_tail(run)}"
+    return f"{run.name} is {run.state}, and its logs are not kept any more{_tail(run)}"
+
+
+def _why(of_run: Sequence[Replica]) -> str:
+    live = next((replica for replica in of_run if replica.ended_at_s is None), None)
+    if live is None:
+        return ""
+    doing = f"{live.phase}: {live.message}" if live.message else live.phase
+    return f" (replica {live.index} is {doing})"
+
+
+def _tail(run: Run) -> str:
+    return f"; its last lines were: {' | '.join(run.log_tail[-5:])}" if run.log_tail else ""

@@ -16,3 +16,4 @@ class LogQuery:
     follow: bool
     tail: int  # last lines; -1: all
     since_s: float  # age; 0: no limit
+    after: str = ""  # how far the reader has come (homeport_protos.logs.LogPosition): only later lines
