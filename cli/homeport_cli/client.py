@@ -99,10 +99,25 @@ class Api:
     def revoke_token(self, token: str) -> api_pb2.RevokeTokenResponse:
         return self._call("RevokeToken", api_pb2.RevokeTokenRequest(id=token), api_pb2.RevokeTokenResponse)
 
+    def create_user(self, name: str, role: str, ttl_s: float) -> api_pb2.CreateUserResponse:
+        request = api_pb2.CreateUserRequest(name=name, role=role, ttl_s=ttl_s)
+        return self._call("CreateUser", request, api_pb2.CreateUserResponse)
+
+    def list_users(self) -> api_pb2.ListUsersResponse:
+        return self._call("ListUsers", api_pb2.ListUsersRequest(), api_pb2.ListUsersResponse)
+
+    def delete_user(self, name: str) -> api_pb2.DeleteUserResponse:
+        return self._call("DeleteUser", api_pb2.DeleteUserRequest(name=name), api_pb2.DeleteUserResponse)
+
     def logs(self, request: api_pb2.LogsRequest) -> Iterator[api_pb2.LogsResponse]:
         """As the server sends them; with `follow` until the run ends."""
         deadline_s = LOGS_DEADLINE_S if request.follow else CALL_DEADLINE_S
         yield from self._stream("Logs", request, api_pb2.LogsResponse, deadline_s)
+
+    def metrics(self, request: api_pb2.MetricsRequest) -> Iterator[api_pb2.MetricsResponse]:
+        """One answer; with `follow` one each interval until the run ends."""
+        deadline_s = LOGS_DEADLINE_S if request.follow else CALL_DEADLINE_S
+        yield from self._stream("Metrics", request, api_pb2.MetricsResponse, deadline_s)
 
     def watch_runs(
         self,
@@ -117,11 +132,34 @@ class Api:
         `on_trouble` hears one line when that begins.
         """
         request = api_pb2.ListRunsRequest(all=finished, names=names)
+        yield from self._watched(
+            lambda: self._stream("WatchRuns", request, api_pb2.ListRunsResponse, WATCH_DEADLINE_S), on_trouble
+        )
+
+    def events(self, request: api_pb2.EventsRequest) -> Iterator[api_pb2.EventsResponse]:
+        """What is there of them; `watch_events` goes on."""
+        yield from self._stream("Events", request, api_pb2.EventsResponse, CALL_DEADLINE_S)
+
+    def watch_events(
+        self, request: api_pb2.EventsRequest, *, on_trouble: Callable[[str], None] = lambda line: None
+    ) -> Iterator[api_pb2.EventsResponse]:
+        """Without an end; over a server that goes away none is lost and none comes twice. `request.after_id` is moved."""
+        request.follow = True
+        for answer in self._watched(
+            lambda: self._stream("Events", request, api_pb2.EventsResponse, WATCH_DEADLINE_S), on_trouble
+        ):
+            request.after_id = answer.last_id
+            yield answer
+
+    def _watched(
+        self, open_stream: Callable[[], Iterator[Answer]], on_trouble: Callable[[str], None]
+    ) -> Iterator[Answer]:
+        """A stream that is opened anew whenever it ends, for RECONNECT_FOR_S after it was last heard."""
         lost_at_s: float | None = None
         was_answered = False
         while True:
             try:
-                for answer in self._stream("WatchRuns", request, api_pb2.ListRunsResponse, WATCH_DEADLINE_S):
+                for answer in open_stream():
                     was_answered, lost_at_s = True, None
                     yield answer
                 trouble = Unreachable(f"the server at {self._server} ended the watch")

@@ -21,12 +21,22 @@ EXAMPLES = {
         ("homeport logs web -f --since 5m", "the last five minutes, then as it is written"),
         ("homeport logs web --replica 1 --tail 20 --timestamps", "the last lines of one replica"),
     ),
+    "metrics": (
+        ("homeport metrics web", "cores, memory, GPUs, requests per second"),
+        ("homeport metrics web -w", "again every two seconds"),
+        ("homeport metrics web -w --json", "an object per line, for a program"),
+    ),
     "stop": (
         ("homeport stop web", "drain, then stop, and wait for it"),
         ("homeport stop web api -y -d", "two runs; no question, no waiting"),
         ("homeport stop web -x", "at once"),
     ),
     "delete": (("homeport delete -f web.homeport.yml", "stop the service of this file"),),
+    "event": (
+        ("homeport event --run web --since 1h", "what happened to a run and its replicas"),
+        ("homeport event -w", "go on as it happens"),
+        ("homeport event --cause 3f0c9a6be21d", "all that followed from one thing"),
+    ),
     "fleet list": (("homeport fleet list", "each host with its GPUs and its health"),),
     "fleet get": (
         ("homeport fleet get gpu-1", "its facts, its GPUs, what runs on it"),
@@ -42,6 +52,12 @@ EXAMPLES = {
         ("homeport offer --cpu 8.. --memory 32GB.. --fleet lab", "a larger host of one fleet"),
         ("homeport offer --gpu A100,H100 --json", "for a program"),
     ),
+    "image build": (
+        ("sudo homeport image build", "Python 3.11, for services without GPUs"),
+        ("sudo homeport image build --python 3.12 --variant cuda", "for services with GPUs"),
+        ("homeport image build --from-registry --variant nvcc", "by the Dockerfile, where Docker Hub is reachable"),
+        ("homeport image build --python 3.13 --dry-run", "the commands that would run"),
+    ),
     "login": (
         ("homeport login --server 10.0.0.5", "asks whether to trust its CA, then for the token"),
         ("homeport login --server box:7400 --token - --ca-hash HASH", "the token on standard input, no question"),
@@ -50,8 +66,23 @@ EXAMPLES = {
         ("homeport token create ci --role user --ttl 30d", "for a script that applies files"),
         ("homeport token create chat-app --role service --service llm", "may call the service `llm` and nothing else"),
     ),
+    "user create": (
+        ("homeport user create ann", "prints her first token"),
+        ("homeport user create ben --role admin --expires 30d", "an admin, for 30 days"),
+    ),
+    "user list": (("homeport user list", "with their roles and how many tokens they have"),),
+    "user delete": (("homeport user delete ann", "her tokens are revoked with her"),),
     "token list": (("homeport token list", "never the secrets themselves"),),
     "token revoke": (("homeport token revoke ci", "at once and for ever"),),
+    "init": (
+        ("homeport init", "in this folder"),
+        ("homeport init my-app", "in a new one"),
+    ),
+    "schema": (("homeport schema > homeport.schema.json", "once; then name it in the first line of a file"),),
+    "completion": (
+        ("source <(homeport completion bash)", "for this shell"),
+        ("homeport completion fish > ~/.config/fish/completions/homeport.fish", "for every fish to come"),
+    ),
     "doctor": (
         ("homeport doctor", "a line for each thing, with what to do"),
         ("homeport doctor --json", "for a program"),

@@ -23,8 +23,10 @@ SECTIONS = {
         "apply": "Apply a configuration: a new run, or an update in place of the one that runs.",
         "ps": "List runs.",
         "logs": "Print a run's logs.",
+        "metrics": "Show what a run's replicas use now: processor, memory, GPUs, requests.",
         "stop": "Stop runs: drain, then SIGTERM, then SIGKILL after the run's stop_duration.",
         "delete": "Delete what a configuration file describes: a service is stopped.",
+        "event": "List what changed, who did it, and what it followed from. Kept for 30 days.",
     },
     "Machines": {
         "fleet": "The hosts that run services.",
@@ -34,13 +36,20 @@ SECTIONS = {
     "Access": {
         "login": "Remember a server and a token, after both have been verified.",
         "token": "Tokens of users and services.",
+        "user": "Users: who may log in, and as what.",
     },
     "Processes": {
+        "image": "The default image of services that name none.",
         "server": "Run the server: `homeport server --help` lists its flags.",
         "agent": "Run the agent of this host: `homeport agent --help` lists its flags.",
     },
+    "Writing files": {
+        "init": "Write a starter configuration, service.homeport.yml.",
+        "schema": "Print the JSON schema of configuration files, for editors.",
+    },
     "This program": {
         "doctor": "Check everything between this machine and a published service.",
+        "completion": "Print the script that completes commands, flags and names of runs.",
         "version": "Print the version.",
     },
 }

@@ -127,14 +127,23 @@ def hosts(rows: Sequence[api_pb2.Host], now_s: float) -> RenderableType:
 def tokens(rows: Sequence[api_pb2.Token], now_s: float) -> RenderableType:
     if not rows:
         return Text("No tokens.")
-    table = _table("NAME", "ID", "ROLE", "SERVICES", "STATUS", "EXPIRES", "CREATED")
+    table = _table("NAME", "ID", "USER", "ROLE", "SERVICES", "STATUS", "EXPIRES", "CREATED")
     for row in rows:
         services = ", ".join(row.services) if row.services else ("all" if row.role == "service" else "")
         expires = until(row.expires_at, now_s) if row.HasField("expires_at") else "never"
-        cells = (row.name, row.id, row.role, services)
+        cells = (row.name, row.id, row.user, row.role, services)
         table.add_row(
             *map(Text, cells), _state(_token_state(row, now_s)), Text(expires), Text(age(row.created_at, now_s))
         )
+    return table
+
+
+def users(rows: Sequence[api_pb2.User], now_s: float) -> RenderableType:
+    if not rows:
+        return Text("No users.")
+    table = _table("NAME", "ROLE", "TOKENS", "CREATED")
+    for row in rows:
+        table.add_row(Text(row.name), Text(row.role), Text(str(row.tokens)), Text(age(row.created_at, now_s)))
     return table
 
 

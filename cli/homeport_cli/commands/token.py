@@ -1,4 +1,4 @@
-"""`homeport token`: who may call the API and the services."""
+"""`homeport token`: what users and programs call the API and the services with."""
 
 import time
 from typing import Annotated
@@ -18,12 +18,17 @@ ROLES = ("user", "service", "admin")
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is, or what for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for: it is listed and revoked by it.")],
     role: Annotated[str, typer.Option("--role", help="user, service (may only call services) or admin.")] = "user",
     services: Annotated[
         list[str] | None, typer.Option("--service", help="With the role service: only this service; may be repeated.")
     ] = None,
-    ttl: Annotated[str | None, typer.Option("--ttl", help="How long it is valid: 12h, 30d. Without: for ever.")] = None,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", "--expires", help="How long it is valid: 12h, 30d. Without: for ever.")
+    ] = None,
+    user: Annotated[
+        str, typer.Option("--user", help="Whose it will be; another one's than yours needs an admin.")
+    ] = "",
 ) -> None:
     """Create a token and print it; it is shown this once."""
     if role not in ROLES:
@@ -33,14 +38,18 @@ def create(
     screen = terminal()
     ttl_s = seconds(ttl, "--ttl") if ttl else 0
     with connect() as api:
-        answer = api.create_token(api_pb2.CreateTokenRequest(name=name, role=role, services=services, ttl_s=ttl_s))
+        answer = api.create_token(
+            api_pb2.CreateTokenRequest(name=name, role=role, services=services, ttl_s=ttl_s, user=user)
+        )
     screen.data(answer.token)
     screen.say("Keep it now: it is not shown again.")
+    if answer.description.HasField("expires_at"):
+        screen.say(f"It expires {render.until(answer.description.expires_at, time.time())}.")
 
 
 @app.command("list")
 def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
-    """List tokens, never the secret itself."""
+    """List your tokens, an admin those of all; never the secret itself."""
     with connect() as api:
         answer = api.list_tokens()
     terminal().data(render.json_text(answer) if as_json else render.tokens(answer.tokens, time.time()))
