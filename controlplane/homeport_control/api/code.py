@@ -12,6 +12,7 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import code_pb2
 
 from homeport_control.domain.errors import BadRequest, Conflict, NotReady
+from homeport_control.spec.codediff import CodeFile
 from homeport_control.store.code import CodeStore
 from homeport_control.store.incoming import Incoming
 
@@ -114,29 +115,32 @@ class CodeApi:
             raise NotReady(f"nothing came for {self._silence_s:g} s; run the command again, it goes on") from None
 
 
+UNKNOWN = "the code of this configuration is not known to the server (any more); run the command again"
+
+
 async def code_size(store: CodeStore, code_id: str) -> int:
     """Bytes of a code that can be applied: all of it is there. 0 without code. Raises Conflict in words."""
     if not code_id:
         return 0
     missing = await store.missing(code_id)
     if missing is None:
-        raise Conflict("the code of this configuration is not known to the server (any more); run the command again")
+        raise Conflict(UNKNOWN)
     if missing:
         raise Conflict(f"{missing} files of the code have not arrived yet; run the command again")
-    manifest = await manifest_of(store, code_id)
-    return code.total_bytes(manifest)
+    return sum(file.size for file in (await files_of(store, code_id) or {}).values())
 
 
-async def manifest_of(store: CodeStore, code_id: str) -> code_pb2.CodeManifest:
-    """The manifest of a code; empty: without code, or what it was is gone by now."""
-    kept = await store.get(code_id) if code_id else None
-    return code_pb2.CodeManifest() if kept is None else code_pb2.CodeManifest.FromString(kept.manifest)
+async def files_of(store: CodeStore, code_id: str) -> Mapping[str, CodeFile] | None:
+    """The files of a code by their place in the container; none without code. None: it is not known (any more)."""
+    if not code_id:
+        return {}
+    kept = await store.get(code_id)
+    return None if kept is None else await asyncio.to_thread(_files, kept.manifest)
 
 
-def files_of(manifest: code_pb2.CodeManifest) -> Mapping[str, str]:
-    """What makes up each file or symlink, by its place in the container; one text for each state of it."""
+def _files(manifest: bytes) -> dict[str, CodeFile]:
     return {
-        f"{tree.target}/{entry.path}": f"{entry.mode:o} {entry.sha256} {entry.symlink}"
-        for tree in manifest.trees
+        f"{tree.target}/{entry.path}": CodeFile(entry.size, entry.mode, entry.sha256, entry.symlink)
+        for tree in code_pb2.CodeManifest.FromString(manifest).trees
         for entry in tree.entries
     }

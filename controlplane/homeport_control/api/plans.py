@@ -9,19 +9,22 @@ from secrets import randbits
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.auth import Caller
-from homeport_control.api.code import code_size
+from homeport_control.api.code import UNKNOWN, code_size, files_of
 from homeport_control.api.models import must_be_free
 from homeport_control.api.offers import fitting
+from homeport_control.api.properties import properties
+from homeport_control.api.updating import Updates, Version
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
 from homeport_control.domain.services import Run, RunWanted
-from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE
+from homeport_control.spec.codediff import code_diff, files_text
 from homeport_control.spec.diff import Change, diff
 from homeport_control.spec.document import env_wanted, parse
 from homeport_control.spec.env import Secrets
+from homeport_control.spec.impact import how_of
 from homeport_control.spec.naming import random_name
 from homeport_control.spec.problems import BadDocument, Problem
-from homeport_control.spec.resources import resources_text
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.spec.support import unsupported
 from homeport_control.store import runs
@@ -43,6 +46,17 @@ class Planned:
     action: str  # create, replace, update, unchanged
     changes: tuple[Change, ...]
     token: str  # of the state that was looked at
+    code_id: str = ""
+    code: str = ""  # in words
+
+    @property
+    def version(self) -> Version:
+        return Version(self.spec, self.secrets, self.code_id)
+
+    @property
+    def is_another_try(self) -> bool:
+        """The same again, after it was given up: its replicas are to be new ones."""
+        return self.active is not None and bool(self.active.newest.failed) and not self.changes
 
 
 class Plans:
@@ -51,6 +65,7 @@ class Plans:
         self._database = database
         self._sealer = sealer
         self._code = code
+        self._updates = Updates(sealer)
 
     async def plan(self, caller: Caller, request: api_pb2.PlanRequest) -> api_pb2.PlanResponse:
         """What applying the document would do, with the hosts that fit and why others do not."""
@@ -63,19 +78,32 @@ class Plans:
         spec = planned.spec
         ask = Ask("", planned.name, spec.resources, Filters.of(spec), volumes=spec.named_volumes)
         fits, refused = await fitting(self._database, ask)
+        how, because = await self._how(planned, has_room=any(offer.availability == "idle" for offer in fits))
         return api_pb2.PlanResponse(
             run_name=planned.name,
             action=planned.action,
             properties=[
                 api_pb2.Property(name=name, value=value)
-                for name, value in _properties(caller, planned, self._base_image)
+                for name, value in properties(caller.name, spec, planned.code, self._base_image)
             ],
-            changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new) for c in planned.changes],
+            changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new, how=how_of(c.path)) for c in planned.changes],
             offers=fits,
             refusals=refused,
             plan_token=planned.token,
             env_wanted=env_wanted(_value(request.document)),
+            how=how,
+            how_because=because,
         )
+
+    async def _how(self, planned: Planned, *, has_room: bool) -> tuple[str, str]:
+        if planned.action == "replace":
+            return "", f"the run {planned.name} that has ended is replaced; `homeport ps -a` goes on showing it"
+        if planned.active is None or planned.action == "unchanged":
+            return "", ""
+        async with self._database.read() as connection:
+            return await self._updates.how(
+                connection, planned.active, planned.version, has_room=has_room, anew=planned.is_another_try
+            )
 
     async def apply(self, caller: Caller, request: api_pb2.ApplyRequest) -> api_pb2.ApplyResponse:
         """A new run, or a new revision of the active one. What it answers has been committed (invariant 9)."""
@@ -105,12 +133,18 @@ class Plans:
             if action == "update" or request.force:
                 revision, action = revision + 1, "update"
                 async with self._database.write(actor=caller.actor) as write:
-                    await _still_wanted(write, planned.active)
+                    current = await _still_wanted(write, planned.active)
                     await runs.add_revision(write, run_id, revision, new, now_s)
+                    if not request.force and not planned.is_another_try:
+                        await self._updates.carry_on(write, current, planned.version, revision)
         return api_pb2.ApplyResponse(run_name=planned.name, run_id=run_id, revision=revision, action=action)
 
     async def _planned(self, caller: Caller, document: api_pb2.Document) -> Planned:
         spec, given = _parse(document)
+        files = await files_of(self._code, document.code_id)
+        if files is None:
+            raise Conflict(UNKNOWN)
+        code_text = files_text(files) if document.code_id else ""
         name = spec.name or random_name(randbits(64))
         spec = spec.model_copy(update={"name": name})
         if spec.privileged and caller.role != "admin":
@@ -120,23 +154,28 @@ class Plans:
             active = await runs.active_by_name(connection, name)
             if active is None:
                 used = await runs.name_was_used(connection, name)
-                return Planned(name, spec, given, None, "replace" if used else "create", (), "new")
+                action = "replace" if used else "create"
+                return Planned(name, spec, given, None, action, (), "new", document.code_id, code_text)
             if active.wanted is not RunWanted.RUN:
                 raise Conflict(f"{name} is being stopped; apply it again when `homeport ps` does not show it any more")
             sealed = await runs.sealed_secrets(connection, active.id, active.newest.number)
         held = Secrets.from_json(self._sealer.open(sealed))
-        changes = diff(spec_from_json(active.newest.spec_json), held, spec, given)
+        newest = active.newest
+        changes = diff(spec_from_json(newest.spec_json), held, spec, given)
+        if newest.code_id != document.code_id:
+            changes += code_diff(newest.code_id, await files_of(self._code, newest.code_id), document.code_id, files)
         # The same file again after its revision was given up is another try, not "unchanged".
-        is_same = not changes and active.newest.code_id == document.code_id and not active.newest.failed
-        action = "unchanged" if is_same else "update"
-        return Planned(name, spec, given, active, action, changes, f"{active.id}:{active.newest.number}")
+        action = "update" if changes or newest.failed else "unchanged"
+        token = f"{active.id}:{newest.number}"
+        return Planned(name, spec, given, active, action, changes, token, document.code_id, code_text)
 
 
-async def _still_wanted(write: Write, planned: Run) -> None:
-    """Raises Conflict when the run was stopped or has ended since it was looked at."""
+async def _still_wanted(write: Write, planned: Run) -> Run:
+    """The run as it is now. Raises Conflict when it was stopped or has ended since it was looked at."""
     current = await runs.active_by_name(write.connection, planned.name)
     if current is None or current.id != planned.id or current.wanted is not RunWanted.RUN:
         raise Conflict(f"{planned.name} was stopped just now; run `homeport apply` again")
+    return current
 
 
 def problem_messages(problems: tuple[Problem, ...]) -> list[api_pb2.Problem]:
@@ -149,6 +188,9 @@ def _parse(document: api_pb2.Document) -> tuple[ServiceSpec, Secrets]:
     refused = unsupported(parsed.spec)
     if refused or not isinstance(parsed.spec, ServiceSpec):
         raise BadDocument(refused)
+    if parsed.spec.files and not document.code_id:
+        hint = "Use this version's command line, which sends them"
+        raise BadDocument([Problem("files", "was not sent along", hint)])
     return parsed.spec, parsed.secrets
 
 
@@ -161,20 +203,3 @@ def _value(document: api_pb2.Document) -> object:
         raise BadRequest(
             f"the configuration did not arrive as JSON: {error}; use this version's command line"
         ) from None
-
-
-def _properties(caller: Caller, planned: Planned, base_image: str) -> list[tuple[str, str]]:
-    spec = planned.spec
-    return [
-        ("User", caller.name),
-        ("Configuration", "service"),
-        ("Name", planned.name),
-        ("Image", image_of(spec, base_image)),
-        ("Resources", resources_text(spec.resources)),
-        ("Replicas", str(spec.replicas.min)),
-        ("Port", str(spec.port)),
-        ("Authentication", "Bearer token" if spec.auth else "none"),
-        ("Retry", "on" if spec.retry else "off"),
-        ("Max duration", "off" if spec.max_duration_s is None else f"{spec.max_duration_s:g} s"),
-        ("Stop duration", f"{spec.stop_duration_s:g} s"),
-    ]

@@ -108,6 +108,14 @@ async def update(write: Write, replica_id: str, **changed: Any) -> None:
     write.touch("replicas", f"host:{host_id}")
 
 
+async def renumber(write: Write, replica: Replica, run_name: str, revision: int) -> None:
+    """It goes on, container and claim and all, as a replica of a revision whose container would be the same."""
+    await update(write, replica.id, revision=revision, cause_id=write.cause_id)
+    claim = sa.update(reservations).where(reservations.c.replica_id == replica.id)
+    await write.connection.execute(claim.values(revision=revision))
+    _tell(write, replica, run_name, f"goes on as it is, as one of revision {revision}", write.cause_id)
+
+
 async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[str, Any]:
     """Record what is about to change. Returns the fields that change with it."""
     query = (

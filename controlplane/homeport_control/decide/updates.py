@@ -1,0 +1,52 @@
+"""How an update will be made, in words: what happens to the replicas that are there.
+
+Pure text from values. Which revision is the same is decided by api.updating; who is replaced when, by rollout.
+"""
+
+from collections.abc import Sequence
+
+from homeport_control.decide.adopt import adopted
+from homeport_control.decide.progress import plural
+from homeport_control.domain.replicas import Replica, Wanted
+
+IN_PLACE, ROLLING, RESTART = "in place", "rolling", "restart"
+
+
+def how_it_is_made(
+    run_name: str, present: Sequence[Replica], count: int, same: int | None, *, has_room: bool
+) -> tuple[str, str]:
+    """How, and one sentence about it. `same`: the revision whose containers are the new one's too; `count`: wanted now."""
+    live = [replica for replica in present if replica.ended_at_s is None and replica.wanted is Wanted.RUN]
+    if same is not None:
+        return IN_PLACE, _in_place(live, count, same)
+    if not live:
+        return ROLLING, "it has no replica now; the next ones are of the new version"
+    if not has_room:
+        return RESTART, (
+            f"no host has room for one more replica beside {_count(live)}, so the update waits for room; to make it with an "
+            f"interruption instead, run `homeport stop {run_name}`, then apply again"
+        )
+    verb = "is replaced" if len(live) == 1 else "are replaced one by one"
+    return ROLLING, f"{_count(live)} {verb}, each new one serves before an old one leaves"
+
+
+def _in_place(live: Sequence[Replica], count: int, same: int) -> str:
+    staying = adopted(live, same)
+    others = len(live) - len(staying)
+    kept = min(len(staying), count)
+    parts = [f"{plural(kept, 'replica')} {_goes(kept)} as {'it is' if kept == 1 else 'they are'}"] if kept else []
+    if others:
+        parts.append(f"{others} of another version {'is' if others == 1 else 'are'} replaced one by one")
+    elif count > kept:
+        parts.append(f"{count - kept} {'is' if count - kept == 1 else 'are'} added")
+    if gone := len(staying) - kept:
+        parts.append(f"{gone} {'is' if gone == 1 else 'are'} drained and stopped")
+    return ", ".join(parts) or "it has no replica now"
+
+
+def _goes(number: int) -> str:
+    return "goes on" if number == 1 else "go on"
+
+
+def _count(live: Sequence[Replica]) -> str:
+    return f"its {plural(len(live), 'replica')}" if len(live) > 1 else "its replica"
