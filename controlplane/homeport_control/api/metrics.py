@@ -43,18 +43,28 @@ class _Look:
 
 
 class RunMetrics:
-    def __init__(self, database: Database, read_stats: ReadStats, read_rates: ReadRates) -> None:
+    def __init__(
+        self,
+        database: Database,
+        read_stats: ReadStats,
+        read_rates: ReadRates,
+        *,
+        first_reading_s: float = FIRST_READING_S,
+        min_interval_s: float = MIN_INTERVAL_S,
+    ) -> None:
         self._database = database
         self._read_stats = read_stats
         self._read_rates = read_rates
+        self._first_reading_s = first_reading_s
+        self._min_interval_s = min_interval_s
 
     async def stream(self, request: api_pb2.MetricsRequest) -> AsyncGenerator[api_pb2.MetricsResponse, None]:
         """One answer, or with `follow` one each interval until the run ends. Raises NotFound."""
-        interval_s = min(max(request.interval_s or INTERVAL_S, MIN_INTERVAL_S), MAX_INTERVAL_S)
+        interval_s = min(max(request.interval_s or INTERVAL_S, self._min_interval_s), MAX_INTERVAL_S)
         before = await self._look(request.run_name)
         if before is None:
             raise NotFound(f"{request.run_name} has ended and uses nothing; `homeport ps -a` says how")
-        wait_s = FIRST_READING_S if any(not usage.error for usage in before.usage.values()) else 0.0
+        wait_s = self._first_reading_s if any(not usage.error for usage in before.usage.values()) else 0.0
         while True:
             await asyncio.sleep(wait_s)
             began_s = time.monotonic()

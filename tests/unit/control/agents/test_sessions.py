@@ -1,4 +1,4 @@
-"""agents/sessions: one session per host, and logs that are asked for, credited and ended."""
+"""agents/sessions: one session per host, logs that are asked for, credited and ended, and numbers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from fixtures.control import DEADLINE_S
 from homeport_control.agents.sessions import LOG_CREDIT, AgentSession, Sessions
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
+from homeport_control.domain.metrics import GpuUsage, ReplicaUsage
 from homeport_protos.agent.v1 import agent_pb2
 
 QUERY = LogQuery("r1", follow=True, tail=10, since_s=0.0)
@@ -100,6 +101,54 @@ async def test_a_host_that_sends_more_than_its_credit_is_not_listened_to() -> No
     assert len(await reading) == LOG_CREDIT
     with pytest.raises(NotReady, match="more lines than it was asked for"):
         await next_of(stream)
+
+
+def numbers(request_id: int) -> agent_pb2.Stats:
+    gpu = agent_pb2.GpuStats(uuid="GPU-1", memory_used_mib=0)
+    measured = agent_pb2.ReplicaStats(
+        replica_id="r1", cpu_s=1.5, at_s=9.0, memory_mib=7, memory_limit_mib=70, gpus=[gpu]
+    )
+    return agent_pb2.Stats(
+        request_id=request_id, replicas=[measured, agent_pb2.ReplicaStats(replica_id="r2", error="it has no container")]
+    )
+
+
+async def test_numbers_come_from_the_host_to_the_one_who_asked() -> None:
+    sessions = Sessions()
+    session = sessions.open("h1")
+    asking = asyncio.create_task(sessions.stats("h1", "box", ["r1", "r2"], DEADLINE_S))
+    request = (await heard(session)).stats_request
+    assert list(request.replica_ids) == ["r1", "r2"]
+    session.stats_answer(numbers(request.request_id + 1))
+    session.stats_answer(numbers(request.request_id))
+    session.stats_answer(numbers(request.request_id))
+    assert await asking == (
+        ReplicaUsage("r1", "", 1.5, 9.0, 7, 70, (GpuUsage("GPU-1", memory_used_mib=0),)),
+        ReplicaUsage("r2", "it has no container"),
+    )
+    assert session.stats == {}
+
+
+async def test_a_host_that_does_not_answer_is_not_waited_for() -> None:
+    sessions = Sessions()
+    session = sessions.open("h1")
+    with pytest.raises(NotReady, match=r"host box did not answer within 0\.01 s"):
+        await sessions.stats("h1", "box", ["r1"], 0.01)
+    request = (await heard(session)).stats_request
+    session.stats_answer(numbers(request.request_id))
+    assert session.stats == {}
+
+
+async def test_a_host_that_is_away_or_goes_away_gives_no_numbers_and_says_so() -> None:
+    sessions = Sessions()
+    with pytest.raises(NotReady, match="host box is not connected now"):
+        await sessions.stats("h1", "box", ["r1"], DEADLINE_S)
+    session = sessions.open("h1")
+    asking = asyncio.create_task(sessions.stats("h1", "box", ["r1"], DEADLINE_S))
+    await heard(session)
+    sessions.close(session)
+    with pytest.raises(NotReady, match="the connection to host box broke"):
+        await asking
 
 
 def test_the_end_of_an_older_session_is_not_the_end_of_the_host() -> None:

@@ -33,5 +33,23 @@ def test_a_report_holds_what_is_in_flight_at_each_endpoint_of_our_services() -> 
     )
 
 
+def test_a_report_counts_what_was_sent_and_answered_in_its_interval() -> None:
+    counts = {"total_issued_requests": 7, "total_successful_requests": 5, "total_error_requests": 1}
+    message = json_format.ParseDict(
+        {
+            "cluster_stats": [
+                {
+                    "cluster_name": "hello",
+                    "load_report_interval": "1.250s",
+                    "upstream_locality_stats": [{"upstream_endpoint_stats": [endpoint(1, 0) | counts]}],
+                }
+            ]
+        },
+        lrs_pb2.LoadStatsRequest(),
+    )
+    expected = EndpointLoad("hello", "127.0.0.1", 1, in_flight=0, issued=7, succeeded=5, errors=1)
+    assert report("local", 5.0, message) == LoadReport("local", 5.0, (expected,), 1.25)
+
+
 def test_an_idle_gateway_reports_nothing_in_flight() -> None:
     assert report("local", 5.0, lrs_pb2.LoadStatsRequest()) == LoadReport("local", 5.0, ())
