@@ -20,6 +20,11 @@ EXAMPLES = {
         ("homeport logs web", "all that is kept"),
         ("homeport logs web -f --since 5m", "the last five minutes, then as it is written"),
         ("homeport logs web --replica 1 --tail 20 --timestamps", "the last lines of one replica"),
+        ("homeport logs web --replica 0 -p", "of the one whose place replica 0 took"),
+    ),
+    "attach": (
+        ("homeport attach web", "until it ends; the exit code says how"),
+        ("homeport attach web --tail 0", "only what is written from now on"),
     ),
     "metrics": (
         ("homeport metrics web", "cores, memory, GPUs, requests per second"),

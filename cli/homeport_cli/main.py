@@ -22,7 +22,8 @@ SECTIONS = {
     "Services": {
         "apply": "Apply a configuration: a new run, or an update in place of the one that runs.",
         "ps": "List runs.",
-        "logs": "Print a run's logs.",
+        "logs": "Print a run's logs, also those of replicas that have ended.",
+        "attach": "Follow a run until it ends: its progress, then its logs. Ctrl-C asks whether to stop it.",
         "metrics": "Show what a run's replicas use now: processor, memory, GPUs, requests.",
         "stop": "Stop runs: drain, then SIGTERM, then SIGKILL after the run's stop_duration.",
         "delete": "Delete what a configuration file describes: a service is stopped.",

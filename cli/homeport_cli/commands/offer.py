@@ -17,7 +17,9 @@ Words = list[str] | None
 def offer(
     gpu: Annotated[str | None, typer.Option("--gpu", metavar="SPEC", help="24GB, A100:80GB:2, 24GB..40GB, 2.")] = None,
     cpu: Annotated[str | None, typer.Option("--cpu", metavar="RANGE", help="Cores: `4..`, 4..8.")] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="RANGE", help="Memory: `16GB..`, 8GB..16GB.")] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="RANGE", help="Memory: `16GB..`, 8GB..16GB.")
+    ] = None,
     disk: Annotated[str | None, typer.Option("--disk", metavar="RANGE", help="Free disk: `100GB..`.")] = None,
     shm_size: Annotated[str | None, typer.Option("--shm-size", metavar="SIZE", help="Size of /dev/shm: 8GB.")] = None,
     fleet: Annotated[Words, typer.Option("--fleet", metavar="NAME", help="Only hosts of it; repeat it.")] = None,

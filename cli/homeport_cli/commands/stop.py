@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from homeport_cli.commands import verbs
+from homeport_cli.completing import run_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.stopping import stop_and_wait
 
@@ -13,7 +14,7 @@ app = verbs()
 
 @app.command("stop")
 def stop(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The runs.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The runs.", autocompletion=run_names)],
     abort: Annotated[bool, typer.Option("-x", "--abort", help="At once: no drain, SIGKILL.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Do not wait until they are stopped.")] = False,
