@@ -10,6 +10,7 @@ from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError, UsageError
 from homeport_cli.manifest import Manifest
 from homeport_cli.progress import Failure
+from homeport_cli.stopping import offer_to_stop
 from homeport_cli.watch import until_deployed
 
 
@@ -56,7 +57,7 @@ def follow(api: Api, terminal: Terminal, applied: api_pb2.ApplyResponse, token: 
     try:
         run, end = until_deployed(api, terminal, applied)
     except KeyboardInterrupt:
-        _offer_to_stop(api, terminal, name)
+        offer_to_stop(api, terminal, name)
         raise
     if isinstance(end, Failure):
         tail = ["", "The last lines of its log:", *end.log_tail] if end.log_tail else []
@@ -70,17 +71,6 @@ def shown_token(environ: Mapping[str, str], is_terminal: bool) -> str:
     if settings.token_is_from_environment or not is_terminal:
         return "$HOMEPORT_TOKEN"
     return settings.token
-
-
-def _offer_to_stop(api: Api, terminal: Terminal, name: str) -> None:
-    try:
-        if terminal.interactive and terminal.ask(f"\nStop the run {name} too?"):
-            api.stop_runs([name])
-            terminal.say(f"Stopping {name}")
-            return
-    except KeyboardInterrupt:
-        pass
-    terminal.say(f"The run {name} goes on: `homeport ps`, `homeport logs {name}`, `homeport stop {name}`")
 
 
 def _refuse_problems(source: Manifest, problems: Sequence[api_pb2.Problem]) -> None:

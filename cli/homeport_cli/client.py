@@ -17,6 +17,7 @@ from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli.config import Config
 from homeport_cli.errors import CliError, TooSlow, Unreachable, status_error
+from homeport_cli.logfollow import LogReader
 
 SERVER_NAME = "homeport-server"  # a SAN of every server's certificate, whatever address it is called by
 CALL_DEADLINE_S = 30.0
@@ -109,10 +110,24 @@ class Api:
     def delete_user(self, name: str) -> api_pb2.DeleteUserResponse:
         return self._call("DeleteUser", api_pb2.DeleteUserRequest(name=name), api_pb2.DeleteUserResponse)
 
-    def logs(self, request: api_pb2.LogsRequest) -> Iterator[api_pb2.LogsResponse]:
-        """As the server sends them; with `follow` until the run ends."""
-        deadline_s = LOGS_DEADLINE_S if request.follow else CALL_DEADLINE_S
-        yield from self._stream("Logs", request, api_pb2.LogsResponse, deadline_s)
+    def logs(
+        self, request: api_pb2.LogsRequest, *, on_trouble: Callable[[str], None] = lambda line: None
+    ) -> Iterator[api_pb2.LogsResponse]:
+        """As the server sends them; with `follow` until the run ends, over a server that goes away and comes back."""
+        if not request.follow:
+            yield from self._stream("Logs", request, api_pb2.LogsResponse, LOGS_DEADLINE_S)
+            return
+        reader, end = LogReader(request), api_pb2.LogsResponse()
+
+        def opened() -> Iterator[api_pb2.LogsResponse]:
+            yield from self._stream("Logs", reader.request(), api_pb2.LogsResponse, LOGS_DEADLINE_S)
+            yield end
+
+        for answer in self._watched(opened, on_trouble):
+            if answer is end:
+                return
+            yield answer
+            reader.note(answer)
 
     def metrics(self, request: api_pb2.MetricsRequest) -> Iterator[api_pb2.MetricsResponse]:
         """One answer; with `follow` one each interval until the run ends."""

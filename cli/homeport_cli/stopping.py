@@ -1,10 +1,22 @@
-"""Stopping runs as `stop` and `delete` do it: ask, tell the server, wait."""
+"""Stopping runs as `stop` and `delete` do it: ask, tell the server, wait; and the question after Ctrl-C."""
 
 from collections.abc import Sequence
 
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.watch import until_stopped
+
+
+def offer_to_stop(api: Api, terminal: Terminal, name: str) -> None:
+    """After Ctrl-C: ask whether the run shall stop too. Without anybody to ask, or on another Ctrl-C, it goes on."""
+    try:
+        if terminal.interactive and terminal.ask(f"\nStop the run {name} too?"):
+            api.stop_runs([name])
+            terminal.say(f"Stopping {name}")
+            return
+    except KeyboardInterrupt:
+        pass
+    terminal.say(f"The run {name} goes on: `homeport ps`, `homeport logs {name}`, `homeport stop {name}`")
 
 
 def stop_and_wait(

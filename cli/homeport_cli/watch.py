@@ -14,6 +14,7 @@ from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
 from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, stopped
+from homeport_cli.render import LEAVING
 
 Verdict = TypeVar("Verdict")
 
@@ -34,6 +35,20 @@ def until_deployed(
         return (runs[0], end) if end else None
 
     return _watch(api, terminal, [applied.run_name], look, verdict)
+
+
+def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:
+    """Wait until a replica of the run is in rotation, or the run ends. Raises CliError, KeyboardInterrupt."""
+
+    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
+        run = pick(answer, run_id)
+        return [run] if run else []
+
+    def verdict(runs: list[api_pb2.Run]) -> bool | None:
+        is_serving = any(replica.in_rotation for run in runs for replica in run.replicas)
+        return True if is_serving or all(stopped(run) or run.state in LEAVING for run in runs) else None
+
+    _watch(api, terminal, [name], look, verdict)
 
 
 def until_stopped(api: Api, terminal: Terminal, names: Sequence[str]) -> None:
