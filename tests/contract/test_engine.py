@@ -5,11 +5,13 @@ out. Containers carry a server label of this very run and are removed by it.
 """
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
+import tarfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,10 @@ from homeport_agent.engine.base import (
     Engine,
     EngineError,
     EngineEvent,
+    Ground,
     ImageNotFound,
     NoSuchContainer,
+    PathKind,
     RegistryUnreachable,
 )
 from homeport_agent.engine.docker import DockerEngine
@@ -48,7 +52,9 @@ EXIT_3 = shell("echo out; echo err >&2; exit 3")
 LINES = shell("for i in 1 2 3 4 5; do echo line $i; done; exec sleep 60")
 PRINTS = shell("echo one; sleep 0.3; echo two; exit 0")
 ENV = shell("echo $GREETING; exit 0")
+GREETS = shell("cat /opt/a/greeting /opt/link; exit 0")
 PROGRAMS = {
+    GREETS: Program(stdout=("hello", "hello"), exits=0),
     SLEEP: Program(on_term=137),
     CATCHES: Program(stdout=("up",), on_term=7),
     IGNORES: Program(stdout=("up",), on_term=None),
@@ -282,6 +288,86 @@ async def test_events_tell_start_and_end_of_ours_only(engine: Engine) -> None:
         finally:
             await engine.remove(foreign)
     assert seen == [EngineEvent("start", "mine"), EngineEvent("die", "mine")]
+
+
+def tar(*entries: tuple[str, bytes, bytes, str]) -> bytes:
+    """Of (name, type, content, where a symlink points)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, kind, data, link in entries:
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.mode, info.linkname = kind, len(data), 0o755, link
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+GREETING = tar(
+    ("opt", tarfile.DIRTYPE, b"", ""),
+    ("opt/a", tarfile.DIRTYPE, b"", ""),
+    ("opt/a/greeting", tarfile.REGTYPE, b"hello\n", ""),
+    ("opt/link", tarfile.SYMTYPE, b"", "a/greeting"),
+)
+
+
+async def test_what_is_put_in_a_container_before_its_start_is_there_for_its_program(engine: Engine) -> None:
+    container = await engine.create(spec(command=GREETS))
+    await engine.put(container, [GREETING[:700], GREETING[700:]])
+    assert await engine.read_file(container, "/opt/link") == b"hello\n"
+    await engine.start(container)
+    await until_ended(engine, container)
+    assert [line.text for line in await read_logs(engine, container)] == [b"hello", b"hello"]
+
+
+async def test_what_lies_at_a_path_is_told_without_following_a_symlink(engine: Engine) -> None:
+    container = await engine.create(spec())
+    await engine.put(container, [GREETING])
+    paths = ("/opt/a", "/opt/a/greeting", "/opt/link", "/nosuch", "/nosuch/file")
+    kinds = [await engine.path_kind(container, path) for path in paths]
+    assert kinds == [PathKind.FOLDER, PathKind.FILE, PathKind.SYMLINK, PathKind.NOTHING, PathKind.NOTHING]
+    assert await engine.read_file(container, "/nosuch") is None
+    assert await engine.read_file(container, "/opt/a") is None
+    assert b"root:x:0:0" in (await engine.read_file(container, "/etc/passwd") or b"")
+
+
+async def test_an_archive_that_fails_on_its_way_is_told_as_it_failed(engine: Engine) -> None:
+    class Broken(Exception):
+        pass
+
+    def pieces() -> Iterator[bytes]:
+        yield GREETING[:1000]
+        raise Broken("half-way")
+
+    container = await engine.create(spec())
+    with pytest.raises(Broken, match="half-way"):
+        await engine.put(container, pieces())
+
+
+async def test_a_container_tells_its_user_and_where_its_binds_lie(engine: Engine, tmp_path: Path) -> None:
+    container = await engine.create(spec(user="nobody", binds=((str(tmp_path), "/data"),)))
+    assert await engine.ground(container) == Ground("nobody", ("/data",))
+    plain = await engine.create(spec(replica="b"))
+    assert await engine.ground(plain) == Ground("", ())
+
+
+async def test_nothing_can_be_put_in_no_container(engine: Engine) -> None:
+    with pytest.raises(NoSuchContainer):
+        await engine.put("homeport-nosuch", [GREETING])
+    with pytest.raises(NoSuchContainer):
+        await engine.path_kind("homeport-nosuch", "/etc")
+    with pytest.raises(NoSuchContainer):
+        await engine.ground("homeport-nosuch")
+    with pytest.raises(NoSuchContainer):
+        await engine.usage("homeport-nosuch")
+
+
+async def test_a_running_container_has_numbers_and_one_that_ended_has_none(engine: Engine) -> None:
+    shown = await started(engine, memory_limit_mib=256)
+    used = await engine.usage(shown.id)
+    assert used.memory_mib < used.memory_limit_mib
+    assert used.cpu_s > 0
+    await engine.stop(shown.id, 0)
+    with pytest.raises(EngineError, match="does not run"):
+        await engine.usage(shown.id)
 
 
 async def test_a_container_of_an_image_that_is_not_here_is_refused(engine: Engine) -> None:

@@ -6,7 +6,7 @@ Covers what an agent meets. Steered by tests: what it answers to a join, what it
 import asyncio
 import datetime
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from homeport_agent.identity import ca_sha256
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
+from homeport_protos.code import CHUNK_BYTES
+from homeport_protos.common.v1.code_pb2 import CodeManifest
 from rig.gateway import Authority
 
 SERVER_ID = "server-1"
@@ -55,6 +57,11 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.server_id = SERVER_ID
         self.report_interval_s = 0.05
         self.sessions: asyncio.Queue[Session] = asyncio.Queue()
+        self.manifests: dict[str, CodeManifest] = {}  # by the id under which they are given out
+        self.contents: dict[str, bytes] = {}
+        self.asked: list[str] = []  # contents, in the order in which they were asked for
+        self.breaks_after: int | None = None  # chunks of contents; then the server goes away, once
+        self.tampered: Callable[[agent_pb2.ContentChunk], Iterable[agent_pb2.ContentChunk]] = lambda chunk: [chunk]
         self._folder = folder
         self._servers: list[grpc.aio.Server] = []
 
@@ -78,6 +85,26 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
 
     async def Renew(self, request: agent_pb2.RenewRequest, context: Any) -> agent_pb2.JoinResponse:  # type: ignore[override]
         return self._signed(request.csr_pem)
+
+    async def FetchManifest(self, request: agent_pb2.FetchManifestRequest, context: Any) -> CodeManifest:  # type: ignore[override]
+        if request.code_id not in self.manifests:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{request.code_id[:12]} is not this host's")
+        return self.manifests[request.code_id]
+
+    async def FetchContents(self, request: agent_pb2.FetchContentsRequest, context: Any) -> None:  # type: ignore[override]
+        for sha256 in request.sha256:
+            self.asked.append(sha256)
+            data = self.contents[sha256]
+            for start in range(0, len(data) or 1, CHUNK_BYTES):
+                if self.breaks_after is not None:
+                    self.breaks_after -= 1
+                    if self.breaks_after < 0:
+                        self.breaks_after = None
+                        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server ends")
+                piece = data[start : start + CHUNK_BYTES]
+                chunk = agent_pb2.ContentChunk(sha256=sha256, data=piece, last=start + len(piece) == len(data))
+                for it in self.tampered(chunk):
+                    await context.write(it)
 
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         session = Session()

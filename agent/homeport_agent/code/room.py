@@ -41,13 +41,13 @@ class CodeRoom:
             async with self._turn:
                 await fetch.fetch(code_id, self._cache, self._identity, on_progress)
         except OSError as error:
-            raise self._meant(error) from None
+            raise self.meant(error) from None
 
     async def lay(self, engine: Engine, container: str, code_id: str) -> None:
         try:
             await lay.lay(engine, container, code_id, self._cache)
         except OSError as error:
-            raise self._meant(error) from None
+            raise self.meant(error) from None
 
     async def run(self, assigned: Callable[[], Set[str] | None], is_quiet: Callable[[], bool]) -> None:
         """Collect now and then, when nothing is being started.
@@ -90,7 +90,8 @@ class CodeRoom:
         stale = keep.stale_contents(cache.contents(), needed, now_s)
         return len(stale), sum(cache.remove_content(sha256) for sha256 in stale)
 
-    def _meant(self, error: OSError) -> CodeError:
+    def meant(self, error: OSError) -> CodeError:
+        """What a disk that refuses means, in words for a user."""
         folder = self._cache.folder
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return CodeError(f"the code cannot be kept in {folder}: {error.strerror}")
