@@ -6,6 +6,7 @@ import typer
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli.commands import verbs
+from homeport_cli.completing import run_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
 from homeport_cli.errors import UsageError
@@ -16,7 +17,7 @@ app = verbs()
 
 @app.command("logs")
 def logs(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run.", autocompletion=run_names)],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")] = False,
     replica: Annotated[int | None, typer.Option("--replica", min=0, help="This replica only, by its number.")] = None,
     previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the replica before this one.")] = False,

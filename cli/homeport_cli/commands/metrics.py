@@ -7,6 +7,7 @@ from homeport_protos.api.v1 import api_pb2
 from rich.live import Live
 
 from homeport_cli.commands import verbs
+from homeport_cli.completing import run_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.usage import json_line, usage
 
@@ -15,7 +16,7 @@ app = verbs()
 
 @app.command("metrics")
 def metrics(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run.", autocompletion=run_names)],
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on every 2 seconds, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The API's own objects, one per line.")] = False,
 ) -> None:
