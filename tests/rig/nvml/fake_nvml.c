@@ -6,6 +6,7 @@
  * it over the old one, so that no call sees half of it. Numbers are bytes unless they say otherwise.
  *   driver=570.86.15   cuda=12080   count=2
  *   gpu0.uuid=  gpu0.name=  gpu0.mem_total=  gpu0.mem_used=  gpu0.cc=9.0
+ *   gpu0.busy=50          percent of the time
  *   gpu0.lost=1           every call on that GPU: GPU_IS_LOST
  *   error.<function>=N    that function returns error N: "error.Init=9" is a driver that is not loaded
  *   delay.<function>=MS   that function sleeps first: a driver that hangs
@@ -21,6 +22,7 @@ enum { MAX_GPUS = 64, TEXT = 128 };
 typedef int Return;
 typedef struct device { int index; } *Device;
 typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct { unsigned gpu, memory; } Utilization;
 
 static struct device devices[MAX_GPUS];
 static int references;
@@ -153,4 +155,12 @@ Return nvmlDeviceGetCudaComputeCapability(Device device, int *major, int *minor)
     if (error) return error;
     give_text(gpu_key(device, "cc"), "9.0", value, sizeof value);
     return sscanf(value, "%d.%d", major, minor) == 2 ? SUCCESS : NOT_FOUND;
+}
+
+Return nvmlDeviceGetUtilizationRates(Device device, Utilization *utilization) {
+    Return error = enter_device("UtilizationRates", device);
+    if (error) return error;
+    utilization->gpu = (unsigned)number_of(gpu_key(device, "busy"), 0);
+    utilization->memory = 0;
+    return SUCCESS;
 }

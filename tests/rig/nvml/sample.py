@@ -1,4 +1,7 @@
-"""One GPU sample of the real sampler per line of input, as JSON; run in a process that may see the fake library."""
+"""One GPU sample of the real sampler per line of input ("usage": how busy they are), as JSON.
+
+Run in a process that may see the fake library.
+"""
 
 import asyncio
 import json
@@ -10,7 +13,10 @@ from homeport_agent.gpus.nvml import NvmlGpus
 
 async def main() -> None:
     gpus = NvmlGpus(call_s=0.5)
-    while await asyncio.to_thread(sys.stdin.readline):
+    while asked := await asyncio.to_thread(sys.stdin.readline):
+        if asked.strip() == "usage":
+            print(json.dumps({"gpus": [asdict(it) for it in await gpus.usage()]}), flush=True)
+            continue
         sample = await gpus.sample()
         print(json.dumps(asdict(sample)), flush=True)
     print(json.dumps({"loaded": "pynvml" in sys.modules}), flush=True)

@@ -42,3 +42,21 @@ def test_the_whole_of_the_facts_travels() -> None:
         if name != "gpus":
             assert getattr(sent, name) == getattr(facts, name)
     assert all(getattr(sent.gpus[0], name) == getattr(gpu, name) for name in model.Gpu.__slots__)
+
+
+def test_the_code_of_a_replica_travels() -> None:
+    message = wire.AssignedReplica(replica_id="r1", code_id="c" * 64, code_bytes=5)
+    (read,) = convert.assignment_from_wire(wire.Assignment(replicas=[message]), "s").replicas
+    assert (read.code_id, read.code_bytes) == ("c" * 64, 5)
+
+
+def test_numbers_that_a_driver_does_not_give_are_not_zero() -> None:
+    gpus = (model.GpuUsage("GPU-1", 5, 10, 0.0), model.GpuUsage("GPU-2"))
+    row = model.ReplicaUsage("r1", "", 9.5, model.Usage(1.5, 20, 30), gpus)
+    (sent,) = convert.stats_to_wire(3, [row]).stats.replicas
+    assert (sent.cpu_s, sent.at_s, sent.memory_mib, sent.memory_limit_mib) == (1.5, 9.5, 20, 30)
+    assert (sent.gpus[0].HasField("utilisation"), sent.gpus[0].memory_total_mib) == (True, 10)
+    assert not any(sent.gpus[1].HasField(it) for it in ("utilisation", "memory_used_mib", "memory_total_mib"))
+    assert (
+        convert.stats_to_wire(3, [model.ReplicaUsage("r2", "no container")]).stats.replicas[0].error == "no container"
+    )

@@ -15,6 +15,8 @@ WHOLE = replica(
     entrypoint=("sh",),
     command=("-c", "serve"),
     gpu_uuids=("GPU-1",),
+    code_id="c" * 64,
+    code_bytes=5,
     volumes=(Volume("/a", "/b", True),),
     probes=(
         Probe("/plain"),
@@ -97,3 +99,10 @@ async def test_a_disk_that_refuses_is_no_reason_to_end(tmp_path: Path) -> None:
     (tmp_path / "journal.json").mkdir()  # cannot be replaced by a file
     await write(tmp_path / "journal.json", ENTRY)
     assert Journal(tmp_path / "journal.json").read() is None
+
+
+def test_a_file_of_an_agent_that_knew_no_code_is_read() -> None:
+    document = json.loads(encode(ENTRY))
+    for row in document["assignment"]["replicas"]:
+        del row["code_id"], row["code_bytes"]
+    assert [it.code_id for it in decode(json.dumps(document).encode()).assignment.replicas] == ["", ""]

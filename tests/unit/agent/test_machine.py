@@ -369,3 +369,56 @@ def test_what_must_outlive_the_agent_is_the_assignment_and_each_history() -> Non
     assert entry.assignment == assignment(1, replica())
     assert dict(entry.histories)["r1"] == History(was_ready=True, is_ready=True)
     assert replace(entry.assignment, server_id=SERVER) == entry.assignment
+
+
+# --- settings that change in place: no container carries them in itself ---
+
+
+def test_a_new_revision_in_place_leaves_the_container_alone_and_takes_its_settings_over() -> None:
+    machine, old = empty_host(), replica(retry=True, stop_grace_s=20.0)
+    ready(machine, old)
+    new = replace(old, revision=2, retry=False, stop_grace_s=3.0, ready_timeout_s=5.0)
+    assert machine.handle(ev.AssignmentReceived(assignment(2, new)), 10) == []
+    assert phase(machine) is Phase.READY
+    kept = machine.journal_entry()
+    assert kept is not None
+    assert kept.assignment.replicas == (new,)
+    assert machine.handle(ev.ContainerSeen("r1", ended(exit_code=4)), 11) == [do.StopProbing("r1")]
+    assert phase(machine) is Phase.FAILED  # retry is false now
+    assert "retry is false" in message(machine)
+
+
+def test_a_new_grace_in_place_is_the_one_of_the_next_stop() -> None:
+    machine, old = empty_host(), replica(stop_grace_s=20.0)
+    ready(machine, old)
+    machine.handle(ev.AssignmentReceived(assignment(2, replace(old, revision=2, stop_grace_s=90.0))), 1)
+    assert do.StopContainer("r1", 90.0) in machine.handle(ev.AssignmentReceived(assignment(3)), 2)
+
+
+def test_changed_probes_in_place_are_asked_of_the_same_container() -> None:
+    machine, old = empty_host(), replica()
+    ready(machine, old)
+    new = replace(old, revision=2, probes=(Probe("/health"),))
+    assert machine.handle(ev.AssignmentReceived(assignment(2, new)), 1) == [do.StartProbing("r1", new, container())]
+    assert phase(machine) is Phase.READY
+
+
+def test_a_first_start_gets_the_time_that_is_allowed_now() -> None:
+    machine, old = empty_host(), replica(ready_timeout_s=60.0)
+    probing(machine, old, now_s=100)
+    assert machine.next_wake_s() == 160
+    machine.handle(ev.AssignmentReceived(assignment(2, replace(old, ready_timeout_s=300.0))), 110)
+    assert machine.next_wake_s() == 400
+    machine.handle(ev.TimePassed(), 399)
+    assert phase(machine) is Phase.PROBING
+    machine.handle(ev.TimePassed(), 400)
+    assert phase(machine) is Phase.STOPPING
+
+
+def test_what_is_pulled_is_told_until_it_is_there() -> None:
+    machine = empty_host()
+    machine.handle(ev.AssignmentReceived(assignment(1, replica())), 0)
+    machine.handle(ev.PullProgressed("r1", 5, 9, "fetching the code, 1.2 of 3.4 MB"), 1)
+    assert message(machine) == "fetching the code, 1.2 of 3.4 MB"
+    machine.handle(ev.ImageReady("r1"), 2)
+    assert message(machine) == ""

@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fakes.agent import assignment, replica
-from fakes.agent_rig import agent_rig, listening
+from fakes.agent_rig import AgentRig, agent_rig, listening
+from fakes.code import FakeCode
 from fakes.engine import FakeEngine, Program
+from homeport_agent.code.base import CodeDamaged, CodeRefused, ServerAway
 from homeport_agent.engine.base import ImageNotFound
+from homeport_agent.machine import without_secrets
 from homeport_agent.model import History, JournalEntry, Phase, Wanted
+from homeport_agent.work import container_spec
 
 SERVE, FAIL, SLOW = ("serve",), ("fail",), ("slow",)
 NAME = "homeport-r1"
@@ -190,3 +194,102 @@ async def test_nothing_is_left_running_when_the_agent_ends(engine: FakeEngine, p
     assert all(task.done() for task in tasks)
     assert engine.containers[NAME].shown.is_running
     assert len(asyncio.all_tasks()) == 1
+
+
+CODE = "c" * 64
+
+
+def said(agent: AgentRig) -> str:
+    observed = agent.observed()
+    return observed.message if observed else ""
+
+
+async def test_code_is_fetched_and_laid_in_the_created_container_before_its_start(
+    engine: FakeEngine, port: int
+) -> None:
+    code = FakeCode()
+    async with agent_rig(engine, code=code) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, container_port=port, code_id=CODE)))
+        await agent.until_phase(Phase.READY)
+    assert code.calls == [("fetch", CODE), ("fetch", CODE), ("lay", CODE)]
+    calls = [it for it in engine.calls if it in ("create", "put", "start")]
+    assert calls == ["create", "put", "start"]
+
+
+async def test_a_start_in_place_does_not_lay_the_code_again(engine: FakeEngine, port: int) -> None:
+    async with agent_rig(engine, code=FakeCode()) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, container_port=port, code_id=CODE)))
+        await agent.until_phase(Phase.READY)
+        engine.end(NAME, 1)
+        await agent.until_phase(Phase.WAITING)
+        await agent.until_phase(Phase.READY)
+    assert (engine.calls.count("put"), engine.calls.count("start")) == (1, 2)
+
+
+async def test_a_replica_without_code_gets_none(engine: FakeEngine, port: int) -> None:
+    code = FakeCode()
+    async with agent_rig(engine, code=code) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, container_port=port)))
+        await agent.until_phase(Phase.READY)
+    assert code.calls == []
+
+
+async def test_a_container_whose_laying_failed_is_made_anew_and_never_started_without_its_code(
+    engine: FakeEngine, port: int
+) -> None:
+    code = FakeCode()
+    code.fails["lay"] = [CodeDamaged("content 123 was damaged")]
+    async with agent_rig(engine, code=code) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, container_port=port, code_id=CODE)))
+        await agent.until(lambda: "content 123 was damaged; next try in 1 s" in said(agent))
+        assert engine.containers == {}
+        assert "start" not in engine.calls
+        await agent.until_phase(Phase.READY)
+    calls = [it for it in engine.calls if it in ("create", "put", "start", "remove")]
+    assert calls == ["create", "put", "remove", "create", "put", "start"]
+
+
+async def test_a_container_that_a_dead_agent_left_half_laid_is_laid_again_without_the_server(
+    engine: FakeEngine, port: int
+) -> None:
+    made = replica(command=SERVE, container_port=port, code_id=CODE)
+    await engine.create(container_spec(made, "server-1"))
+    kept = JournalEntry(without_secrets(assignment(1, made)))
+    code = FakeCode()
+    async with agent_rig(engine, kept, code) as agent:
+        await agent.until_phase(Phase.READY)
+    assert ("lay", CODE) in code.calls
+    assert engine.calls.count("create") == 1
+
+
+async def test_without_its_secrets_a_half_laid_container_is_not_removed(engine: FakeEngine, port: int) -> None:
+    made = replica(command=SERVE, container_port=port, code_id=CODE)
+    await engine.create(container_spec(made, "server-1"))
+    kept = JournalEntry(without_secrets(assignment(1, made)))
+    code = FakeCode()
+    code.fails["lay"] = [CodeDamaged("damaged")]
+    async with agent_rig(engine, kept, code) as agent:
+        await agent.until(lambda: said(agent).startswith("damaged; next try"))
+        assert NAME in engine.containers
+        await agent.until_phase(Phase.READY)
+    assert "remove" not in engine.calls
+
+
+async def test_a_server_that_is_away_is_waited_for(engine: FakeEngine, port: int) -> None:
+    code = FakeCode()
+    code.fails["fetch"] = [ServerAway("the code cannot be fetched: the server at x cannot be reached")]
+    code.progress = (1_200_000, 3_400_000)
+    async with agent_rig(engine, code=code) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, container_port=port, code_id=CODE)))
+        await agent.until(lambda: said(agent).startswith("the code cannot be fetched: "))
+        await agent.until_phase(Phase.READY)
+
+
+async def test_code_that_is_refused_fails_with_its_sentence(engine: FakeEngine) -> None:
+    code = FakeCode()
+    code.fails["fetch"] = [CodeRefused("the code is refused by this host: '../x' is no path inside the folder")]
+    async with agent_rig(engine, code=code) as agent:
+        agent.assign(assignment(1, replica(command=SERVE, code_id=CODE)))
+        failed = await agent.until_phase(Phase.FAILED)
+        assert failed.message == "the code is refused by this host: '../x' is no path inside the folder"
+    assert engine.containers == {}

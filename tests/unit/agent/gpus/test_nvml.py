@@ -24,10 +24,10 @@ class Sampler:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def sample(self) -> dict[str, Any]:
+    def sample(self, what: str = "") -> dict[str, Any]:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.write("\n")
+        self._child.stdin.write(f"{what}\n")
         self._child.stdin.flush()
         answer: dict[str, Any] = json.loads(self._child.stdout.readline())
         return answer
@@ -116,3 +116,26 @@ def test_without_a_driver_the_reason_is_told_and_the_binding_is_not_even_loaded(
     sampler = Sampler({**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
     assert sampler.sample() == {"gpus": [], "unavailable": "no NVIDIA driver: libnvidia-ml.so.1 not found"}
     assert sampler.end() == {"loaded": False}
+
+
+def test_the_usage_names_memory_and_how_busy_each_gpu_is(gpus: FakeGpus, sampler: Sampler) -> None:
+    gpus.set(gpu1__mem_used=3 * 2**30 + 1, gpu1__busy=37)
+    idle, busy = sampler.sample("usage")["gpus"]
+    assert (idle["utilisation"], idle["memory_used_mib"]) == (0.0, 0)
+    expected = {"uuid": gpus.uuid(1), "memory_used_mib": 3073, "memory_total_mib": 81920, "utilisation": 0.37}
+    assert busy == expected
+
+
+def test_a_gpu_that_does_not_count_its_use_has_its_memory_all_the_same(gpus: FakeGpus, sampler: Sampler) -> None:
+    gpus.set(error__UtilizationRates=3)
+    assert [it["utilisation"] for it in sampler.sample("usage")["gpus"]] == [None, None]
+    gpus.set(gpu0__lost=1)
+    assert [it["uuid"] for it in sampler.sample("usage")["gpus"]] == [gpus.uuid(1)]
+
+
+def test_the_usage_of_a_driver_that_hangs_or_fails_is_nothing(gpus: FakeGpus, sampler: Sampler) -> None:
+    gpus.set(error__Count=999)
+    assert sampler.sample("usage")["gpus"] == []
+    gpus.set(error__Count=None, delay__Count=1500)
+    assert sampler.sample("usage")["gpus"] == []
+    assert "hangs" in sampler.sample()["unavailable"]
