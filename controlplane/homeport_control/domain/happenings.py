@@ -23,7 +23,9 @@ _TOLD_WITH_MESSAGE = {
 
 
 def who(replica: Replica, run_name: str) -> str:
-    return f"replica {replica.index} of {run_name}"
+    """With its revision from the second on: an update has two replicas of one index for a while."""
+    revision = f" (revision {replica.revision})" if replica.revision > 1 else ""
+    return f"replica {replica.index} of {run_name}{revision}"
 
 
 def by_itself(before: Replica, after: Replica) -> bool:
@@ -58,6 +60,8 @@ def of_replica(before: Replica, after: Replica, host_name: str) -> str:
 def _wanted(after: Replica, at: str) -> str:
     if after.wanted is Wanted.DRAIN:
         return f"drains{at}" + (f": {after.message}" if after.message else "")
+    if after.phase is Phase.FAILED:
+        return f"is cleared away{at}"
     if after.wanted is Wanted.STOP:
         return f"is told to stop{at} within {after.stop_grace_s:g} s" if after.stop_grace_s else f"is killed{at}"
     return f"is wanted again{at}"

@@ -16,6 +16,7 @@ from homeport_control.domain import happenings
 from homeport_control.domain.hosts import Reservation
 from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.store import events
+from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
 
@@ -70,9 +71,29 @@ async def of_runs(
     if ended_since_s is not None:
         wanted = wanted | (replicas.c.ended_at_s >= ended_since_s)
     result: dict[str, list[Replica]] = {}
-    for replica in await _select(connection, replicas.c.run_id.in_(list(run_ids)), wanted):
-        result.setdefault(replica.run_id, []).append(replica)
+    for some in chunks(run_ids):
+        for replica in await _select(connection, replicas.c.run_id.in_(some), wanted):
+            result.setdefault(replica.run_id, []).append(replica)
     return result
+
+
+async def last_of(connection: AsyncConnection, run_ids: Iterable[str], most: int) -> dict[str, list[Replica]]:
+    """By run id: the `most` last replicas of its newest revision that had any, of those that ended; oldest first."""
+    age = sa.func.row_number().over(
+        partition_by=replicas.c.run_id,
+        order_by=(replicas.c.revision.desc(), replicas.c.created_at_s.desc(), replicas.c.id.desc()),
+    )
+    result: dict[str, list[Replica]] = {}
+    for some in chunks(run_ids):
+        ended = (replicas.c.run_id.in_(some), replicas.c.ended_at_s.is_not(None))
+        ranked = sa.select(replicas.c.id, age.label("age")).where(*ended).subquery()
+        newest = sa.select(ranked.c.id).where(ranked.c.age <= most)
+        for replica in await _select(connection, replicas.c.id.in_(newest)):
+            result.setdefault(replica.run_id, []).append(replica)
+    return {
+        run_id: [replica for replica in found if replica.revision == max(each.revision for each in found)]
+        for run_id, found in result.items()
+    }
 
 
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
@@ -95,7 +116,7 @@ async def insert(write: Write, replica: Replica) -> None:
     replica = replace(replica, cause_id=replica.cause_id or write.cause_id)
     await write.connection.execute(sa.insert(replicas).values(**_values(replica)))
     run_name = await write.connection.scalar(sa.select(runs.c.name).where(runs.c.id == replica.run_id))
-    _tell(write, replica, str(run_name), f"of revision {replica.revision} is wanted", replica.cause_id)
+    _tell(write, replica, str(run_name), "is wanted", replica.cause_id)
     write.touch("replicas")
 
 

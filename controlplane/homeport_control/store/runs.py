@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.services import Revision, Run, RunState, RunWanted
 from homeport_control.store import events
+from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import replicas, revisions, runs
 
@@ -41,14 +42,11 @@ def _revision(row: sa.Row[Any]) -> Revision:
 
 async def _with_revisions(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> tuple[Run, ...]:
     found = list(rows)
-    query = (
-        sa.select(revisions)
-        .where(revisions.c.run_id.in_([row.id for row in found]))
-        .order_by(revisions.c.run_id, revisions.c.number)
-    )
     by_run: dict[str, list[Revision]] = {}
-    for row in await connection.execute(query):
-        by_run.setdefault(row.run_id, []).append(_revision(row))
+    for some in chunks(row.id for row in found):
+        query = sa.select(revisions).where(revisions.c.run_id.in_(some)).order_by(revisions.c.number)
+        for row in await connection.execute(query):
+            by_run.setdefault(row.run_id, []).append(_revision(row))
     result = []
     for row in found:
         values = dict(row._mapping)
@@ -160,7 +158,8 @@ async def give_up_revision(write: Write, run_id: str, number: int, because: str)
     query = sa.update(revisions).where(revisions.c.run_id == run_id, revisions.c.number == number)
     await write.connection.execute(query.values(failed=because))
     name = str(await write.connection.scalar(sa.select(runs.c.name).where(runs.c.id == run_id)))
-    _tell(write, run_id, name, f"revision {number} of {name} is given up: {because}")
+    why = because.removeprefix(f"revision {number} was given up: ")
+    _tell(write, run_id, name, f"revision {number} of {name} is given up: {why}")
     write.touch("runs")
 
 

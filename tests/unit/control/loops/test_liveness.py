@@ -66,3 +66,15 @@ async def test_a_new_server_has_heard_nobody_yet(state: State, loop: LivenessLoo
     assert (host.connection, host.connection_since_s) == (Connection.UNREACHABLE, 2000.0)
     assert "the server started anew" in host.connection_reason
     assert (await get_host(state, "away")).connection_since_s == 1000.0, "who was away is away since then"
+
+
+async def test_what_is_lost_with_its_host_has_the_cause_of_the_hosts_going(state: State) -> None:
+    run_id = await add_run(state)
+    await add_host(state)
+    await add_replica(state, run_id, "r1", host_id="h1", cause_id="apply")
+    async with state.database.write(cause_id="power") as write:
+        gone = {"connection": Connection.UNREACHABLE, "connection_reason": "silent", "connection_since_s": 1000.0}
+        await hosts.update(write, "h1", gone)
+    await LivenessLoop(state.database, 10.0).turn(5000.0)
+    replica = await get_replica(state, "r1")
+    assert (replica.lost, replica.cause_id) == (True, "power")
