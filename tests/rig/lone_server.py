@@ -53,7 +53,8 @@ def lone_server(prepare: Callable[[Path], None] = lambda directory: None) -> Ite
     process = Process("server", [*control, "run", *arguments], folder / "server.log", environment)
     try:
         init = [*control, "init", *arguments]
-        done = subprocess.run(init, env=environment, capture_output=True, text=True, timeout=60, check=True, cwd="/")
+        done = subprocess.run(init, env=environment, capture_output=True, text=True, timeout=60, cwd="/")
+        assert done.returncode == 0, done.stderr
         initial = json.loads(done.stdout)
         prepare(folder / "server")
         process.start()

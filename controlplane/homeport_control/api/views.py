@@ -22,13 +22,18 @@ class Views:
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
         async with self._database.read() as connection:
             found = await runs.list_shown(connection, request.names, finished=request.all)
-            present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=0.0)
+            specs = {run.id: spec_of(run) for run in found}
+            present = await replicas.of_runs(connection, specs)
+            # A run may have left thousands behind; shown are as many as it wanted.
+            over = [run.id for run in found if run.ended_at_s is not None and run.id not in present]
+            most = max((specs[run_id].replicas.min or 0 for run_id in over), default=0)
+            present |= await replicas.last_of(connection, over, most)
             by_id = {host.id: host for host in await hosts.list_all(connection)}
         messages = []
         for run in found:
             url = self._url_of(run.name) if run.ended_at_s is None else ""
-            message = run_message(run, present.get(run.id, ()), by_id, wanted_count(run), url)
-            spec = spec_of(run)
+            spec = specs[run.id]
+            message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url)
             message.open = not spec.auth
             if spec.model is not None:
                 message.model, message.model_type = spec.model.name, spec.model.type
@@ -57,7 +62,3 @@ class Views:
 
 def spec_of(run: Run) -> ServiceSpec:
     return spec_from_json((run.current or run.newest).spec_json)
-
-
-def wanted_count(run: Run) -> int:
-    return spec_of(run).replicas.min or 0

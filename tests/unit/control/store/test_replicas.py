@@ -97,3 +97,25 @@ async def test_of_a_run_only_those_that_ended_lately_come_with_those_that_are_th
         left = await replicas.of_runs(connection, [run_id])
     assert {key: {replica.id for replica in found} for key, found in recent.items()} == {run_id: {"recent", "there"}}
     assert [replica.id for replica in left[run_id]] == ["there"]
+
+
+async def test_of_a_run_that_is_over_the_last_replicas_of_its_newest_revision_are_found(
+    state: State, run_id: str
+) -> None:
+    other = await add_run(state, "other")
+    for number in range(6):
+        await add_replica(state, run_id, f"r{number}", revision=1 + number // 3, created_at_s=1000.0 + number)
+    await add_replica(state, other, "o1", revision=7)
+    await add_replica(state, other, "left", revision=8)
+    async with state.database.write() as write:
+        for replica_id in (*(f"r{number}" for number in range(6)), "o1"):
+            await replicas.end(write, replica_id, 2000.0)
+    async with state.database.read() as connection:
+        two = await replicas.last_of(connection, [run_id, other], 2)
+        many = await replicas.last_of(connection, [run_id], 100)
+        assert await replicas.last_of(connection, [], 2) == {}
+    assert {key: [replica.id for replica in found] for key, found in two.items()} == {
+        run_id: ["r4", "r5"],
+        other: ["o1"],
+    }
+    assert [replica.id for replica in many[run_id]] == ["r3", "r4", "r5"]
