@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from homeport_protos.agent.v1 import agent_pb2
-from homeport_protos.logs import LogPosition
+from homeport_protos.logs import LogPosition, unix_ns
 
 from homeport_agent.convert import log_end_to_wire, log_lines_to_wire, log_wish_from_wire
 from homeport_agent.engine.base import Engine, EngineError, NoSuchContainer
@@ -29,6 +29,7 @@ BATCH_LINES = 100
 BATCH_BYTES = 256 * 1024
 UNREAD_BYTES = 1024 * 1024  # sent, and not yet taken by the reader
 BATCH_PAUSE_S = 0.02  # lines that come together travel together
+LAG_S = 2.0  # who follows and is more than this behind reads the files again
 REQUESTS = 24  # at once, over all replicas; below the engine's threads for streams
 
 
@@ -143,40 +144,60 @@ class LogStreams:
     async def _lines(self, wish: LogWish) -> AsyncGenerator[LogLine, None]:
         """From the container while there is one, then from what was kept of it, without a gap. Raises EngineError, OSError."""
         position, tail = LogPosition(wish.after), wish.tail
-        is_there = True
+        archive = self._archive
         try:
-            async with self._engine.logs(
-                container_name(wish.replica_id),
-                tail=tail,
-                since_s=wish.since_s,
-                follow=wish.follow,
-                since_ns=position.oldest_ns,
-            ) as lines:
-                had = LogPosition(wish.after)
+            async with aclosing(self._of_container(wish, position)) as lines:
                 async for line in lines:
-                    if not had.has(line.stream, line.timestamp):
-                        position.note(line.stream, line.timestamp)
-                        yield line
-            tail = -1 if position else tail
+                    yield line
+            if archive is None or not position or not archive.has(wish.replica_id):
+                return
+            tail = -1  # the container went while it was read
         except NoSuchContainer:
-            is_there = False
-            if self._archive is None or not self._archive.has(wish.replica_id):
+            if archive is None or not archive.has(wish.replica_id):
                 raise
-        if self._archive is None or not self._archive.has(wish.replica_id):
-            return
-        if is_there and not position:
-            return  # it wrote nothing that is wanted
-        oldest = _Oldest(wish.since_s)
-        async with aclosing(
-            self._archive.read(
-                wish.replica_id,
-                tail=tail,
-                wanted=lambda line: not position.has(line.stream, line.timestamp) and oldest.allows(line.timestamp),
-            )
-        ) as batches:
+            tail = -1 if str(position) != wish.after else tail
+        oldest = _stamp_before(wish.since_s)
+
+        def is_wanted(line: LogLine) -> bool:
+            return line.timestamp >= oldest and not position.has(line.stream, line.timestamp)
+
+        async with aclosing(archive.read(wish.replica_id, tail=tail, wanted=is_wanted)) as batches:
             async for batch in batches:
                 for line in batch:
                     yield line
+
+    async def _of_container(self, wish: LogWish, position: LogPosition) -> AsyncGenerator[LogLine, None]:
+        """What its file has, then, with `follow`, what is written to it; `position` is moved.
+
+        Docker's own follow jumps over the files that were rotated away under a reader who is slow. So one who lags
+        reads what there is, as often as it takes, and follows only when it is up to date.
+        """
+        tail, since_s, is_behind = wish.tail, wish.since_s, True
+        while True:
+            had, began_s = LogPosition(str(position)), time.monotonic()
+            async with self._engine.logs(
+                container_name(wish.replica_id),
+                tail=tail,
+                since_s=since_s,
+                follow=wish.follow and not is_behind,
+                since_ns=had.oldest_ns,
+            ) as lines:
+                lags = False
+                async for line in lines:
+                    if had.has(line.stream, line.timestamp):
+                        continue
+                    yield line
+                    position.note(line.stream, line.timestamp)
+                    if not is_behind and _age_s(line) > LAG_S:
+                        lags = True
+                        break
+            if not wish.follow or not (is_behind or lags):
+                return
+            if not position and (tail >= 0 or since_s):
+                # Nothing that is wanted was there: all that comes from now on is.
+                position.start_at(_stamp_before(time.monotonic() - began_s))
+            tail, since_s = -1, 0.0
+            is_behind = lags or (is_behind and time.monotonic() - began_s > LAG_S)
 
     async def _end(self, outbox: Outbox, request_id: int, error: str, *, is_absent: bool = False) -> None:
         with suppress(SessionClosed):
@@ -227,13 +248,12 @@ class _Batch:
         return lines
 
 
-class _Oldest:
-    """Lines that are not older than an age, now."""
+def _stamp_before(age_s: float) -> str:
+    """The timestamp that a line of this age has; before all of them without an age."""
+    if age_s <= 0:
+        return ""
+    return datetime.fromtimestamp(time.time() - age_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
-    def __init__(self, since_s: float) -> None:
-        self._stamp = ""
-        if since_s > 0:
-            self._stamp = datetime.fromtimestamp(time.time() - since_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
-    def allows(self, timestamp: str) -> bool:
-        return timestamp >= self._stamp
+def _age_s(line: LogLine) -> float:
+    return time.time() - unix_ns(line.timestamp) / 1e9

@@ -35,6 +35,10 @@ class LogPosition:
         if timestamp > self._last.get(stream, ""):
             self._last[stream] = timestamp
 
+    def start_at(self, timestamp: str) -> None:
+        """Lines of both streams up to then count as had."""
+        self._last[_ANY] = timestamp
+
     def has(self, stream: str, timestamp: str) -> bool:
         last = self._last.get(stream) or self._last.get(_ANY)
         return last is not None and timestamp <= last
