@@ -39,3 +39,12 @@ def test_a_socket_without_permission_says_so(tmp_path: object) -> None:
     error = faults.engine_down("/", PermissionError(13, "Permission denied"))
     assert "permission denied" in str(error)
     assert "group docker" in str(error)
+
+
+def test_a_disk_that_fills_up_while_files_are_laid_is_told_with_what_frees_some() -> None:
+    full = faults.of_put("Error processing tar file(exit status 1): write /workflow/a: no space left on device", "/")
+    assert isinstance(full, NoSpace)
+    assert "while laying files in a container" in str(full)
+    other = faults.of_put("something\n odd", "/")
+    assert str(other) == "files could not be laid in the container: something odd"
+    assert other.can_heal
