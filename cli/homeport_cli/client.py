@@ -6,7 +6,7 @@ ends any of these waits. What it does not cover: the wording of errors (`errors`
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -14,6 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the C core would print its ow
 
 import grpc
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.common.v1.code_pb2 import CodeManifest
 
 from homeport_cli.config import Config
 from homeport_cli.errors import CliError, TooSlow, Unreachable, status_error
@@ -70,6 +71,35 @@ class Api:
 
     def apply(self, request: api_pb2.ApplyRequest) -> api_pb2.ApplyResponse:
         return self._call("Apply", request, api_pb2.ApplyResponse)
+
+    def check_code(self, manifest: CodeManifest) -> api_pb2.CheckCodeResponse:
+        return self._call("CheckCode", api_pb2.CheckCodeRequest(manifest=manifest), api_pb2.CheckCodeResponse)
+
+    def upload_code(self, messages: Iterable[api_pb2.UploadCodeRequest], deadline_s: float) -> None:
+        """Send them as fast as the server takes them. What `messages` raises ends the upload and is raised here."""
+        trouble: list[BaseException] = []
+
+        def watched() -> Iterator[api_pb2.UploadCodeRequest]:
+            try:
+                yield from messages
+            except BaseException as error:
+                trouble.append(error)
+                raise  # gRPC then cancels the call: an upload that just ended would look whole
+
+        open_stream = self._channel.stream_unary(
+            _path("UploadCode"),
+            api_pb2.UploadCodeRequest.SerializeToString,
+            _parser(api_pb2.UploadCodeResponse),
+        )
+        call = open_stream.future(watched(), timeout=deadline_s, metadata=self._metadata)
+        try:
+            call.result()
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            if trouble:
+                raise trouble[0] from None
+            raise status_error(call.code().name, call.details() or "", self._server, deadline_s) from None
+        finally:
+            call.cancel()
 
     def list_runs(self, *, finished: bool = False, names: Sequence[str] = ()) -> api_pb2.ListRunsResponse:
         request = api_pb2.ListRunsRequest(all=finished, names=names)
@@ -129,10 +159,23 @@ class Api:
             yield answer
             reader.note(answer)
 
-    def metrics(self, request: api_pb2.MetricsRequest) -> Iterator[api_pb2.MetricsResponse]:
-        """One answer; with `follow` one each interval until the run ends."""
-        deadline_s = LOGS_DEADLINE_S if request.follow else CALL_DEADLINE_S
-        yield from self._stream("Metrics", request, api_pb2.MetricsResponse, deadline_s)
+    def metrics(
+        self, request: api_pb2.MetricsRequest, *, on_trouble: Callable[[str], None] = lambda line: None
+    ) -> Iterator[api_pb2.MetricsResponse]:
+        """One answer; with `follow` one each interval until the run ends, over a server that goes away and comes back."""
+        if not request.follow:
+            yield from self._stream("Metrics", request, api_pb2.MetricsResponse, CALL_DEADLINE_S)
+            return
+        end = api_pb2.MetricsResponse()
+
+        def opened() -> Iterator[api_pb2.MetricsResponse]:
+            yield from self._stream("Metrics", request, api_pb2.MetricsResponse, WATCH_DEADLINE_S)
+            yield end
+
+        for answer in self._watched(opened, on_trouble):
+            if answer is end:
+                return
+            yield answer
 
     def watch_runs(
         self,
@@ -207,6 +250,11 @@ class Api:
             yield from call
         except grpc.RpcError as error:
             self._fail(error, deadline_s)
+        except RuntimeError as error:
+            # A Ctrl-C in the very moment in which gRPC takes its lock: leaving the lock fails over it.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
         finally:
             call.cancel()
 

@@ -23,7 +23,7 @@ def metrics(
     """Show what a run's replicas use now: processor, memory, GPUs, requests."""
     screen = terminal()
     with connect() as api:
-        answers = api.metrics(api_pb2.MetricsRequest(run_name=name, follow=watch))
+        answers = api.metrics(api_pb2.MetricsRequest(run_name=name, follow=watch), on_trouble=screen.say)
         if as_json:
             for answer in answers:
                 screen.data(json_line(answer))
