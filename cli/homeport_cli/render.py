@@ -16,6 +16,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from homeport_cli.columns import kept
+
 STATE_STYLES = {
     "running": "green", "in rotation": "green", "idle": "green", "healthy": "green", "connected": "green",
     "failed": "red", "failing": "red", "unreachable": "red", "revoked": "red", "expired": "red",
@@ -31,7 +33,7 @@ MODEL_CALLS: dict[str, tuple[str, dict[str, object]]] = {
 }
 WIDE = 120  # from this many columns on, `ps` has one for errors
 WHOLE = frozenset(
-    {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID"}
+    {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID", "HOW"}
 )
 LEAVING = frozenset({"terminating", "terminated"})  # what a replica's message said before is no trouble any more
 TOLD_BY_REPLICAS = frozenset({"running", "provisioning", "done"})  # states in which the run's own reason is no trouble
@@ -47,6 +49,8 @@ def plan(answer: api_pb2.PlanResponse) -> RenderableType:
     parts: list[RenderableType] = [properties(answer.properties)]
     if answer.changes:
         parts += ["", changes(answer.changes)]
+    if answer.how or answer.how_because:
+        parts += ["", Text(": ".join(filter(None, (answer.how.capitalize(), answer.how_because))))]
     return Group(*parts, "", offered(answer), "")
 
 
@@ -65,9 +69,10 @@ def properties(rows: Iterable[api_pb2.Property]) -> Table:
 
 
 def changes(rows: Iterable[api_pb2.Change]) -> Table:
-    table = _table("CHANGE", "FROM", "TO")
+    table = _table("CHANGE", "FROM", "TO", "HOW")
     for row in rows:
-        table.add_row(Text(row.path), Text(row.old or "-", style="red"), Text(row.new or "-", style="green"))
+        old, new = Text(row.old or "-", style="red"), Text(row.new or "-", style="green")
+        table.add_row(Text(row.path), old, new, Text(row.how))
     return table
 
 
@@ -103,23 +108,28 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
     notes = [Text(f"{who}: {trouble}") for _, who, trouble in body if trouble]
     as_column = bool(notes) and width >= WIDE
     heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
-    table = _table(*heads, *(["ERROR"] if as_column else []))
+    columns = kept(heads, [cells for cells, _, _ in body], width, spare=("BACKEND", "SUBMITTED", "PROBES", "GPU"))
+    table = _table(*(heads[place] for place in columns), *(["ERROR"] if as_column else []))
     for cells, _, trouble in body:
-        table.add_row(*cells, *([Text(trouble)] if as_column else []))
+        table.add_row(*(cells[place] for place in columns), *([Text(trouble)] if as_column else []))
     below = [*models, *([] if as_column else notes)]
     return Group(table, "", *below) if below else table
 
 
-def hosts(rows: Sequence[api_pb2.Host], now_s: float) -> RenderableType:
+def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> RenderableType:
     """`fleet list`: a row per host, and a line for each that has something to say."""
     if not rows:
         return Text("No hosts. Add one with the line that `homeport fleet join-command` prints.")
-    table = _table("NAME", "HOST", "ADDRESS", "RESOURCES", "GPU MEMORY", "STATUS", "HEALTH", "CREATED")
+    heads = ["NAME", "HOST", "ADDRESS", "RESOURCES", "GPU MEMORY", "STATUS", "HEALTH", "CREATED"]
+    body = []
     for row in rows:
         state = row.state if row.connection in {"", "connected"} else f"{row.state} ({row.connection})"
         cells = (row.fleet, row.name, row.address, row.resources, _gpu_memory(row))
-        created = age(row.created_at, now_s)
-        table.add_row(*map(Text, cells), _state(state), _state(row.health), Text(created))
+        body.append([*map(Text, cells), _state(state), _state(row.health), Text(age(row.created_at, now_s))])
+    columns = kept(heads, body, width, spare=("ADDRESS", "CREATED", "NAME"))
+    table = _table(*(heads[place] for place in columns))
+    for line in body:
+        table.add_row(*(line[place] for place in columns))
     reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
     return Group(table, "", *reasons) if reasons else table
 

@@ -20,7 +20,10 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     """List hosts."""
     with connect() as api:
         answer = api.list_hosts()
-    terminal().data(render.json_text(answer) if as_json else render.hosts(answer.hosts, time.time()))
+    screen = terminal()
+    screen.data(
+        render.json_text(answer) if as_json else render.hosts(answer.hosts, time.time(), width=screen.out.width)
+    )
 
 
 @app.command("get")
