@@ -19,7 +19,8 @@ from fixtures.control import (
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import RunState, RunWanted
 from homeport_control.loops.runs import RunsLoop, goal_of
-from homeport_control.store import replicas, runs
+from homeport_control.store import events, replicas, runs
+from homeport_control.store.events import Filter
 
 
 @pytest.fixture
@@ -217,3 +218,30 @@ async def test_a_run_that_cannot_be_decided_does_not_hold_up_the_others(state: S
     assert len(await present(state, good)) == 1
     assert turn.wake_at_s is not None
     assert turn.wake_at_s <= 3005.0
+
+
+async def test_a_replacement_has_the_cause_of_what_it_replaces(state: State, loop: RunsLoop) -> None:
+    """The host of one goes away: the story from there to the new replica is one, and the other replica has no part in it."""
+    run_id = await add_run(state, replicas=2)
+    applied = (await get_run(state, run_id)).cause_id
+    await add_host(state)
+    await loop.turn(time.time())
+    first, second = await present(state, run_id)
+    assert {first.cause_id, second.cause_id} == {applied}
+    for replica, port in ((first, 40001), (second, 40002)):
+        async with state.database.write() as write:
+            assert await replicas.claim(write, claim(replica.id, "h1"))
+        await serving(state, replica.id, port)
+    await loop.turn(time.time())
+    async with state.database.write(cause_id="power") as write:
+        await replicas.update(write, first.id, lost=True)
+    await loop.turn(time.time())
+    by_index = {(replica.index, replica.lost): replica.cause_id for replica in await present(state, run_id)}
+    assert by_index == {(0, True): "power", (0, False): "power", (1, False): applied}
+    async with state.database.read() as connection:
+        told = [event.sentence for event in await events.newest(connection, Filter(cause_id="power"), 10)]
+    assert told == ["replica 0 of hello is lost: its host h1 is away", "replica 0 of hello is wanted"]
+    async with state.database.write(cause_id="stop") as write:
+        await runs.update(write, run_id, wanted=RunWanted.STOP)
+    await loop.turn(time.time())
+    assert {replica.cause_id for replica in await present(state, run_id)} == {"stop"}
