@@ -36,11 +36,15 @@ def tls_channel(target: str, ca_pem: str) -> Channel:
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca_pem.encode()), options=OPTIONS)
 
 
-def mtls_channel(identity: Identity) -> Channel:
+# A fetch of much data: gRPC would guess how much to have under way, and takes 10 MB of memory for it on a fast link.
+FETCH_OPTIONS = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 20))
+
+
+def mtls_channel(identity: Identity, more: tuple[tuple[str, int | str], ...] = ()) -> Channel:
     credentials = grpc.ssl_channel_credentials(
         identity.ca_pem.encode(), identity.key_pem.encode(), identity.certificate_pem.encode()
     )
-    return grpc.aio.secure_channel(identity.link_target, credentials, options=OPTIONS)
+    return grpc.aio.secure_channel(identity.link_target, credentials, options=(*OPTIONS, *more))
 
 
 def why(error: AioRpcError, target: str) -> str:

@@ -36,6 +36,7 @@ class Incoming:
         self._size = size
         self._got = 0
         self._hash = hashlib.sha256()
+        self._name = ""
         self._file: BinaryIO | None = None
 
     def add(self, data: bytes, *, is_last: bool) -> None:
@@ -45,14 +46,14 @@ class Incoming:
             raise CodeDamaged(f"content {self.sha256[:12]} came with {self._got} bytes, it should have {self._size}")
         self._hash.update(data)
         if self._file is None:
-            self._file = self._cache.temporary()
+            self._name, self._file = self._cache.temporary()
         self._file.write(data)
         if not is_last:
             return
         if self._hash.hexdigest() != self.sha256:
             raise CodeDamaged(f"content {self.sha256[:12]} came with another hash")
         self._file.close()
-        self._cache.take(Path(self._file.name), self.sha256)
+        self._cache.take(Path(self._name), self.sha256)
         self._file = None
 
     def drop(self) -> None:
@@ -60,7 +61,7 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             with suppress(OSError):
-                os.unlink(self._file.name)
+                os.unlink(self._name)
 
 
 class CodeCache:
@@ -153,11 +154,11 @@ class CodeCache:
 
     # --- inside ---
 
-    def temporary(self) -> BinaryIO:
+    def temporary(self) -> tuple[str, BinaryIO]:
+        """A file of nobody else's, and its name."""
         self._make(self._incoming)
         handle, name = tempfile.mkstemp(dir=self._incoming)  # 0600
-        os.close(handle)
-        return open(name, "wb")
+        return name, os.fdopen(handle, "wb")
 
     def take(self, path: Path, sha256: str) -> None:
         """A whole content moves in."""
@@ -175,6 +176,8 @@ class CodeCache:
             return -1
 
     def _make(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
         for it in (self._folder, *([folder.parent] if folder.parent == self._contents else []), folder):
             it.mkdir(mode=0o700, parents=True, exist_ok=True)
 

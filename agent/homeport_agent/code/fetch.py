@@ -16,7 +16,7 @@ from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.agent.v1.agent_pb2_grpc import AgentLinkStub
 from homeport_protos.common.v1.code_pb2 import CodeManifest
 
-from homeport_agent.channel import mtls_channel, why
+from homeport_agent.channel import FETCH_OPTIONS, mtls_channel, why
 from homeport_agent.code.base import CodeDamaged, CodeError, CodeProgress, CodeRefused, ServerAway
 from homeport_agent.code.cache import CodeCache, Incoming
 from homeport_agent.identity import Identity
@@ -39,7 +39,7 @@ async def fetch(
         return
     who = identity()
     try:
-        async with mtls_channel(who) as channel:
+        async with mtls_channel(who, FETCH_OPTIONS) as channel:
             stub = AgentLinkStub(channel)
             lacking = await _lacking(stub, code_id, cache, message_s)
             await _contents(stub, code_id, lacking, cache, on_progress, message_s)

@@ -5,11 +5,13 @@ Covers turns, the words of a full disk, and when is looked for what may go. Does
 """
 
 import asyncio
+import ctypes
 import errno
 import logging
 import shutil
 import time
 from collections.abc import Callable, Set
+from contextlib import suppress
 from pathlib import Path
 
 from homeport_protos import code
@@ -42,12 +44,16 @@ class CodeRoom:
                 await fetch.fetch(code_id, self._cache, self._identity, on_progress)
         except OSError as error:
             raise self.meant(error) from None
+        finally:
+            _give_back_memory()
 
     async def lay(self, engine: Engine, container: str, code_id: str) -> None:
         try:
             await lay.lay(engine, container, code_id, self._cache)
         except OSError as error:
             raise self.meant(error) from None
+        finally:
+            _give_back_memory()
 
     async def run(self, assigned: Callable[[], Set[str] | None], is_quiet: Callable[[], bool]) -> None:
         """Collect now and then, when nothing is being started.
@@ -100,3 +106,9 @@ class CodeRoom:
             f"no space left on device while keeping the code ({free_mib} MiB free on {folder}); free some, for example "
             "with: docker system prune"
         )
+
+
+def _give_back_memory() -> None:
+    """A manifest of many files is gone by now; glibc keeps its pages for the threads that had it, unless it is told."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
