@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from homeport_cli.columns import Quick
 from homeport_cli.render import STATE_STYLES, age, properties, replica_state
 
 MIB = 1024
@@ -72,7 +73,7 @@ def _of(part_mib: int, whole_mib: int, word: str) -> str:
 
 
 def _table(*heads: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = Quick(*heads)
     for head in heads:
         table.add_column(head, overflow="fold", min_width=min(len(head), 8))
     return table

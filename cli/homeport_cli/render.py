@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from homeport_cli.columns import kept
+from homeport_cli.columns import Quick, kept
 
 STATE_STYLES = {
     "running": "green", "in rotation": "green", "idle": "green", "healthy": "green", "connected": "green",
@@ -227,7 +227,7 @@ def _span(seconds: float) -> str:
 
 
 def _table(*heads: str, show_header: bool = True) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=show_header, header_style="bold")
+    table = Quick(*heads, show_header=show_header)
     for head in heads:
         # The short ones stay whole on a narrow terminal; names and lists fold first.
         table.add_column(head, overflow="fold", no_wrap=head in WHOLE, min_width=min(len(head), 8))
