@@ -63,12 +63,6 @@ EXAMPLES = {
         ("homeport image build --from-registry --variant nvcc", "by the Dockerfile, where Docker Hub is reachable"),
         ("homeport image build --python 3.13 --dry-run", "the commands that would run"),
     ),
-    "image build": (
-        ("sudo homeport image build", "Python 3.11, for services without GPUs"),
-        ("sudo homeport image build --python 3.12 --variant cuda", "for services with GPUs"),
-        ("homeport image build --from-registry --variant nvcc", "by the Dockerfile, where Docker Hub is reachable"),
-        ("homeport image build --python 3.13 --dry-run", "the commands that would run"),
-    ),
     "login": (
         ("homeport login --server 10.0.0.5", "asks whether to trust its CA, then for the token"),
         ("homeport login --server box:7400 --token - --ca-hash HASH", "the token on standard input, no question"),

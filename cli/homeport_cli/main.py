@@ -41,7 +41,6 @@ SECTIONS = {
     },
     "Processes": {
         "image": "The default image of services that name none.",
-        "image": "The default image of services that name none.",
         "server": "Run the server: `homeport server --help` lists its flags.",
         "agent": "Run the agent of this host: `homeport agent --help` lists its flags.",
     },
