@@ -15,7 +15,7 @@ from homeport_cli.watch import until_deployed
 
 
 def plan(
-    api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document, *, as_data: bool
+    api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document, *, as_data: bool, as_json: bool = False
 ) -> api_pb2.PlanResponse:
     """Ask the server what would happen, and show it: with `as_data` it is what was asked for, and goes to standard output.
 
@@ -23,7 +23,7 @@ def plan(
     """
     answer = api.plan(wanted)
     _refuse_problems(source, answer.problems)
-    (terminal.data if as_data else terminal.say)(render.plan(answer))
+    (terminal.data if as_data else terminal.say)(render.json_text(answer) if as_json else render.plan(answer))
     return answer
 
 

@@ -9,6 +9,7 @@ EXAMPLES = {
     "apply": (
         ("homeport apply", "the one configuration file of this folder"),
         ("homeport apply -f web.homeport.yml --plan", "what would happen, and where it could run"),
+        ("homeport apply --plan --json", "the same for a program"),
         ("homeport apply -y -d -e HF_TOKEN", "no question, no waiting; a value of the environment"),
     ),
     "ps": (

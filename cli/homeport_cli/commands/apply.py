@@ -11,6 +11,7 @@ from homeport_cli import applying, manifest
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.documents import document
+from homeport_cli.errors import UsageError
 
 app = verbs()
 
@@ -28,13 +29,16 @@ def apply(
     name: Annotated[str | None, typer.Option("-n", "--name", help="The run's name, over the file's.")] = None,
     reuse: Annotated[bool, typer.Option("-R", "--reuse", help="Only hosts that are connected now.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Apply even when nothing changed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: the API's own object.")] = False,
 ) -> None:
     """Apply a configuration: a new run, or an update in place of the one that runs."""
+    if as_json and not only_plan:
+        raise UsageError("--json goes with --plan; what runs is told by `homeport ps --json`")
     source = manifest.load(file)
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()
     with connect() as api:
-        planned = applying.plan(api, screen, source, wanted, as_data=only_plan)
+        planned = applying.plan(api, screen, source, wanted, as_data=only_plan, as_json=as_json)
         if only_plan or not applying.confirm(screen, planned, yes=yes, force=force):
             return
         applied = applying.submit(api, source, wanted, planned, force=force)
