@@ -32,7 +32,8 @@ TYPES: Final[dict[str, type[BaseModel]]] = {"service": ServiceSpec, "fleet": Fle
 def schema() -> Schema:
     """The schema of a configuration file."""
     definitions: dict[str, Schema] = {}
-    for model in (*TYPES.values(), Header, Retry):  # the last two only WRITTEN names
+    models: list[type[BaseModel]] = [*TYPES.values(), Header, Retry]  # the last two only WRITTEN names
+    for model in models:
         _define(model, definitions)
     for definition in definitions.values():
         definition.pop("title", None)
@@ -200,9 +201,7 @@ def _define(model: type[BaseModel], definitions: dict[str, Schema]) -> Schema:
     return reference
 
 
-def _property(
-    model: type[BaseModel], key: str, name: str, field: FieldInfo, definitions: dict[str, Schema]
-) -> Schema:
+def _property(model: type[BaseModel], key: str, name: str, field: FieldInfo, definitions: dict[str, Schema]) -> Schema:
     written = WRITTEN.get((model, key))
     for inner in _models_in(field.annotation):
         _define(inner, definitions)
