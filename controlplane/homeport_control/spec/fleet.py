@@ -27,10 +27,12 @@ Port = Annotated[int, reads(lambda value: whole(value, least=1, most=65535))]
 
 
 class ProxyJump(Model):
-    hostname: Hostname = Field(description="The host to go through")
+    hostname: Hostname = Field(description="Name or address of the host to go through")
     port: Port = Field(22, description="Its SSH port")
-    user: Text = Field(None, description="User there; the fleet's without")
-    identity_file: Text = Field(None, description="Private key for it")
+    user: Text = Field(None, description="User there; the fleet's when left out")
+    identity_file: Text = Field(
+        None, description="Private key for it on the caller's machine, like `~/.ssh/jump`; the fleet's when left out"
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -38,11 +40,13 @@ class ProxyJump(Model):
 
 
 class FleetHost(Model):
-    hostname: Hostname = Field(description="Name or address")
-    port: Port | None = Field(None, description="SSH port; the fleet's without")
-    user: Text = Field(None, description="User; the fleet's without")
-    identity_file: Text = Field(None, description="Private key; the fleet's without")
-    proxy_jump: ProxyJump | None = Field(None, description="A host to go through; the fleet's without")
+    hostname: Hostname = Field(description="Name or address, without user and port: `192.168.1.11`, `gpu-1.lab`")
+    port: Port | None = Field(None, description="SSH port; the fleet's when left out")
+    user: Text = Field(None, description="User; the fleet's when left out")
+    identity_file: Text = Field(None, description="Private key on the caller's machine; the fleet's when left out")
+    proxy_jump: ProxyJump | None = Field(
+        None, description="A host to go through, a name or a map; the fleet's when left out"
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -56,11 +60,19 @@ def _some(value: object) -> object:
 
 
 class SshConfig(Model):
-    user: Text = Field(None, description="User on the hosts; needs sudo without a password, or is root")
-    port: Port = Field(22, description="SSH port")
-    identity_file: Text = Field(None, description="Private key on the caller's machine; the SSH agent without")
-    proxy_jump: ProxyJump | None = Field(None, description="A host to go through")
-    hosts: Annotated[tuple[FleetHost, ...], reads(_some)] = Field(description="Names, addresses, or maps")
+    user: Text = Field(None, description="User on the hosts, who is root or may use sudo without a password")
+    port: Port = Field(22, description="SSH port of the hosts")
+    identity_file: Text = Field(
+        None,
+        description="Private key on the caller's machine, RSA, ECDSA or Ed25519, like `~/.ssh/id_ed25519`; the SSH "
+        "agent's when left out",
+    )
+    proxy_jump: ProxyJump | None = Field(
+        None, description="A host to go through on the way to all of them, a name or a map"
+    )
+    hosts: Annotated[tuple[FleetHost, ...], reads(_some)] = Field(
+        description="The hosts, at least one: names, addresses, or maps for those that differ"
+    )
 
 
 def _labels(value: object) -> object:
@@ -68,17 +80,29 @@ def _labels(value: object) -> object:
 
 
 class FleetSpec(Model):
-    """One version of a fleet's configuration."""
+    """A fleet: hosts that services may use. This version reads it and refuses it: hosts join by themselves."""
 
-    type: Literal["fleet"] = Field("fleet", description="`fleet`")
-    name: Annotated[Name | None, Field(description="Name of the fleet; random when left out")] = None
-    ssh_config: SshConfig | None = Field(None, description="Hosts to install over SSH; without: hosts join themselves")
-    provision: Literal["always", "on-demand"] = Field("always", description="`on-demand`: when a run needs the host")
-    idle_duration_s: Annotated[int | None, reads(duration_or_off_s), Shown(duration_text)] = Field(
-        300, alias="idle_duration", description="When an idle on-demand host is released"
+    type: Literal["fleet"] = Field("fleet", description="Always `fleet`")
+    name: Annotated[
+        Name | None,
+        Field(description="Name of the fleet, 2 to 41 lower-case letters, digits and `-`; random when left out"),
+    ] = None
+    ssh_config: SshConfig | None = Field(
+        None,
+        description="Hosts that the server installs over SSH; when left out, hosts join by themselves (`homeport "
+        "fleet join-command`)",
     )
-    labels: Annotated[dict[str, str], reads(_labels)] = Field({}, description="Words of your own")
-    region: Text = Field(None, description="Region of its hosts; `remote` without")
+    provision: Literal["always", "on-demand"] = Field(
+        "always", description="When hosts are installed: `always`, at once, or `on-demand`, when a run needs one"
+    )
+    idle_duration_s: Annotated[int | None, reads(duration_or_off_s), Shown(duration_text)] = Field(
+        300,
+        alias="idle_duration",
+        description="How long an on-demand host stays when nothing runs on it; `off`: for ever. "
+        "`termination_idle_time` is its older name",
+    )
+    labels: Annotated[dict[str, str], reads(_labels)] = Field({}, description="Words of your own, like `{rack: a}`")
+    region: Text = Field(None, description="Region of its hosts, for the `regions` of services; `remote` when left out")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

@@ -32,11 +32,14 @@ def read_domain(value: object) -> str:
 
 
 class Certificate(Model):
-    type: Literal["lets-encrypt", "acme", "files", "self-signed", "none"] = Field(description="Where it comes from")
-    email: Text = Field(None, description="With `lets-encrypt` and `acme`: who is told before it expires")
-    directory: Text = Field(None, description="With `acme`: the directory's address")
-    cert: Text = Field(None, description="With `files`: path of the chain")
-    key: Text = Field(None, description="With `files`: path of the private key")
+    type: Literal["lets-encrypt", "acme", "files", "self-signed", "none"] = Field(
+        description="Where it comes from: `lets-encrypt`, another `acme` directory, `files`, `self-signed`, or "
+        "`none`: plain HTTP"
+    )
+    email: Text = Field(None, description="Who is told before it expires, with `lets-encrypt` and `acme`")
+    directory: Text = Field(None, description="Address of the directory, with `acme`")
+    cert: Text = Field(None, description="Path of the certificate with its chain, PEM, with `files`")
+    key: Text = Field(None, description="Path of the private key, PEM, with `files`")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -54,14 +57,27 @@ class Certificate(Model):
 
 
 class GatewaySpec(Model):
-    """One version of a gateway's configuration."""
+    """A gateway: where services are published, under which domain, with which certificate. This version refuses it."""
 
-    type: Literal["gateway"] = Field("gateway", description="`gateway`")
-    name: Annotated[Name | None, Field(description="Name of the gateway; random when left out")] = None
-    domain: Annotated[str, reads(read_domain)] = Field(description="Services are published under it")
-    default: Annotated[bool, reads(yes_or_no)] = Field(False, description="For services that name no gateway")
-    host: str = Field("local", min_length=1, description="`local`, a host of a fleet, or an SSH address")
-    certificate: Certificate = Field(Certificate(type="lets-encrypt"), description="`null`: none, plain HTTP")
+    type: Literal["gateway"] = Field("gateway", description="Always `gateway`")
+    name: Annotated[
+        Name | None,
+        Field(description="Name of the gateway, 2 to 41 lower-case letters, digits and `-`; random when left out"),
+    ] = None
+    domain: Annotated[str, reads(read_domain)] = Field(
+        description="Domain under which services are published: `example.com` gives `NAME.example.com`, and "
+        "`gateway.example.com` for models; its DNS must say so"
+    )
+    default: Annotated[bool, reads(yes_or_no)] = Field(False, description="Publishes the services that name no gateway")
+    host: str = Field(
+        "local",
+        min_length=1,
+        description="Where it runs: `local`, beside the server; a host of a fleet; or an SSH address",
+    )
+    certificate: Certificate = Field(
+        Certificate(type="lets-encrypt"),
+        description="The certificate for its domain: a word (`lets-encrypt`), or a map; `null`: none, plain HTTP",
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

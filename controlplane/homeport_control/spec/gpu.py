@@ -102,20 +102,27 @@ MemoryRange = Annotated[Range[int] | None, reads(parse_memory_range), Shown(memo
 class GpuSpec(Model):
     """Which GPUs one replica gets, and how many: whole ones, or with `shared` a part of one's memory."""
 
-    vendor: Annotated[Vendor | None, reads(parse_vendor)] = Field(None, description="`nvidia`, `amd`, ...")
+    vendor: Annotated[Vendor | None, reads(parse_vendor)] = Field(
+        None, description="Who made it: `nvidia`, `amd`, `intel`, `google` (or `tpu`), `tenstorrent`"
+    )
     names: Annotated[tuple[str, ...], reads(parse_names), Shown(",".join)] = Field(
-        (), alias="name", description="Any of these names; empty: every name"
+        (), alias="name", description="Any of these models, `A100` or `A10G,A100`; every model when left out"
     )
-    memory_mib: MemoryRange = Field(None, alias="memory", description="Memory of each GPU")
+    memory_mib: MemoryRange = Field(
+        None, alias="memory", description="Memory of each GPU: `24GB`, or a range like `24GB..40GB`"
+    )
     count: Annotated[Range[int], reads(parse_count), Shown(lambda count: range_text(count, str))] = Field(
-        Range(1, 1), description="How many GPUs; default 1"
+        Range(1, 1), description="How many: a number, or a range like `1..8`, of which as few as will do are taken"
     )
-    total_memory_mib: MemoryRange = Field(None, alias="total_memory", description="Memory of all its GPUs together")
+    total_memory_mib: MemoryRange = Field(
+        None, alias="total_memory", description="Memory of all of the replica's GPUs together, like `80GB..`"
+    )
     compute_capability: Annotated[Range[float] | None, reads(parse_capability), Shown(_capability_text)] = Field(
-        None, description="CUDA compute capability, like `8.0..`"
+        None, description="CUDA compute capability: `8.9`, or a range like `8.0..`"
     )
     shared: Annotated[bool, reads(yes_or_no)] = Field(
-        False, description="Reserve `memory` of one GPU beside others instead of a whole GPU"
+        False,
+        description="Reserve `memory` of one GPU beside other replicas instead of a whole GPU. Refused by this version",
     )
 
     @classmethod

@@ -41,8 +41,8 @@ def _one_line(value: object) -> str:
 
 
 class Header(Model):
-    name: Annotated[str, reads(_token)]
-    value: Annotated[str, reads(_one_line)]
+    name: Annotated[str, reads(_token)] = Field(description="Name of the header")
+    value: Annotated[str, reads(_one_line)] = Field(description="Its value, on one line")
 
 
 def _headers(value: object) -> object:
@@ -52,19 +52,25 @@ def _headers(value: object) -> object:
 class Probe(Model):
     """One HTTP request to the replica's port; a status from 200 to 399 passes."""
 
-    type: Literal["http"] = Field(description="`http`")
-    url: Annotated[str, reads(url_path)] = Field("/", description="Path, like `/health`")
-    method: Annotated[Method, reads(_method)] = Field("get", description="HTTP method")
-    headers: Annotated[tuple[Header, ...], reads(_headers)] = Field((), description="List of `{name, value}`")
-    body: str = Field("", description="Request body, not for get and head")
+    type: Literal["http"] = Field(description="Always `http`")
+    url: Annotated[str, reads(url_path)] = Field(
+        "/", description="Path that is asked on the service's port, like `/health`"
+    )
+    method: Annotated[Method, reads(_method)] = Field(
+        "get", description="HTTP method: `get`, `head`, `options`, `post`, `put`, `patch`, `delete`"
+    )
+    headers: Annotated[tuple[Header, ...], reads(_headers)] = Field(
+        (), description="Headers of the request: a list of `{name, value}`, or a map"
+    )
+    body: str = Field("", description="Body of the request; not with `get` and `head`")
     timeout_s: Annotated[int, reads(_seconds), Shown(duration_text)] = Field(
-        10, alias="timeout", description="How long one try may take"
+        10, alias="timeout", description="How long one try may take, at least 1 s"
     )
     interval_s: Annotated[int, reads(_seconds), Shown(duration_text)] = Field(
-        5, alias="interval", description="Time between tries of a replica that is ready"
+        5, alias="interval", description="Time between two tries of a replica that is ready, at least 1 s"
     )
     ready_after: Annotated[int, reads(lambda value: whole(value, least=1, most=1000))] = Field(
-        1, description="How many tries must pass in a row"
+        1, description="How many tries must pass in a row before the replica gets traffic, 1 to 1000"
     )
 
     @model_validator(mode="after")

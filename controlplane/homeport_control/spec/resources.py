@@ -20,14 +20,29 @@ class Resources(Model):
     """None: no minimum."""
 
     cpu: Annotated[Range[int] | None, reads(_cpu), Shown(lambda cpu: range_text(cpu, str))] = Field(
-        None, description="CPU cores, a range like `2..`"
+        None,
+        description="CPU cores: a number, or a range like `2..`. The lower end is reserved, an upper end limits the "
+        "container",
     )
-    memory_mib: MemoryRange = Field(None, alias="memory", description="Memory, a range like `16GB..`")
-    disk_mib: MemoryRange = Field(None, alias="disk", description="Free disk, a range like `100GB..`")
+    memory_mib: MemoryRange = Field(
+        None,
+        alias="memory",
+        description="Memory: `16GB`, or a range like `16GB..`. The lower end is reserved, an upper end limits the "
+        "container",
+    )
+    disk_mib: MemoryRange = Field(
+        None, alias="disk", description="Disk that must be free when the replica is placed, like `100GB..`"
+    )
     shm_size_mib: Annotated[int | None, reads(parse_memory_mib), Shown(memory_text)] = Field(
-        None, alias="shm_size", description="Size of /dev/shm"
+        None,
+        alias="shm_size",
+        description="Size of `/dev/shm`, like `8GB`, which PyTorch's workers share; Docker's own 64MB when left out",
     )
-    gpu: GpuSpec | None = Field(None, description="GPUs: `24GB`, `A100:80GB:2`, a number, or a map")
+    gpu: GpuSpec | None = Field(
+        None,
+        description="GPUs of each replica, whole ones of its own: a number, words joined by `:` in any order (`24GB`,"
+        " `A100:80GB:2`, `A10G,A100`, `nvidia`, `80GB:1..8`), or a map. `0`: none",
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

@@ -49,64 +49,177 @@ def _creation_policy(value: object) -> object:
 
 
 class ServiceSpec(Model):
-    """One version of a service's configuration."""
+    """A service: a web application or a model, run as one or more replicas behind one address."""
 
-    type: Literal["service"] = Field("service", description="`service`")
-    name: Annotated[Name | None, Field(description="Name of the run; random when left out")] = None
+    type: Literal["service"] = Field("service", description="Always `service`")
+    name: Annotated[
+        Name | None,
+        Field(
+            description="Name of the run, 2 to 41 lower-case letters, digits and `-`; random (`quiet-otter-3`) when left "
+            "out. A finished run of this name is replaced, a running one is updated in place. The service's "
+            "address begins with it"
+        ),
+    ] = None
 
-    image: Annotated[str | None, reads(read_image)] = Field(None, description="Docker image; excludes `python`, `nvcc`")
-    python: Annotated[str | None, reads(python_version)] = Field(None, description="3.9 to 3.14, in the default image")
-    nvcc: Flag = Field(False, description="CUDA's compiler, in the default image")
-    registry_auth: bool = Field(False, description="`{username, password}` of the image's registry")
+    image: Annotated[str | None, reads(read_image)] = Field(
+        None,
+        description="Docker image, like `vllm/vllm-openai:v0.6.2`; excludes `python` and `nvcc`. Without a tag, or "
+        "with `:latest`, it is pulled at each start, else only where the host does not have it. Without "
+        "`image`: the server's default image",
+    )
+    python: Annotated[str | None, reads(python_version)] = Field(
+        None, description="Version of Python in the default image, `3.9` to `3.14`; `3.11` when left out"
+    )
+    nvcc: Flag = Field(False, description="Take the default image that has CUDA's compiler")
+    registry_auth: bool = Field(
+        False,
+        description="Credentials for the image's registry, `{username, password}`; write secrets as `${{ env.NAME "
+        "}}`. Stored encrypted",
+    )
 
-    entrypoint: Annotated[tuple[str, ...], reads(arguments)] = Field((), description="Instead of the image's own")
-    commands: tuple[str, ...] = Field((), description="Joined with ` && ` and run by `shell`; the image's own without")
-    shell: Text = Field(None, description="What runs `commands`; default `sh`")
-    working_dir: Text = Field(None, description="Absolute, or relative to the uploaded folder; the image's own without")
-    user: Annotated[str | None, reads(text_or_number)] = Field(None, description="User, UID, or `user:group`")
-    home_dir: Annotated[str | None, reads(absolute)] = Field(None, description="Home of the user")
-    env: tuple[str, ...] = Field((), description="List or map; `NAME` alone is taken from the caller")
+    entrypoint: Annotated[tuple[str, ...], reads(arguments)] = Field(
+        (),
+        description="Program that the container starts instead of the image's own, as a list or as one line: `tini --`",
+    )
+    commands: tuple[str, ...] = Field(
+        (),
+        description="What runs in the container, joined with ` && ` and run by `shell`: the service ends with the "
+        "first one that fails. Needed when there is no `image`; with `image` alone its own command runs",
+    )
+    shell: Text = Field(None, description="What runs `commands`: `sh` when left out, like `bash`, `/bin/zsh`")
+    working_dir: Text = Field(
+        None,
+        description="Folder that the container starts in: absolute, or relative to `/workflow`, where the uploaded "
+        "code lies. When left out: `/workflow` with code and `commands`, else the image's own",
+    )
+    user: Annotated[str | None, reads(text_or_number)] = Field(
+        None,
+        description="Who runs in the container: a user of the image, a UID, or `user:group`; the image's own when "
+        "left out",
+    )
+    home_dir: Annotated[str | None, reads(absolute)] = Field(
+        None, description="Home folder, set as `HOME` in the container unless `env` sets it; absolute, like `/home/me`"
+    )
+    env: tuple[str, ...] = Field(
+        (),
+        description="Environment variables, a list (`- NAME=value`) or a map (`NAME: value`). `NAME` without a value "
+        "is taken from `-e NAME=value` or from where `homeport apply` runs. Values are stored encrypted "
+        "and never shown",
+    )
 
-    port: Annotated[int, reads(container_port)] = Field(description="The container's port, or `80:8000`")
-    resources: Resources = Field(Resources(), description="What each replica needs")
-    volumes: tuple[Volume, ...] = Field((), description="`/host/path:/container/path` or `name:/container/path`")
-    files: tuple[FileMapping, ...] = Field((), description="Files to send along")
-    repo: Annotated[bool | None, reads(yes_or_no)] = Field(None, description="Send the folder of this file along")
+    port: Annotated[int, reads(container_port)] = Field(
+        description="Port that the service listens on in its container, 1 to 65535; of `80:8000` the second one. The "
+        "replica is ready when it answers there"
+    )
+    resources: Resources = Field(
+        Resources(), description="What each replica needs of its host; a replica goes only where that is free"
+    )
+    volumes: tuple[Volume, ...] = Field(
+        (),
+        description="What is mounted: `/host/path:/container/path`, or `name:/container/path`, a volume that Homeport"
+        " makes on the first host and keeps: all replicas that mount it run there",
+    )
+    files: tuple[FileMapping, ...] = Field(
+        (),
+        description="Files and folders beside this file that are sent along, `local` or `local:/path/in/container`; a"
+        " relative path is below `/workflow`",
+    )
+    repo: Annotated[bool | None, reads(yes_or_no)] = Field(
+        None,
+        description="Send the folder of this file (of its git repository) along, to `/workflow`, without what "
+        "`.gitignore` names; `false` sends none, like `--no-repo`",
+    )
     privileged: Flag = Field(False, description="Full rights on the host; needs an admin's token")
 
     replicas: Annotated[Range[int], reads(parse_replicas), Shown(lambda count: range_text(count, str))] = Field(
-        Range(1, 1), description="How many; a range needs `scaling`"
+        Range(1, 1),
+        description="How many run: a number, or a range like `0..4`, which needs `scaling`; at most 1000."
+        " This version refuses ranges",
     )
-    scaling: Scaling | None = Field(None, description="When replicas are added and taken away")
-    probes: Annotated[tuple[Probe, ...], reads(probes_list)] = Field((), description="None: a TCP connect to `port`")
-    retry: Annotated[bool, reads(replaces)] = Field(True, description="Replace a replica that dies")
+    scaling: Scaling | None = Field(
+        None, description="When replicas are added and taken away; needs a range of `replicas`. Refused by this version"
+    )
+    probes: Annotated[tuple[Probe, ...], reads(probes_list)] = Field(
+        (),
+        description="HTTP requests that must succeed before a replica gets traffic, and go on while it does: one that"
+        " fails them leaves the rotation and is restarted. At most 10. When left out: a TCP connection to"
+        " `port`",
+    )
+    retry: Annotated[bool, reads(replaces)] = Field(
+        True,
+        description="Replace a replica that dies, later each time: after 1 s, doubling to 5 min, from the start again"
+        " after 10 min of health. `false`: the first replica that fails ends the run. A map `{on_events: "
+        "[error, interruption]}` is read too",
+    )
 
-    gateway: Annotated[Name | None, Field(description="Which gateway publishes it; the default one without")] = None
-    auth: Flag = Field(True, description="Ask for a token")
-    https: Annotated[bool | Literal["auto"], reads(_https)] = Field("auto", description="true, false or auto")
-    model: ModelRoute | None = Field(None, description="The model that it serves: a name, or a map")
-    rate_limits: tuple[RateLimit, ...] = Field((), description="Requests per second, by path and caller")
+    gateway: Annotated[
+        Name | None,
+        Field(
+            description="Name of the gateway that publishes it; the default one when left out. This version has only `local`"
+        ),
+    ] = None
+    auth: Flag = Field(
+        True,
+        description="Ask callers for `Authorization: Bearer TOKEN`: 401 without one, 403 for one that may not call "
+        "this service",
+    )
+    https: Annotated[bool | Literal["auto"], reads(_https)] = Field(
+        "auto",
+        description="`auto`: HTTPS where the gateway has a certificate; `true`: nothing else; `false`: plain HTTP."
+        " This version refuses `true`",
+    )
+    model: ModelRoute | None = Field(
+        None, description="The model that it serves, which callers name at the gateway's own address: a name, or a map"
+    )
+    rate_limits: tuple[RateLimit, ...] = Field(
+        (),
+        description="How many requests per second are let in, by path and caller; more are answered with 429."
+        " Refused by this version",
+    )
 
     max_duration_s: Annotated[int | None, reads(lambda value: duration_or_off_s(value, 1)), Shown(duration_text)] = (
-        Field(None, alias="max_duration", description="Stop it after this time; default off")
+        Field(
+            None,
+            alias="max_duration",
+            description="Stop the run this long after it began to serve: it is `terminated` then, with the reason "
+            "`max_duration_exceeded`, and has not failed. `off`: never",
+        )
     )
     stop_duration_s: Annotated[int, reads(duration_s), Shown(duration_text)] = Field(
-        300, alias="stop_duration", description="Bounds draining and stopping, before it is killed"
+        300,
+        alias="stop_duration",
+        description="How long a replica may take to end its requests and itself: no new requests come, SIGTERM, and "
+        "SIGKILL when this time is over",
     )
 
     creation_policy: Annotated[Literal["reuse", "reuse-or-create"], reads(_creation_policy)] = Field(
-        "reuse-or-create", description="`reuse`: only hosts that are connected now"
+        "reuse-or-create",
+        description="`reuse`: only hosts that are connected now, like `--reuse`. `reuse-or-create`: also on-demand "
+        "hosts of a fleet, which are brought up for it",
     )
     idle_duration_s: Annotated[int | None, reads(duration_or_off_s), Shown(duration_text)] = Field(
-        300, alias="idle_duration", description="How long an on-demand host stays after it is idle"
+        300,
+        alias="idle_duration",
+        description="How long an on-demand host that was brought up for this run stays when nothing runs on it; "
+        "`off`: for ever. `termination_idle_time` is its older name",
     )
-    spot_policy: Literal["spot", "on-demand", "auto"] | None = Field(None, description="`spot`, `on-demand`, `auto`")
-    max_price: Annotated[float | None, reads(number)] = Field(None, description="Dollars per hour and replica")
-    backends: Words = Field((), description="Only hosts of these: `agent`, `ssh`")
-    regions: Words = Field((), description="Only hosts of these regions")
-    instance_types: Words = Field((), description="Only hosts of these types")
-    fleets: Words = Field((), description="Only hosts of these fleets")
-    hosts: Words = Field((), description="Only these hosts")
+    spot_policy: Literal["spot", "on-demand", "auto"] | None = Field(
+        None, description="Which offers will do: `spot`, `on-demand`, or `auto` for both. Your own hosts are never spot"
+    )
+    max_price: Annotated[float | None, reads(number)] = Field(
+        None, description="Most that a host may cost, in dollars per hour and replica; your own hosts cost 0"
+    )
+    backends: Words = Field(
+        (),
+        description="Only hosts that came by one of these ways: `agent` (joined by itself), `ssh` (installed by the "
+        "server)",
+    )
+    regions: Words = Field((), description="Only hosts of these regions: those that their fleets name, else `remote`")
+    instance_types: Words = Field(
+        (), description="Only hosts of these instance types; your own hosts have none, so that none fits"
+    )
+    fleets: Words = Field((), description="Only hosts of these fleets, by name")
+    hosts: Words = Field((), description="Only these hosts, by name, id or address")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

@@ -36,27 +36,40 @@ def _target(value: object) -> float:
 class Scaling(Model):
     """When a replica is added or taken away."""
 
-    metric: Literal["rps", "concurrency"] = Field(description="`rps`, or `concurrency`: requests in flight")
-    target: Annotated[float, reads(_target)] = Field(description="What one replica should carry")
+    metric: Literal["rps", "concurrency"] = Field(
+        description="What is measured: `rps`, requests per second, or `concurrency`, requests in flight"
+    )
+    target: Annotated[float, reads(_target)] = Field(description="How much of it one replica should carry, more than 0")
     scale_up_delay_s: Annotated[int, reads(duration_s), Shown(duration_text)] = Field(
-        300, alias="scale_up_delay", description="Time between a change and the next one upwards"
+        300,
+        alias="scale_up_delay",
+        description="Time from one change of the number of replicas to the next one upwards",
     )
     scale_down_delay_s: Annotated[int, reads(duration_s), Shown(duration_text)] = Field(
-        600, alias="scale_down_delay", description="Time between a change and the next one downwards"
+        600,
+        alias="scale_down_delay",
+        description="Time from one change of the number of replicas to the next one downwards",
     )
     window_s: Annotated[int, reads(lambda value: duration_s(value, least_s=1)), Shown(duration_text)] = Field(
-        60, alias="window", description="Over which the metric is averaged"
+        60, alias="window", description="Time over which the metric is averaged, at least 1 s"
     )
 
 
 class RateLimit(Model):
     """How many requests per second; more are answered with 429."""
 
-    prefix: Annotated[str, reads(url_path)] = Field("/", description="Paths that it holds for")
-    rps: Annotated[float, reads(_target)] = Field(description="Requests per second")
-    burst: Annotated[int, reads(whole)] = Field(0, description="How many may exceed it at once")
-    key: Literal["ip", "header", "token"] = Field("ip", description="Who is counted together")
-    header: str | None = Field(None, description="With `key: header`: its name")
+    prefix: Annotated[str, reads(url_path)] = Field(
+        "/", description="Paths that it holds for: all that begin with this"
+    )
+    rps: Annotated[float, reads(_target)] = Field(
+        description="Requests per second, more than 0; fractions too, `0.5` is one in two seconds"
+    )
+    burst: Annotated[int, reads(whole)] = Field(0, description="How many more may come at once")
+    key: Literal["ip", "header", "token"] = Field(
+        "ip",
+        description="Who is counted together: callers of one `ip`, with one value of a `header`, or with one `token`",
+    )
+    header: str | None = Field(None, description="Name of the header, with `key: header`")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -82,12 +95,25 @@ class RateLimit(Model):
 class ModelRoute(Model):
     """The model that this service answers for, by name, at the gateway's own address."""
 
-    type: Literal["chat", "completions", "embeddings"] = Field("chat", description="What it does")
-    name: str = Field(min_length=1, max_length=200, description="Name of the model")
-    format: Literal["openai", "tgi"] = Field("openai", description="How it speaks")
-    prefix: Annotated[str, reads(url_path)] = Field("/v1", description="With `openai`: path before `/chat/completions`")
-    chat_template: str | None = Field(None, description="With `tgi`: the model's chat template")
-    eos_token: str | None = Field(None, description="With `tgi`: the token that ends an answer")
+    type: Literal["chat", "completions", "embeddings"] = Field(
+        "chat",
+        description="What it does, which is the path that it answers: `chat` (`/chat/completions`), `completions`, "
+        "`embeddings`",
+    )
+    name: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Name by which callers ask for it, like `meta-llama/Meta-Llama-3.1-8B-Instruct`",
+    )
+    format: Literal["openai", "tgi"] = Field(
+        "openai",
+        description="How it speaks: `openai`; `tgi`, TGI's own protocol, is refused: TGI 1.4 and later speak OpenAI's too",
+    )
+    prefix: Annotated[str, reads(url_path)] = Field(
+        "/v1", description="Path before `/chat/completions` in the container, with `format: openai`"
+    )
+    chat_template: str | None = Field(None, description="The model's chat template, with `format: tgi`")
+    eos_token: str | None = Field(None, description="The token that ends an answer, with `format: tgi`")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

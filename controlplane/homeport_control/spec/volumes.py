@@ -45,11 +45,19 @@ def _name(value: object) -> str:
 class Volume(Model):
     """A folder of the host (`instance_path`) or a named volume (`name`) at `path` in the container; one of the two."""
 
-    instance_path: Annotated[str | None, reads(_host_path)] = Field(None, description="Path on the host")
-    name: Annotated[str | None, reads(_name)] = Field(None, description="A named volume, kept by the host that has it")
-    path: Annotated[str, reads(absolute)] = Field(description="Path in the container")
+    instance_path: Annotated[str | None, reads(_host_path)] = Field(
+        None, description="Folder or file on the host, absolute; it must be there, unless `optional`"
+    )
+    name: Annotated[str | None, reads(_name)] = Field(
+        None,
+        description="Name of a volume that Homeport makes on the first host and keeps; `stop` and `delete` leave it. "
+        "All replicas that mount it run on that host",
+    )
+    path: Annotated[str, reads(absolute)] = Field(
+        description="Where it is mounted in the container, absolute; not `/` itself"
+    )
     optional: Annotated[bool, reads(yes_or_no)] = Field(
-        False, description="Leave it out where the host has no such path"
+        False, description="Leave it out where the host has no such path, instead of failing"
     )
 
     @classmethod
@@ -85,8 +93,13 @@ def mounted_twice(volumes: object) -> Iterator[tuple[int, str]]:
 class FileMapping(Model):
     """A file or folder beside the configuration that is sent along."""
 
-    local_path: str = Field(min_length=1, description="Path on the caller's machine")
-    path: str = Field(min_length=1, description="Path in the container")
+    local_path: str = Field(
+        min_length=1, description="File or folder on the caller's machine, relative to the configuration file"
+    )
+    path: str = Field(
+        min_length=1,
+        description="Where it lies in the container: absolute, or relative to `/workflow`",
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
