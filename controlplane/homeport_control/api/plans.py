@@ -18,7 +18,7 @@ from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
 from homeport_control.domain.services import Run, RunWanted
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
-from homeport_control.spec.codediff import code_diff, files_text
+from homeport_control.spec.codediff import code_diff
 from homeport_control.spec.diff import Change, diff
 from homeport_control.spec.document import env_wanted, parse
 from homeport_control.spec.env import Secrets
@@ -47,7 +47,6 @@ class Planned:
     changes: tuple[Change, ...]
     token: str  # of the state that was looked at
     code_id: str = ""
-    code: str = ""  # in words
 
     @property
     def version(self) -> Version:
@@ -84,7 +83,7 @@ class Plans:
             action=planned.action,
             properties=[
                 api_pb2.Property(name=name, value=value)
-                for name, value in properties(caller.name, spec, planned.code, self._base_image)
+                for name, value in properties(caller.name, spec, self._base_image)
             ],
             changes=[api_pb2.Change(path=c.path, old=c.old, new=c.new, how=how_of(c.path)) for c in planned.changes],
             offers=fits,
@@ -144,7 +143,6 @@ class Plans:
         files = await files_of(self._code, document.code_id)
         if files is None:
             raise Conflict(UNKNOWN)
-        code_text = files_text(files) if document.code_id else ""
         name = spec.name or random_name(randbits(64))
         spec = spec.model_copy(update={"name": name})
         if spec.privileged and caller.role != "admin":
@@ -155,7 +153,7 @@ class Plans:
             if active is None:
                 used = await runs.name_was_used(connection, name)
                 action = "replace" if used else "create"
-                return Planned(name, spec, given, None, action, (), "new", document.code_id, code_text)
+                return Planned(name, spec, given, None, action, (), "new", document.code_id)
             if active.wanted is not RunWanted.RUN:
                 raise Conflict(f"{name} is being stopped; apply it again when `homeport ps` does not show it any more")
             sealed = await runs.sealed_secrets(connection, active.id, active.newest.number)
@@ -167,7 +165,7 @@ class Plans:
         # The same file again after its revision was given up is another try, not "unchanged".
         action = "update" if changes or newest.failed else "unchanged"
         token = f"{active.id}:{newest.number}"
-        return Planned(name, spec, given, active, action, changes, token, document.code_id, code_text)
+        return Planned(name, spec, given, active, action, changes, token, document.code_id)
 
 
 async def _still_wanted(write: Write, planned: Run) -> Run:

@@ -12,21 +12,20 @@ from homeport_control.spec.traffic import ModelRoute
 PROJECT = "main"  # there is one
 
 
-def properties(user: str, spec: ServiceSpec, code: str, base_image: str) -> tuple[tuple[str, str], ...]:
+def properties(user: str, spec: ServiceSpec, base_image: str) -> tuple[tuple[str, str], ...]:
     """In the order in which they are shown; what is not set, and has no meaning then, is left out.
 
-    `code`: what is sent along, in words.
+    Not the code: who sends it knows where it is from and what is left to send.
     """
-    return tuple((name, value) for name, value in _properties(user, spec, code, base_image) if value)
+    return tuple((name, value) for name, value in _properties(user, spec, base_image) if value)
 
 
-def _properties(user: str, spec: ServiceSpec, code: str, base_image: str) -> Iterator[tuple[str, str]]:
+def _properties(user: str, spec: ServiceSpec, base_image: str) -> Iterator[tuple[str, str]]:
     yield "Project", PROJECT
     yield "User", user
     yield "Configuration", spec.type
     yield "Name", spec.name or ""
     yield "Image", image_of(spec, base_image)
-    yield "Code", code
     yield "Resources", resources_text(spec.resources)
     yield "Replicas", range_text(spec.replicas, str)
     yield "Port", str(spec.port)

@@ -26,8 +26,9 @@ def how_it_is_made(
             f"no host has room for one more replica beside {_count(live)}, so the update waits for room; to make it with an "
             f"interruption instead, run `homeport stop {run_name}`, then apply again"
         )
-    verb = "is replaced" if len(live) == 1 else "are replaced one by one"
-    return ROLLING, f"{_count(live)} {verb}, each new one serves before an old one leaves"
+    if len(live) == 1:
+        return ROLLING, "its replica is replaced, the new one serves before the old one leaves"
+    return ROLLING, f"{_count(live)} are replaced one by one, each new one serves before an old one leaves"
 
 
 def _in_place(live: Sequence[Replica], count: int, same: int) -> str:

@@ -1,5 +1,6 @@
 """What differs between two versions of a service, in the words of the language. Values of secrets are never told."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from homeport_control.spec.service import ServiceSpec
 
 HIDDEN = "***"
 _NAMES_OF_SECRETS = frozenset({"env", "registry_auth"})
+_MAY_CARRY_ONE = re.compile(r"probes\[\d+\]\.(headers\[\d+\]\.value|body)")  # a probe may have to log in
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ def diff(old: ServiceSpec, old_secrets: Secrets, new: ServiceSpec, new_secrets: 
     """Every value that differs, by the order of the keys; () when applying `new` would change nothing."""
     before, after = dict(leaves(old)), dict(leaves(new))
     changes = [
-        Change(path, before.get(path, ""), after.get(path, ""))
+        Change(path, _shown(path, before.get(path, "")), _shown(path, after.get(path, "")))
         for path in sorted(dict.fromkeys((*before, *after)), key=_place)
         if before.get(path, "") != after.get(path, "")
     ]
@@ -72,6 +74,10 @@ def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]
         yield path_of(path), "true" if value else "false"
     else:
         yield path_of(path), str(value)
+
+
+def _shown(path: str, text: str) -> str:
+    return _hidden(text) if _MAY_CARRY_ONE.fullmatch(path) else text
 
 
 def _hidden(there: object) -> str:

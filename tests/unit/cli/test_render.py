@@ -117,7 +117,12 @@ def test_a_name_with_square_brackets_is_no_markup() -> None:
 def test_the_plan_shows_properties_changes_offers_and_refusals() -> None:
     answer = api_pb2.PlanResponse(
         properties=[api_pb2.Property(name="User", value="admin"), api_pb2.Property(name="Image", value="hello:1")],
-        changes=[api_pb2.Change(path="image", old="hello:0", new="hello:1"), api_pb2.Change(path="env.A", new="***")],
+        changes=[
+            api_pb2.Change(path="image", old="hello:0", new="hello:1", how="rolling"),
+            api_pb2.Change(path="auth", new="false", how="in place"),
+        ],
+        how="rolling",
+        how_because="its replica is replaced",
         offers=[
             api_pb2.Offer(
                 backend="agent", region="remote", host="gpu-1", resources="24xCPU, 64GB", price=0, availability="idle"
@@ -129,14 +134,20 @@ def test_the_plan_shows_properties_changes_offers_and_refusals() -> None:
     shown = lines(render.plan(answer))
     assert shown[:2] == ["User   admin", "Image  hello:1"]
     assert [line.split() for line in shown[3:6]] == [
-        ["CHANGE", "FROM", "TO"],
-        ["image", "hello:0", "hello:1"],
-        ["env.A", "-", "***"],
+        ["CHANGE", "FROM", "TO", "HOW"],
+        ["image", "hello:0", "hello:1", "rolling"],
+        ["auth", "-", "false", "in", "place"],
     ]
-    assert shown[7].split() == ["#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE"]
-    assert shown[8].split() == ["1", "agent", "remote", "gpu-1", "24xCPU,", "64GB", "no", "$0", "idle"]
-    assert shown[9].split() == ["2", "ssh", "gpu-2", "yes", "$1.25", "busy"]
-    assert shown[10] == "gpu-3: needs 24GB on 1 GPU, largest free 11.2GB"
+    assert shown[7] == "Rolling: its replica is replaced"
+    assert shown[9].split() == ["#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE"]
+    assert shown[10].split() == ["1", "agent", "remote", "gpu-1", "24xCPU,", "64GB", "no", "$0", "idle"]
+    assert shown[11].split() == ["2", "ssh", "gpu-2", "yes", "$1.25", "busy"]
+    assert shown[12] == "gpu-3: needs 24GB on 1 GPU, largest free 11.2GB"
+
+
+def test_a_plan_that_replaces_a_run_says_so_without_a_way() -> None:
+    shown = lines(render.plan(api_pb2.PlanResponse(how_because="the run web that has ended is replaced")))
+    assert "the run web that has ended is replaced" in shown
 
 
 def test_a_plan_that_no_host_fits_says_so_above_the_reasons() -> None:

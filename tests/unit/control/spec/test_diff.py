@@ -67,3 +67,15 @@ def test_secrets_are_compared_and_never_shown() -> None:
 
 def test_an_empty_value_that_appears_is_a_difference() -> None:
     assert changes({}, {"env": ["A="]}) == (Change("env.A", "", "***"),)
+
+
+def test_what_a_probe_sends_is_compared_and_never_shown() -> None:
+    def probing(token: str, body: str = "") -> dict[str, Any]:
+        headers = [{"name": "Authorization", "value": token}]
+        return {"probes": [{"type": "http", "method": "post", "headers": headers, "body": body}]}
+
+    assert changes(probing("s3cr3t"), probing("s3cr3t")) == ()
+    assert changes(probing("s3cr3t"), probing("other", "s3cr3t too")) == (
+        Change("probes[0].headers[0].value", "***", "***"),
+        Change("probes[0].body", "", "***"),
+    )
