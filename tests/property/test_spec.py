@@ -1,6 +1,7 @@
 """Laws of the configuration language: it never fails in any way of its own, and what it writes it reads back."""
 
 import json
+from random import Random
 from typing import Any
 
 from homeport_control.spec.base import keys_of
@@ -8,9 +9,11 @@ from homeport_control.spec.document import Parsed, env_wanted, load_json, parse,
 from homeport_control.spec.env import RegistryAuth, Secrets
 from homeport_control.spec.fleet import FleetSpec
 from homeport_control.spec.gateway import GatewaySpec
+from homeport_control.spec.gpu import GpuSpec, gpu_text
 from homeport_control.spec.naming import random_name
 from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.ranges import Range, parse_range, range_text
+from homeport_control.spec.reading import read
 from homeport_control.spec.resources import Resources, resources_text
 from homeport_control.spec.scalars import (
     MAX_DURATION_S,
@@ -168,6 +171,34 @@ def test_memory_is_read_as_it_is_shown(mib: int) -> None:
 @given(st.none() | st.integers(0, MAX_DURATION_S))
 def test_a_duration_is_read_as_it_is_shown(seconds: int | None) -> None:
     assert duration_or_off_s(duration_text(seconds)) == seconds
+
+
+@given(ranges(st.integers(0, MAX_DURATION_S)), st.sampled_from(["{}..{}", " {} .. {} "]))
+def test_a_range_is_read_in_all_its_spellings(value: Range[int], form: str) -> None:
+    low, high = ("" if end is None else str(end) for end in (value.min, value.max))
+    assert parse_range(form.format(low, high), lambda end: int(str(end))) == value
+    given = {key: end for key, end in (("min", value.min), ("max", value.max)) if end is not None}
+    assert parse_range(given, lambda end: int(str(end))) == value
+
+
+GPUS = st.builds(
+    GpuSpec,
+    vendor=st.sampled_from([None, "nvidia", "amd"]),
+    names=st.sampled_from([(), ("A100",), ("L4", "RTX 4090")]),
+    memory_mib=st.none() | ranges(memory),
+    count=st.tuples(counts, counts).map(lambda pair: Range(min(pair), max(pair)))
+    | counts.map(lambda n: Range(n, None)),
+)
+
+
+@given(GPUS, st.randoms(use_true_random=False))
+def test_a_gpu_spec_is_read_as_it_is_shown_in_any_order(spec: GpuSpec, random: Random) -> None:
+    tokens = gpu_text(spec).split(":")
+    random.shuffle(tokens)
+    resources, problems = read(Resources, {"gpu": ":".join(tokens)})
+    assert problems == ()
+    assert resources is not None
+    assert resources.gpu == spec
 
 
 @given(services())
