@@ -250,7 +250,10 @@ REFUSED: list[tuple[str, list[str]]] = [
     ),
     ("{env: [C=1, C=2]}", ["env[1]: duplicate environment variable C. Keep one of them"]),
     ("{port: null}", ["port: is missing"]),
-    ("{resources: {gpu: '24GB:40GB'}}", ["resources.gpu: GPU spec memory conflict: 24GB:40GB. Give one memory; names may be joined by `,`"]),
+    (
+        "{resources: {gpu: '24GB:40GB'}}",
+        ["resources.gpu: GPU spec memory conflict: 24GB:40GB. Give one memory; names may be joined by `,`"],
+    ),
     ("{resources: {gpu: 'A100::2'}}", [f"resources.gpu: GPU spec contains empty token: A100::2. {GPU}"]),
     (
         "{resources: {gpu: {shared: true}}}",
