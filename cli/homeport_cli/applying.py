@@ -1,21 +1,66 @@
-"""The steps of `apply`, each a function: plan, confirm, submit, follow. What it does not cover: flags, and how it all looks."""
+"""The steps of `apply`, each a function: code, plan, confirm, upload, submit, follow.
 
+What it does not cover: flags, and how it all looks."""
+
+import json
+import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli import config, render
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
+from homeport_cli.documents import sends_code, sends_folder
 from homeport_cli.errors import CliError, UsageError
 from homeport_cli.manifest import Manifest
 from homeport_cli.progress import Failure
 from homeport_cli.stopping import offer_to_stop
 from homeport_cli.watch import until_deployed
 
+if TYPE_CHECKING:
+    from homeport_cli.code.sending import Checked
+
+
+def code(api: Api, source: Manifest, wanted: api_pb2.Document, *, no_repo: bool) -> "Checked | None":
+    """What code goes along: looked through, and known to the server from here on; None: none does. Sets `wanted.code_id`.
+
+    Raises UsageError for what cannot be sent; with problems in `files`, those of the whole document are told too.
+    """
+    content = json.loads(wanted.json)
+    if not sends_code(content):
+        return None
+    from homeport_cli.code import bundle, mappings, sending  # only `apply` of a service pays for it
+
+    mapped, problems = mappings.read(content, os.path.dirname(os.path.abspath(source.path)))
+    if problems:
+        _refuse_problems(source, [*api.plan(wanted).problems, *problems])
+    gathered = bundle.gather(str(source.path), mapped, repo=not no_repo and sends_folder(content))
+    if gathered is None:
+        return None
+    checked = sending.check(api, gathered)
+    wanted.code_id = checked.code_id
+    return checked
+
+
+def upload(api: Api, terminal: Terminal, checked: "Checked | None") -> None:
+    """Send what the server lacks. Raises CliError."""
+    if checked is not None:
+        from homeport_cli.code import sending
+
+        sending.send(api, terminal, checked)
+
 
 def plan(
-    api: Api, terminal: Terminal, source: Manifest, wanted: api_pb2.Document, *, as_data: bool, as_json: bool = False
+    api: Api,
+    terminal: Terminal,
+    source: Manifest,
+    wanted: api_pb2.Document,
+    checked: "Checked | None" = None,
+    *,
+    as_data: bool,
+    as_json: bool = False,
 ) -> api_pb2.PlanResponse:
     """Ask the server what would happen, and show it: with `as_data` it is what was asked for, and goes to standard output.
 
@@ -23,6 +68,10 @@ def plan(
     """
     answer = api.plan(wanted)
     _refuse_problems(source, answer.problems)
+    if checked is not None:
+        from homeport_cli.code import sending
+
+        answer.properties.add(name="Code", value=sending.row(checked))
     (terminal.data if as_data else terminal.say)(render.json_text(answer) if as_json else render.plan(answer))
     return answer
 
@@ -33,7 +82,9 @@ def confirm(terminal: Terminal, planned: api_pb2.PlanResponse, *, yes: bool, for
     if planned.action == "unchanged" and not force:
         terminal.say(f"The run {name} is unchanged: nothing to do (--force applies it all the same).")
         return False
-    question = f"Submit the run {name}?" if planned.action in {"create", "replace"} else f"Update the run {name}?"
+    how = "rolling" if force or not planned.how else planned.how
+    update = f"Update the run {name}? ({how})"
+    question = f"Submit the run {name}?" if planned.action in {"create", "replace"} else update
     if terminal.confirm(question, yes=yes):
         return True
     terminal.say("Nothing was submitted.")

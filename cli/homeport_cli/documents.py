@@ -53,6 +53,17 @@ def parse_settings(settings: Sequence[str], environ: Mapping[str, str]) -> dict[
     return values
 
 
+def sends_code(content: Any) -> bool:
+    """Whether code goes along with a document of its type: only with a service."""
+    return isinstance(content, dict) and content.get("type") == "service"
+
+
+def sends_folder(content: Any) -> bool:
+    """Whether the document's own folder goes along; not with `repo: false`, however YAML spells that."""
+    value = content.get("repo") if isinstance(content, dict) else None
+    return value is not False and not (isinstance(value, str) and value.strip().lower() in {"false", "no", "off"})
+
+
 def run_name(document_json: str) -> str:
     """The name that the document gives its run. Raises UsageError."""
     content = json.loads(document_json)

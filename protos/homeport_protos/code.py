@@ -16,11 +16,51 @@ MAX_ENTRIES = 50_000
 MAX_TREES = 100
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
+MAX_DEPTH = 100  # folders in one another: bounds the work of checking what somebody sends
 CHUNK_BYTES = 256 * 1024  # of a content on the wire
 _MAX_PROBLEMS = 20
 _MAX_LINKS = 40  # as Linux: then it is a loop
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NOT_THERE = ("/proc", "/sys", "/dev")  # the container's own
+
+
+class _Links:
+    """Where the symlinks of one tree lead, followed as the kernel would; each is worked out once."""
+
+    def __init__(self, links: Mapping[str, str]) -> None:
+        self._links = links
+        self._ends: dict[
+            str, tuple[list[str], int]
+        ] = {}  # by path: names below the top, symlinks followed to get there
+
+    def stays(self, path: str) -> bool:
+        """Never above the top of the tree on its way, and no loop."""
+        return self._end(path, 1) is not None
+
+    def _end(self, path: str, depth: int) -> tuple[list[str], int] | None:
+        if path in self._ends:
+            return self._ends[path]
+        here, followed = path.split("/")[:-1], 1
+        if self._links[path].startswith("/") or depth > _MAX_LINKS:
+            return None
+        for name in self._links[path].split("/"):
+            if name in {"", "."}:
+                continue
+            if name == "..":
+                if not here:
+                    return None
+                here.pop()
+                continue
+            here.append(name)
+            if (further := "/".join(here)) in self._links:
+                end = self._end(further, depth + 1)
+                if end is None:
+                    return None
+                here, followed = list(end[0]), followed + end[1]
+                if followed > _MAX_LINKS:
+                    return None
+        self._ends[path] = (here, followed)
+        return self._ends[path]
 
 
 def code_id(manifest: CodeManifest) -> str:
@@ -53,10 +93,13 @@ def _problems(manifest: CodeManifest) -> Iterator[str]:
     if count > MAX_ENTRIES or len(manifest.trees) > MAX_TREES:
         yield f"{count} files in {len(manifest.trees)} folders are too many: the limits are {MAX_ENTRIES} and {MAX_TREES}"
         return
+    for first, second in pairwise(manifest.trees):
+        if first.target >= second.target:
+            yield f"the folder {second.target!r} comes twice, or is not in order"
     sizes: dict[str, int] = {}
     for tree in manifest.trees:
         yield from _target(tree.target)
-        links = {entry.path: entry.symlink for entry in tree.entries if entry.symlink}
+        links = _Links({entry.path: entry.symlink for entry in tree.entries if entry.symlink})
         for before, entry in pairwise(tree.entries):
             if before.path >= entry.path:
                 yield f"{entry.path!r} comes twice, or is not in order"
@@ -82,6 +125,8 @@ def _path(path: str) -> str:
         return f"{path!r} is no path inside the folder"
     if len(path.encode()) > MAX_PATH_BYTES or any(len(name.encode()) > MAX_NAME_BYTES for name in names):
         return f"{path[:80]!r}… is too long a path"
+    if len(names) > MAX_DEPTH:
+        return f"{path[:80]!r}… lies in more than {MAX_DEPTH} folders"
     return ""
 
 
@@ -95,38 +140,16 @@ def _file(entry: CodeEntry, sizes: dict[str, int]) -> str:
     return ""
 
 
-def _link(entry: CodeEntry, links: Mapping[str, str]) -> str:
+def _link(entry: CodeEntry, links: "_Links") -> str:
     if entry.mode or entry.sha256 or entry.size:
         return f"{entry.path}: a symlink has no mode and no content"
     if "\0" in entry.symlink or len(entry.symlink.encode()) > MAX_PATH_BYTES:
         return f"{entry.path}: it points to no valid path"
-    if not _stays(entry.path.split("/")[:-1], entry.symlink, links):
-        return f"{entry.path}: the symlink points out of the folder, to {entry.symlink[:200]}"
+    if entry.symlink.count("/") > MAX_DEPTH:
+        return f"{entry.path}: it points through more than {MAX_DEPTH} folders"
+    if not links.stays(entry.path):
+        return f"{entry.path}: the symlink points out of the folder or to itself, to {entry.symlink[:200]}"
     return ""
-
-
-def _stays(at: list[str], target: str, links: Mapping[str, str]) -> bool:
-    """Follow a symlink as the kernel would, through other symlinks of the tree; never above its top."""
-    if target.startswith("/"):
-        return False
-    here, ahead, followed = list(at), target.split("/")[::-1], 1
-    while ahead:
-        name = ahead.pop()
-        if name in {"", "."}:
-            continue
-        if name == "..":
-            if not here:
-                return False
-            here.pop()
-            continue
-        here.append(name)
-        if (further := links.get("/".join(here))) is not None:
-            followed += 1
-            if further.startswith("/") or followed > _MAX_LINKS:
-                return False
-            here.pop()
-            ahead.extend(further.split("/")[::-1])
-    return True
 
 
 def _overlaps(manifest: CodeManifest) -> Iterator[str]:
@@ -138,9 +161,12 @@ def _overlaps(manifest: CodeManifest) -> Iterator[str]:
             if place in places:
                 yield f"{place} comes twice"
             places.add(place)
+    free: set[str] = set()  # folders that have nothing but folders above them
     for tree in manifest.trees:
         for entry in tree.entries:
             above = f"{tree.target}/{entry.path}"
-            while above := above.rpartition("/")[0]:
+            while (above := above.rpartition("/")[0]) and above not in free:
                 if above in places:
                     yield f"{tree.target}/{entry.path} lies below {above}, which is no folder"
+                    break
+                free.add(above)

@@ -1,7 +1,8 @@
 """A server of the API whose answers a test writes down: real gRPC, real TLS, no logic of its own.
 
 `answers[method]` is what the method answers: a message, a list of messages for a stream (which then stays open, as a watch
-does, until `finish_streams` or the caller's end), or a (status code, details) pair. `asked` keeps what came.
+does, until `finish_streams` or the caller's end), or a (status code, details) pair. `asked` keeps what came,
+of an upload the whole list.
 """
 
 import threading
@@ -101,7 +102,14 @@ class FakeApi:
             if not self.finish_streams:
                 done.wait(WAIT_S)
 
+        def upstream(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            return self._answer(method.name, list(requests), context)
+
         request_class = GetMessageClass(method.input_type)
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                upstream, request_class.FromString, lambda message: message.SerializeToString()
+            )
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         behaviour = stream if method.server_streaming else unary
         return make(behaviour, request_class.FromString, lambda message: message.SerializeToString())

@@ -29,6 +29,7 @@ def apply(
     name: Annotated[str | None, typer.Option("-n", "--name", help="The run's name, over the file's.")] = None,
     reuse: Annotated[bool, typer.Option("-R", "--reuse", help="Only hosts that are connected now.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Apply even when nothing changed.")] = False,
+    no_repo: Annotated[bool, typer.Option("--no-repo", help="Do not send the folder of the file along.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --plan: the API's own object.")] = False,
 ) -> None:
     """Apply a configuration: a new run, or an update in place of the one that runs."""
@@ -38,9 +39,11 @@ def apply(
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()
     with connect() as api:
-        planned = applying.plan(api, screen, source, wanted, as_data=only_plan, as_json=as_json)
+        code = applying.code(api, source, wanted, no_repo=no_repo)
+        planned = applying.plan(api, screen, source, wanted, code, as_data=only_plan, as_json=as_json)
         if only_plan or not applying.confirm(screen, planned, yes=yes, force=force):
             return
+        applying.upload(api, screen, code)
         applied = applying.submit(api, source, wanted, planned, force=force)
         if detach:
             screen.data(applied.run_name)

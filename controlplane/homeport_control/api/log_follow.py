@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.logs import LogPosition
@@ -79,10 +79,11 @@ class Follower:
                 while True:
                     for replica in followed(present, passed_over, index):
                         self._tell(replica, known.get(replica.host_id or ""), run, is_new=replica.id not in chosen)
+                    for replica_id in self._pumps.keys() - {replica.id for replica in present}:
+                        self._pumps[replica_id].end()
                     if run.ended_at_s is not None:
                         break
-                    if not await subscription.wait(RETRY_S):
-                        pass  # looked at all the same
+                    await subscription.wait(RETRY_S)
                     await asyncio.sleep(LOOK_PAUSE_S)
                     run, present, known = await self._look(self._began_s - RECENT_S)
             await asyncio.gather(*self._tasks.values())
@@ -139,6 +140,10 @@ class _Pump:
         if seen != self._seen:
             self._seen = seen
             self._changed.set()
+
+    def end(self) -> None:
+        """It is not known any more."""
+        self.tell(replace(self._seen, is_over=True))
 
     async def run(self, read: ReadLogs) -> None:
         try:

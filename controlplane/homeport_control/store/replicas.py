@@ -114,9 +114,9 @@ async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> b
 async def insert(write: Write, replica: Replica) -> None:
     """Without a cause of its own it has the transaction's."""
     replica = replace(replica, cause_id=replica.cause_id or write.cause_id)
-    await write.connection.execute(sa.insert(replicas).values(**_values(replica)))
-    run_name = await write.connection.scalar(sa.select(runs.c.name).where(runs.c.id == replica.run_id))
-    _tell(write, replica, str(run_name), "is wanted", replica.cause_id)
+    run_name = sa.select(runs.c.name).where(runs.c.id == replica.run_id).scalar_subquery()
+    query = sa.insert(replicas).values(**_values(replica)).returning(run_name)
+    _tell(write, replica, str((await write.connection.execute(query)).scalar()), "is wanted", replica.cause_id)
     write.touch("replicas")
 
 

@@ -53,6 +53,7 @@ def web(tmp_path: Path) -> str:
 def server(logged_in: FakeApi) -> FakeApi:
     """A server on which the run web is new, and comes up as in STORY."""
     logged_in.answers |= {
+        "CheckCode": api_pb2.CheckCodeResponse(code_id="c"),
         "Plan": api_pb2.PlanResponse(
             run_name="web",
             action="create",
@@ -261,11 +262,13 @@ def test_on_a_terminal_yes_submits_and_the_line_to_paste_holds_the_token_of_the_
 
 def test_an_update_asks_by_its_own_name(server: FakeApi, program: Program, web: str) -> None:
     server.answers["Plan"] = api_pb2.PlanResponse(
-        run_name="web", action="update", changes=[api_pb2.Change(path="image", old="a", new="b")]
+        run_name="web", action="update", changes=[api_pb2.Change(path="auth", old="a", new="b")], how="in place"
     )
     screen = Screen(program, "apply", "-f", web)
-    screen.until("Update the run web? [y/n]: ")
-    assert "image" in screen.shown
+    screen.until("Update the run web? (in place) [y/n]: ")
+    assert "auth" in screen.shown
+    forced = Screen(program, "apply", "-f", web, "--force")
+    forced.until("Update the run web? (rolling) [y/n]: ")
 
 
 @pytest.mark.parametrize(("answer", "stops"), [("y", 1), ("n", 0)])
