@@ -1,6 +1,7 @@
 """The steps of `apply`, each a function: code, plan, confirm, upload, submit, follow.
 
-What it does not cover: flags, and how it all looks."""
+What it does not cover: flags, and how it all looks.
+"""
 
 import json
 import os
@@ -71,7 +72,9 @@ def plan(
     if checked is not None:
         from homeport_cli.code import sending
 
-        answer.properties.add(name="Code", value=sending.row(checked))
+        # The server says which code it is; only we know where it comes from and what is left to send.
+        row = next((row for row in answer.properties if row.name == "Code"), None) or answer.properties.add(name="Code")
+        row.value = sending.row(checked)
     (terminal.data if as_data else terminal.say)(render.json_text(answer) if as_json else render.plan(answer))
     return answer
 

@@ -52,7 +52,9 @@ def test_every_flag_and_argument_is_explained(path: str) -> None:
 
 @pytest.mark.parametrize(("path", "line"), [(path, line) for path, lines in EXAMPLES.items() for line, _ in lines])
 def test_every_example_can_be_typed(path: str, line: str) -> None:
-    program, *words = shlex.split(line.partition(" | ")[0].partition(" > ")[0].removeprefix("source <(").removeprefix("sudo ").rstrip(")"))
+    program, *words = shlex.split(
+        line.partition(" | ")[0].partition(" > ")[0].removeprefix("source <(").removeprefix("sudo ").rstrip(")")
+    )
     assert program == "homeport"
     assert words[: len(path.split())] == path.split()
     context = COMMANDS[path].make_context(path, words[len(path.split()) :], resilient_parsing=False)
