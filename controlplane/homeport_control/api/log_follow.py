@@ -42,11 +42,14 @@ class Seen:
 
 
 class Follower:
-    def __init__(self, database: Database, read: ReadLogs, request: api_pb2.LogsRequest, run: Run) -> None:
+    def __init__(
+        self, database: Database, read: ReadLogs, request: api_pb2.LogsRequest, run: Run, retry_s: float
+    ) -> None:
         self._database = database
         self._read = read
         self._request = request
         self._run = run
+        self._retry_s = retry_s
         self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_BOUND)
         self._pumps: dict[str, _Pump] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -83,7 +86,7 @@ class Follower:
                         self._pumps[replica_id].end()
                     if run.ended_at_s is not None:
                         break
-                    await subscription.wait(RETRY_S)
+                    await subscription.wait(self._retry_s)
                     await asyncio.sleep(LOOK_PAUSE_S)
                     run, present, known = await self._look(self._began_s - RECENT_S)
             await asyncio.gather(*self._tasks.values())
@@ -109,7 +112,7 @@ class Follower:
         if pump is None:
             source = Source(replica, host.name if host else "a host that was removed")
             pump = self._pumps[replica.id] = _Pump(source, self._request, self._queue, seen, is_new=is_new)
-            self._tasks[replica.id] = asyncio.create_task(pump.run(self._read))
+            self._tasks[replica.id] = asyncio.create_task(pump.run(self._read, self._retry_s))
         pump.tell(seen)
 
 
@@ -145,7 +148,7 @@ class _Pump:
         """It is not known any more."""
         self.tell(replace(self._seen, is_over=True))
 
-    async def run(self, read: ReadLogs) -> None:
+    async def run(self, read: ReadLogs, retry_s: float) -> None:
         try:
             began_s = time.monotonic()
             tries_left = 2  # of the last reading: a host may be away just then
@@ -164,7 +167,7 @@ class _Pump:
                 if is_last:
                     return
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_S):
+                    async with asyncio.timeout(retry_s):
                         await self._changed.wait()
         except Exception as error:  # a bug: raised again where the reader is
             await self._queue.put(error)

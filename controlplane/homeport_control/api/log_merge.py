@@ -69,14 +69,14 @@ class _Lane:
         else:
             await self.queue.put(None)
 
-    async def fill(self) -> bool:
+    async def fill(self, stall_s: float) -> bool:
         """Wait for entries. False: there are no more, and `failure` says why when that is not as it should be."""
         while not self.entries:
             try:
-                async with asyncio.timeout(STALL_S):
+                async with asyncio.timeout(stall_s):
                     item = await self.queue.get()
             except TimeoutError:
-                item = NotReady(f"nothing came for {STALL_S:g} s; its logs are not whole")
+                item = NotReady(f"nothing came for {stall_s:g} s; its logs are not whole")
             if item is None:
                 return False
             if isinstance(item, HomeportError):
@@ -95,7 +95,7 @@ class _Lane:
 
 
 async def by_time(
-    sources: Sequence[Source], query: Callable[[Replica], LogQuery], read: ReadLogs
+    sources: Sequence[Source], query: Callable[[Replica], LogQuery], read: ReadLogs, stall_s: float = STALL_S
 ) -> AsyncGenerator[api_pb2.LogsResponse, None]:
     """Entries of all, oldest first, then a note for each source that failed.
 
@@ -105,7 +105,7 @@ async def by_time(
     tasks = [asyncio.create_task(lane.pump(read)) for lane in lanes]
     message, size = api_pb2.LogsResponse(), 0
     try:
-        heap = [(lane.at(), number) for number, lane in enumerate(lanes) if await lane.fill()]
+        heap = [(lane.at(), number) for number, lane in enumerate(lanes) if await lane.fill(stall_s)]
         heapq.heapify(heap)
         while heap:
             lane = lanes[heap[0][1]]
@@ -116,7 +116,7 @@ async def by_time(
             if must_wait or len(message.entries) >= MESSAGE_LINES or size >= MESSAGE_BYTES:
                 yield message
                 message, size = api_pb2.LogsResponse(), 0
-            if lane.entries or await lane.fill():
+            if lane.entries or await lane.fill(stall_s):
                 heapq.heapreplace(heap, (lane.at(), heap[0][1]))
             else:
                 heapq.heappop(heap)

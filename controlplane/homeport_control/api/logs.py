@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.api.log_follow import Follower
+from homeport_control.api.log_follow import RETRY_S, Follower
 from homeport_control.api.log_merge import ReadLogs, Source, by_time
 from homeport_control.decide.log_sources import shown
 from homeport_control.domain.errors import NotFound
@@ -23,9 +23,10 @@ __all__ = ["ReadLogs", "RunLogs"]
 
 
 class RunLogs:
-    def __init__(self, database: Database, read: ReadLogs) -> None:
+    def __init__(self, database: Database, read: ReadLogs, retry_s: float = RETRY_S) -> None:
         self._database = database
         self._read = read
+        self._retry_s = retry_s
 
     async def stream(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
         """Raises NotFound when there is no such run, replica or log, NotReady when no host can be asked."""
@@ -34,7 +35,7 @@ class RunLogs:
         if index is not None and of_run and not any(replica.index == index for replica in of_run):
             raise NotFound(f"{run.name} has no replica {index}; `homeport ps -v` shows those that it has")
         if request.follow and not request.previous:
-            stream = Follower(self._database, self._read, request, run).stream()
+            stream = Follower(self._database, self._read, request, run, self._retry_s).stream()
         else:
             stream = self._as_it_is(request, run, of_run, names, index)
         async with aclosing(stream) as responses:
