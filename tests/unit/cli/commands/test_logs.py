@@ -1,3 +1,4 @@
+import json
 import subprocess
 from collections.abc import Callable
 
@@ -64,3 +65,41 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(
     assert process.wait(30) == 141
     assert process.stderr is not None
     assert process.stderr.read() == b""
+
+
+def test_notes_go_to_standard_error(server: FakeApi, homeport: Homeport) -> None:
+    server.answers["Logs"] = [api_pb2.LogsResponse(note="replica 1 on box: it is away"), *server.answers["Logs"]]
+    done = homeport("logs", "web", "-p")
+    assert (done.exit_code, done.stdout_bytes, done.stderr) == (0, b"a\xff\nb\n", "replica 1 on box: it is away\n")
+    assert server.requests("Logs")[0].previous
+
+
+def test_objects_come_one_on_a_line(server: FakeApi, homeport: Homeport) -> None:
+    lines = homeport("logs", "web", "--json").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a�", "b"]
+
+
+def test_what_has_ended_is_not_followed(server: FakeApi, homeport: Homeport) -> None:
+    done = homeport("logs", "web", "-p", "-f")
+    assert done.exit_code == 2
+    assert "--follow and --previous" in done.stderr
+    assert server.requests("Logs") == []
+
+
+def test_a_follow_goes_on_when_the_server_comes_back(
+    logged_in: FakeApi, program: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    entry = api_pb2.LogEntry(text=b"one", replica_id="r1", stream="stdout", timestamp="2026-11-23T10:00:00.000000001Z")
+    logged_in.answers |= {"ListRuns": api_pb2.ListRunsResponse(), "Logs": [api_pb2.LogsResponse(entries=[entry])]}
+    process = program(["logs", "web", "-f"])
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"one\n"
+    logged_in.stop()
+    logged_in.answers["Logs"] = [api_pb2.LogsResponse(entries=[api_pb2.LogEntry(text=b"two", replica_id="r1")])]
+    logged_in.finish_streams = True
+    logged_in.start()
+    assert process.stdout.readline() == b"two\n"
+    assert process.wait(30) == 0
+    assert logged_in.requests("Logs")[-1].after["r1"].endswith(f"stdout={entry.timestamp}")
+    assert process.stderr is not None
+    assert b"trying again" in process.stderr.read()
