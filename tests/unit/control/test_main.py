@@ -162,6 +162,15 @@ async def test_a_join_token_carries_the_pin(server: Server) -> None:
     assert "negative" in one_line(await server.ended("join-token", "--ttl-s", "-1"), code=2)
 
 
+async def test_who_has_lost_every_token_makes_one_on_the_machine_while_the_server_runs(server: Server) -> None:
+    await server.ended("init")
+    async with server.running():
+        made = await server.ended("admin-token")
+        assert (made.code, made.err, made.out.count("\n")) == (0, "", 1)
+        answer = await server.call(made.out.strip())
+    assert (answer.user, answer.role) == ("admin", "admin")
+
+
 async def test_a_setting_that_is_wrong_ends_it_with_2_before_anything_begins(server: Server) -> None:
     wrong = await server.ended("init", HOMEPORT_GATEWAY_PORT="seven")
     assert (wrong.code, "'seven' is not a port" in wrong.err) == (2, True)
