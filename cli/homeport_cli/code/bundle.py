@@ -54,6 +54,9 @@ def gather(file: str, mapped: Sequence[Mapped], *, repo: bool) -> Bundle | None:
         root = selected.root
         _put(placed, code.WORKFLOW, survey(selected))
         targets.add(code.WORKFLOW)
+        # The document itself stays here: with it along, every change of it would change the code and replace the replicas.
+        place = os.path.relpath(os.path.realpath(file), os.path.realpath(root))
+        placed.pop(f"{code.WORKFLOW}/{place}", None)
     for one in mapped:
         _put(placed, one.place if one.is_folder else posixpath.dirname(one.place), _items(one))
         targets.add(one.place if one.is_folder else posixpath.dirname(one.place))

@@ -26,7 +26,7 @@ class _Rules:
     spec: "GitIgnoreSpec"
 
 
-def files(folder: str) -> list[str]:
+def files(folder: str, most: int = MAX_FOUND) -> list[str]:
     """Paths of everything but folders, relative to `folder`. Raises UsageError for what cannot be read, or is too much."""
     found: list[str] = []
     seen = 0
@@ -37,14 +37,14 @@ def files(folder: str) -> list[str]:
         try:
             entries = list(os.scandir(os.path.join(folder, base)))
         except OSError as error:
-            place = shown(os.path.join(folder, base))
+            place = shown(os.path.join(folder, base.rstrip("/")).rstrip("/"))
             raise UsageError(
                 f"cannot look into {place}: {error.strerror}; change its mode, name it in .gitignore, or pass --no-repo"
             ) from None
         seen += len(entries)
-        if seen > MAX_FOUND:
+        if seen > most:
             raise UsageError(
-                f"{shown(folder)} holds more than {MAX_FOUND} files: too many to send. Move the configuration to a folder "
+                f"{shown(folder)} holds more than {most} files: too many to send. Move the configuration to a folder "
                 "of its own, name what is not needed in .gitignore, or pass --no-repo"
             )
         for entry in entries:
