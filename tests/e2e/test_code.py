@@ -85,7 +85,7 @@ def work_tree(tmp_path: Path) -> Path:
 EXPECTED = {
     ".gitignore", "src/.gitignore", "committed.txt", "changed.txt", "new näme ✓.txt", "src/main.py",
     "src/staged and changed.py", "untracked.bin", "empty", "run.sh", "private", "link", "src/deep/up", "folder link",
-    "dangling", "src/kept.log", "service/s.homeport.yml",
+    "dangling", "src/kept.log",
 }  # fmt: skip
 
 
@@ -156,6 +156,14 @@ def test_a_changed_file_is_an_update_that_sends_only_it(homeport: Stack, work_tr
     container = only_container(homeport, "update")
     assert container.id != before
     assert in_container(container) == on_disk(work_tree, EXPECTED - {"committed.txt"})
+
+
+def test_a_changed_document_alone_is_made_in_place(homeport: Stack, work_tree: Path) -> None:
+    apply(homeport, work_tree, "still")
+    before = only_container(homeport, "still").id
+    done = apply(homeport, work_tree, "still", text=CODE + "stop_duration: 20s\n")
+    assert "in place" in done.stderr
+    assert only_container(homeport, "still").id == before
 
 
 def test_replicas_do_not_see_each_others_writes(homeport: Stack, tmp_path: Path) -> None:

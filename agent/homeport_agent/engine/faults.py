@@ -156,6 +156,8 @@ def of_call(error: Exception, socket_path: str) -> EngineError:
         text = str(error.explanation or error)
         if error.status_code == 404 and "no such container" in text.lower():
             return NoSuchContainer(text)
+        if "dead or marked for removal" in text.lower():  # as good as gone; what it wrote is kept already
+            return NoSuchContainer(text)
         if "no space left on device" in text.lower():
             return no_space("/", "working")
         return EngineError(f"Docker refused: {' '.join(text.split())[:300]}")
