@@ -1,6 +1,7 @@
 import pytest
+from docker.errors import APIError
 from homeport_agent.engine import faults
-from homeport_agent.engine.base import BadContainer, EngineError, ImageNotFound, NoSpace
+from homeport_agent.engine.base import BadContainer, EngineError, ImageNotFound, NoSpace, NoSuchContainer
 
 RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
 
@@ -48,3 +49,9 @@ def test_a_disk_that_fills_up_while_files_are_laid_is_told_with_what_frees_some(
     other = faults.of_put("something\n odd", "/")
     assert str(other) == "files could not be laid in the container: something odd"
     assert other.can_heal
+
+
+def test_a_container_that_is_being_removed_is_there_no_more() -> None:
+    said = "can not get logs from container which is dead or marked for removal"
+    error = faults.of_call(APIError("409 Conflict", explanation=said), "/")
+    assert isinstance(error, NoSuchContainer)
