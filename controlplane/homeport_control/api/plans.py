@@ -120,7 +120,8 @@ class Plans:
             caller.name,
             code_id=request.document.code_id,
             code_bytes=await code_size(self._code, request.document.code_id),
-            changed=tuple(change.path for change in planned.changes),
+            # Keys, not the files under `code`: an event is one line.
+            changed=tuple(c.path for c in planned.changes if not c.path.startswith(("code/", "files/"))),
         )
         now_s = time.time()
         run_id, revision, action = uuid.uuid4().hex[:12], 1, planned.action

@@ -52,7 +52,7 @@ def of_replica(before: Replica, after: Replica, host_name: str) -> str:
         return f"exited with code {after.exit_code}{at}"
     if after.in_rotation != before.in_rotation:
         return f"is in rotation{at}" if after.in_rotation else f"is out of rotation{at}"
-    if after.drained_at_s is not None and before.drained_at_s is None:
+    if after.wanted is Wanted.DRAIN and after.drained_at_s is not None and before.drained_at_s is None:
         return f"is drained{at}: no requests in flight"
     return ""
 

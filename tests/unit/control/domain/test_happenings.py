@@ -36,7 +36,8 @@ READY = replace(QUEUED, phase=Phase.READY, in_rotation=True, first_ready_at_s=10
         (READY, {"wanted": Wanted.STOP, "stop_grace_s": 5.0}, "is told to stop on gpu-1 within 5 s"),
         (READY, {"wanted": Wanted.STOP}, "is killed on gpu-1"),
         (replace(READY, phase=Phase.FAILED), {"wanted": Wanted.STOP}, "is cleared away on gpu-1"),
-        (READY, {"drained_at_s": 5.0}, "is drained on gpu-1: no requests in flight"),
+        (replace(READY, wanted=Wanted.DRAIN), {"drained_at_s": 5.0}, "is drained on gpu-1: no requests in flight"),
+        (replace(READY, wanted=Wanted.STOP), {"drained_at_s": 5.0}, ""),  # too late: it is being stopped already
         (READY, {"in_rotation": False}, "is out of rotation on gpu-1"),
         (READY, {"lost": True}, "is lost: its host gpu-1 is away"),
         (replace(READY, lost=True), {"lost": False}, "is back: its host gpu-1 has returned"),
