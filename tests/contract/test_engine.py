@@ -34,6 +34,7 @@ from homeport_agent.engine.base import (
 )
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.model import Container, LogLine
+from homeport_protos.logs import unix_ns
 
 IMAGE = "homeport-test/busybox:1"
 BUILD = Path(__file__).parents[1] / "rig" / "images" / "build.py"
@@ -396,3 +397,13 @@ async def test_starting_what_is_not_there_is_an_error(engine: Engine) -> None:
 async def test_a_registry_that_nobody_runs_is_unreachable(engine: Engine) -> None:
     with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:9/x:1"):
         await engine.pull("127.0.0.1:9/x:1", None, lambda done, total: None, 30)
+
+
+async def test_lines_since_a_time_are_those_that_are_not_older(engine: Engine) -> None:
+    made = await started(engine, command=EXIT_3)
+    await until_ended(engine, made.id)
+    lines = sorted(await read_logs(engine, made.id), key=lambda line: line.timestamp)
+    assert {len(line.timestamp) for line in lines} == {len("2026-01-01T00:00:00.000000000Z")}  # so they sort as text
+    since_ns = unix_ns(lines[1].timestamp)
+    async with engine.logs(made.id, tail=-1, since_s=0, follow=False, since_ns=since_ns) as found:
+        assert [line async for line in found] == lines[1:]
