@@ -98,6 +98,9 @@ def of_host(before: Host, after: Host) -> str:
         parts.append(
             f"host {after.name} is {'cordoned: it gets nothing new' if after.cordoned else 'not cordoned any more'}"
         )
+    without = after.facts.docker_unavailable
+    if bool(without) != bool(before.facts.docker_unavailable):
+        parts.append(f"host {after.name} is failing: {without}" if without else f"host {after.name} is healthy")
     return "; ".join(parts)
 
 

@@ -16,7 +16,7 @@ from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import hosts, replicas, runs, tokens
+from homeport_control.store import events, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 REPORTS_AFTER_ACK = 2
@@ -47,6 +47,7 @@ class GatewayLoop:
         self._published: dict[int, GatewaySnapshot] = {}
         self._acked = Acknowledged()
         self._nack = ""
+        self._told_nack = ""  # what the last event about it said
         self._draining = False
 
     def authorize(self, host_id: str, _node_id: str) -> str | None:
@@ -100,6 +101,7 @@ class GatewayLoop:
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(host, everyone)
+        await self._tell(host)
         endpoints = sum(len(service.endpoints) for service in candidate.services)
         sentence = f"gateway {self.name} serves {len(candidate.services)} services with {endpoints} endpoints"
         if self._nack:
@@ -120,6 +122,19 @@ class GatewayLoop:
                     await self._first_published(write, replica)
             for replica in drained:
                 await replicas.update(write, replica.id, drained_at_s=time.time())
+
+    async def _tell(self, host: Host) -> None:
+        """An event when Envoy refuses what it is given, and when it takes it again."""
+        nack = self._nack
+        if nack == self._told_nack:
+            return
+        what = (
+            f"refused its configuration, the last good one stays: {nack}" if nack else "takes its configuration again"
+        )
+        async with self._database.write() as write:
+            sentence = f"gateway {self.name} on {host.name} {what}"
+            events.record(write, kind="gateway", object_id=host.id, name=self.name, sentence=sentence)
+        self._told_nack = nack
 
     @staticmethod
     async def _first_published(write: Write, replica: Replica) -> None:

@@ -14,7 +14,7 @@ from homeport_control.store.connect import Write
 from homeport_control.store.schema import hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
-_TOLD = frozenset({"connection", "cordoned", "gateway", "gateway_ready"})
+_TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready"})
 
 
 def _host(row: sa.Row[Any]) -> Host:

@@ -80,6 +80,9 @@ def test_a_host_that_goes_is_told_with_the_reason_and_new_facts_are_not() -> Non
     assert happenings.of_host(away, host) == "host gpu-1 is connected"
     assert happenings.of_host(host, replace(host, cordoned=True)).startswith("host gpu-1 is cordoned")
     assert happenings.of_host(host, replace(host, connection_since_s=5.0)) == ""
+    sick = replace(host, facts=replace(host.facts, docker_unavailable="Docker does not answer"))
+    assert happenings.of_host(host, sick) == "host gpu-1 is failing: Docker does not answer"
+    assert happenings.of_host(sick, host) == "host gpu-1 is healthy"
 
 
 def test_a_gateway_is_told_when_its_readiness_changes() -> None:

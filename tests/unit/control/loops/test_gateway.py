@@ -21,7 +21,7 @@ from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadR
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.gateway import REMEMBERED_VERSIONS, GatewayLoop
-from homeport_control.store import hosts, replicas, runs, tokens
+from homeport_control.store import events, hosts, replicas, runs, tokens
 from homeport_control.trust.tokens import sha256_hex
 
 PORT = 40000
@@ -240,6 +240,20 @@ async def test_a_refusal_of_envoy_is_told_until_a_version_is_acknowledged(gatewa
     assert not await in_rotation(gateway)
     gateway.ack()
     assert gateway.loop.refused == ""
+
+
+async def test_a_refusal_and_its_end_are_an_event_each(gateway: Gateway) -> None:
+    await gateway.turn()
+    gateway.loop.on_nacked("local", 1, "unknown field")
+    for _ in range(3):
+        await gateway.turn()
+    gateway.ack()
+    await gateway.turn()
+    async with gateway.state.database.read() as connection:
+        told = [event.sentence for event in await events.newest(connection, events.Filter(kind="gateway"), 10)]
+    (refused, taken) = told[-2:]
+    assert refused.endswith("refused its configuration, the last good one stays: unknown field")
+    assert taken.endswith("takes its configuration again")
 
 
 async def test_a_run_that_has_ended_is_not_published(gateway: Gateway) -> None:
