@@ -1,11 +1,12 @@
 import threading
+from collections.abc import Iterator
 
 import grpc
 import pytest
 from fakes.api import TOKEN, FakeApi, self_signed
 from homeport_cli.client import Api
 from homeport_cli.config import Config
-from homeport_cli.errors import CliError, NotLoggedIn, Unreachable, UsageError
+from homeport_cli.errors import CliError, NotLoggedIn, TooSlow, Unreachable, UsageError
 from homeport_protos.api.v1 import api_pb2
 
 RUNS = api_pb2.ListRunsResponse(runs=[api_pb2.Run(id="1", name="web")])
@@ -86,3 +87,39 @@ def test_a_token_that_is_revoked_meanwhile_ends_the_watch(api: FakeApi) -> None:
     api.answers["WatchRuns"] = (grpc.StatusCode.UNAUTHENTICATED, "the token me was revoked")
     with client(api) as calls, pytest.raises(NotLoggedIn, match="was revoked"):
         next(calls.watch_runs())
+
+
+def test_an_upload_sends_all_messages(api: FakeApi) -> None:
+    api.answers["UploadCode"] = api_pb2.UploadCodeResponse()
+    pieces = [api_pb2.UploadCodeRequest(sha256="a", data=bytes([number])) for number in range(5)]
+    with client(api) as calls:
+        calls.upload_code(iter(pieces), 20)
+    assert api.requests("UploadCode") == [pieces]
+
+
+def test_what_goes_wrong_while_an_upload_is_read_is_its_error_and_ends_it_unfinished(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Iterator[api_pb2.UploadCodeRequest]:
+        yield api_pb2.UploadCodeRequest(sha256="a", data=b"1")
+        raise UsageError("the file is gone")
+
+    api.answers["UploadCode"] = api_pb2.UploadCodeResponse()
+    with client(api) as calls, pytest.raises(UsageError, match="the file is gone"):
+        calls.upload_code(broken(), 20)
+    assert api.requests("UploadCode") == []
+    assert [record.message for record in caplog.records if "iterating requests" in record.message] == []
+
+
+def test_an_upload_has_a_deadline(api: FakeApi) -> None:
+    over = threading.Event()
+
+    def endless() -> Iterator[api_pb2.UploadCodeRequest]:
+        yield api_pb2.UploadCodeRequest(sha256="a", data=b"1")
+        over.wait(20)
+
+    try:
+        with client(api) as calls, pytest.raises(TooSlow, match=r"within 0\.5 s"):
+            calls.upload_code(endless(), 0.5)
+    finally:
+        over.set()

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from homeport_cli.documents import document, parse_settings, run_name, wanted_names
+from homeport_cli.documents import document, parse_settings, run_name, sends_code, sends_folder, wanted_names
 from homeport_cli.errors import UsageError
 
 
@@ -56,3 +56,19 @@ def test_delete_needs_a_service_with_a_name() -> None:
         run_name('{"type": "fleet", "name": "lab"}')
     with pytest.raises(UsageError, match="gives no `name`"):
         run_name("[]")
+
+
+@pytest.mark.parametrize("content", [{"type": "fleet"}, {"type": "gateway"}, {}, [], "service", None])
+def test_code_goes_along_with_a_service_only(content: object) -> None:
+    assert sends_code({"type": "service"})
+    assert not sends_code(content)
+
+
+@pytest.mark.parametrize("value", [False, "no", "Off", "FALSE"])
+def test_repo_false_sends_no_folder_however_yaml_spells_it(value: object) -> None:
+    assert not sends_folder({"type": "service", "repo": value})
+
+
+@pytest.mark.parametrize("content", [{}, {"repo": None}, {"repo": True}, {"repo": "yes"}, {"repo": 3}])
+def test_else_the_folder_goes_along(content: object) -> None:
+    assert sends_folder(content)

@@ -1,5 +1,6 @@
 """`apply` from its flags to its exit code, against a server whose answers stand here."""
 
+import hashlib
 import os
 import pty
 import select
@@ -310,3 +311,91 @@ def test_ctrl_c_without_a_terminal_lets_the_run_go_on_and_says_so(server: FakeAp
     assert process.returncode == 130
     assert b"The run web goes on" in errors
     assert b"Traceback" not in errors
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def lacking(server: FakeApi, web: str) -> FakeApi:
+    """A server that lacks one file of the folder of `web`."""
+    (Path(web).parent / "app.py").write_text("print()")
+    server.answers["CheckCode"] = api_pb2.CheckCodeResponse(code_id="c0de", missing_sha256=[sha256("print()")])
+    server.answers["UploadCode"] = api_pb2.UploadCodeResponse()
+    return server
+
+
+def test_the_folder_goes_along_and_what_the_server_lacks_is_sent_after_the_confirmation(
+    lacking: FakeApi, homeport: Homeport, web: str
+) -> None:
+    done = homeport("apply", "-f", web, "-y", "-d")
+    assert done.exit_code == 0, done.stderr
+    assert [method for method, _ in lacking.asked] == ["CheckCode", "Plan", "UploadCode", "Apply"]
+    (tree,) = lacking.requests("CheckCode")[0].manifest.trees
+    assert (tree.target, [entry.path for entry in tree.entries]) == ("/workflow", ["app.py", "web.homeport.yml"])
+    assert lacking.requests("Plan")[0].document.code_id == lacking.requests("Apply")[0].document.code_id == "c0de"
+    folder = Path(web).parent
+    (row,) = [line for line in done.stderr.splitlines() if line.startswith("Code ")]
+    assert row.endswith(f" 2 files, 64B from {folder} (1 file, 7B to upload)")
+    assert "Uploading 1 file, 7B" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--plan"], []])
+def test_nothing_is_sent_without_a_confirmation(
+    lacking: FakeApi, homeport: Homeport, web: str, flags: list[str]
+) -> None:
+    homeport("apply", "-f", web, *flags)
+    assert [method for method, _ in lacking.asked] == ["CheckCode", "Plan"]
+
+
+def test_an_unchanged_file_sends_nothing(lacking: FakeApi, homeport: Homeport, web: str) -> None:
+    lacking.answers["Plan"] = api_pb2.PlanResponse(run_name="web", action="unchanged")
+    assert homeport("apply", "-f", web, "-y").exit_code == 0
+    assert lacking.requests("UploadCode") == []
+
+
+@pytest.mark.parametrize("how", ["--no-repo", "repo: false", "type: fleet"])
+def test_no_code_goes_along_when_none_is_wanted(server: FakeApi, homeport: Homeport, web: str, how: str) -> None:
+    text = "type: service\n"
+    if how != "--no-repo":
+        text = f"{how}\n" if how.startswith("type") else f"{text}{how}\n"
+    Path(web).write_text(text)
+    done = homeport("apply", "-f", web, "-y", "-d", *(["--no-repo"] if how == "--no-repo" else []))
+    assert done.exit_code == 0, done.stderr
+    assert server.requests("CheckCode") == []
+    assert server.requests("Apply")[0].document.code_id == ""
+    assert "Code " not in done.stderr
+
+
+def test_files_go_along_without_the_folder(server: FakeApi, homeport: Homeport, web: str) -> None:
+    (Path(web).parent / "key").write_text("k")
+    Path(web).write_text("type: service\nfiles:\n  - key:/opt/the.key\n")
+    assert homeport("apply", "-f", web, "-y", "-d", "--no-repo").exit_code == 0
+    (tree,) = server.requests("CheckCode")[0].manifest.trees
+    assert (tree.target, [entry.path for entry in tree.entries]) == ("/opt", ["the.key"])
+
+
+def test_a_missing_file_is_told_with_its_line_and_with_the_problems_of_the_server(
+    server: FakeApi, homeport: Homeport, web: str
+) -> None:
+    Path(web).write_text("type: service\nports: 80\nfiles:\n  - none.txt\n")
+    server.answers["Plan"] = api_pb2.PlanResponse(problems=[api_pb2.Problem(path="ports", message="unknown key")])
+    done = homeport("apply", "-f", web, "-y")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        f"Error: {web} has 2 problems:",
+        f"{web}:2: ports: unknown key",
+        f"{web}:4: files[0]: there is no `none.txt` on this machine. Looked for {Path(web).parent}/none.txt",
+    ]
+    assert server.requests("CheckCode") == []
+
+
+def test_what_cannot_be_sent_is_a_mistake_of_the_caller_and_nothing_is_asked_for(
+    server: FakeApi, homeport: Homeport, web: str
+) -> None:
+    os.mkfifo(Path(web).parent / "pipe")
+    done = homeport("apply", "-f", web, "-y")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == "  pipe (a named pipe)"
+    assert server.asked == []
