@@ -5,6 +5,7 @@ ends any of these waits. What it does not cover: the wording of errors (`errors`
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -77,14 +78,17 @@ class Api:
 
     def upload_code(self, messages: Iterable[api_pb2.UploadCodeRequest], deadline_s: float) -> None:
         """Send them as fast as the server takes them. What `messages` raises ends the upload and is raised here."""
-        trouble: list[BaseException] = []
+        trouble: list[Exception] = []
+        is_open = threading.Event()
 
         def watched() -> Iterator[api_pb2.UploadCodeRequest]:
+            """In a thread of gRPC's: an exception that left here would be printed by it, and an end would look whole."""
             try:
                 yield from messages
-            except BaseException as error:
+            except Exception as error:  # raised below, where the caller is
                 trouble.append(error)
-                raise  # gRPC then cancels the call: an upload that just ended would look whole
+                if is_open.wait(CALL_DEADLINE_S):
+                    call.cancel()
 
         open_stream = self._channel.stream_unary(
             _path("UploadCode"),
@@ -92,6 +96,7 @@ class Api:
             _parser(api_pb2.UploadCodeResponse),
         )
         call = open_stream.future(watched(), timeout=deadline_s, metadata=self._metadata)
+        is_open.set()
         try:
             call.result()
         except (grpc.RpcError, grpc.FutureCancelledError):

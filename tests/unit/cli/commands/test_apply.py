@@ -333,11 +333,14 @@ def test_the_folder_goes_along_and_what_the_server_lacks_is_sent_after_the_confi
     assert done.exit_code == 0, done.stderr
     assert [method for method, _ in lacking.asked] == ["CheckCode", "Plan", "UploadCode", "Apply"]
     (tree,) = lacking.requests("CheckCode")[0].manifest.trees
-    assert (tree.target, [entry.path for entry in tree.entries]) == ("/workflow", ["app.py", "web.homeport.yml"])
+    assert (tree.target, [entry.path for entry in tree.entries]) == (
+        "/workflow",
+        ["app.py"],
+    )  # the document stays behind
     assert lacking.requests("Plan")[0].document.code_id == lacking.requests("Apply")[0].document.code_id == "c0de"
     folder = Path(web).parent
     (row,) = [line for line in done.stderr.splitlines() if line.startswith("Code ")]
-    assert row.endswith(f" 2 files, 64B from {folder} (1 file, 7B to upload)")
+    assert row.endswith(f" 1 file, 7B from {folder} (1 file, 7B to upload)")
     assert "Uploading 1 file, 7B" in done.stderr
 
 
