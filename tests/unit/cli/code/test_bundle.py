@@ -97,6 +97,15 @@ def test_nothing_to_send_is_none(tmp_path: Path) -> None:
     assert gather(str(tmp_path / "p" / "x.yml"), [], repo=False) is None
 
 
+def test_the_document_itself_stays_here_unless_files_names_it(tmp_path: Path) -> None:
+    """A change of it alone must not be a change of the code: that would replace replicas for `replicas: 2`."""
+    (tmp_path / "x.homeport.yml").touch()
+    (tmp_path / "y.homeport.yml").touch()
+    assert list(places(gathered(tmp_path))) == ["/workflow/y.homeport.yml"]
+    named = gathered(tmp_path, "x.homeport.yml")
+    assert list(places(named)) == ["/workflow/x.homeport.yml", "/workflow/y.homeport.yml"]
+
+
 def test_files_land_in_trees_of_their_own_without_the_folder(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "app.ini").write_text("1")
