@@ -206,6 +206,13 @@ def test_files_land_where_they_are_wanted(homeport: Stack, tmp_path: Path) -> No
     assert text_of(container, "/opt/keys/the.key") == "k\n"
 
 
+def test_a_document_alone_has_the_same_working_directory(homeport: Stack, tmp_path: Path) -> None:
+    apply(homeport, tmp_path, "empty")
+    container = only_container(homeport, "empty")
+    assert text_of(container, "/tmp/where") == "/workflow\n"
+    assert in_container(container) == {}
+
+
 def test_no_repo_sends_nothing(homeport: Stack, work_tree: Path) -> None:
     apply(homeport, work_tree, "bare", "--no-repo")
     assert text_of(only_container(homeport, "bare"), "/tmp/where") != "/workflow\n"

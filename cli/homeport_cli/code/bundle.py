@@ -45,7 +45,7 @@ class Bundle:
 
 
 def gather(file: str, mapped: Sequence[Mapped], *, repo: bool) -> Bundle | None:
-    """Look at everything and hash it; None: there is nothing to send. `repo`: the folder of `file` too. Raises UsageError."""
+    """Look at everything and hash it; None: no folder and no file is to go along. `repo`: the folder of `file` too. Raises UsageError."""
     placed: dict[str, Item] = {}
     targets: set[str] = set()
     root = "`files`"
@@ -60,7 +60,7 @@ def gather(file: str, mapped: Sequence[Mapped], *, repo: bool) -> Bundle | None:
     for one in mapped:
         _put(placed, one.place if one.is_folder else posixpath.dirname(one.place), _items(one))
         targets.add(one.place if one.is_folder else posixpath.dirname(one.place))
-    if not placed:
+    if not targets:
         return None
     limits.check(root, placed)
     bundle = _bundle(placed, targets, root)
@@ -100,8 +100,9 @@ def _folders(place: str) -> Iterator[str]:
 
 
 def _bundle(placed: Mapping[str, Item], targets: set[str], root: str) -> Bundle:
-    trees: dict[str, list[tuple[str, Item]]] = {}
     tops = {target for target in targets if not any(folder in targets for folder in _folders(target))}
+    # One without a file is a folder all the same: `commands` run in /workflow, whether something lies there or not.
+    trees: dict[str, list[tuple[str, Item]]] = {target: [] for target in tops}
     for place, item in placed.items():
         target = next(folder for folder in _folders(place) if folder in tops)
         trees.setdefault(target, []).append((place[len(target) + 1 :], item))

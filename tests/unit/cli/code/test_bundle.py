@@ -90,9 +90,11 @@ def test_a_work_tree_as_it_is_now(top: Path, git: Git) -> None:
     }
 
 
-def test_nothing_to_send_is_none(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_empty_tree_and_no_folder_is_none(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    assert gather(str(tmp_path / "p" / "x.yml"), [], repo=True) is None
+    alone = gather(str(tmp_path / "p" / "x.yml"), [], repo=True)
+    assert alone is not None, "an empty folder is a folder: commands run there"
+    assert [(tree.target, len(tree.entries)) for tree in alone.manifest.trees] == [("/workflow", 0)]
     (tmp_path / "p" / "x.yml").touch()
     assert gather(str(tmp_path / "p" / "x.yml"), [], repo=False) is None
 
