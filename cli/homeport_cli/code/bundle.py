@@ -45,7 +45,10 @@ class Bundle:
 
 
 def gather(file: str, mapped: Sequence[Mapped], *, repo: bool) -> Bundle | None:
-    """Look at everything and hash it; None: no folder and no file is to go along. `repo`: the folder of `file` too. Raises UsageError."""
+    """Look at everything and hash it; None: no folder and no file is to go along. Raises UsageError.
+
+    `repo`: the folder of `file` goes along too, with or without a file in it.
+    """
     placed: dict[str, Item] = {}
     targets: set[str] = set()
     root = "`files`"
