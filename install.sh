@@ -627,7 +627,7 @@ uninstall() {
         return
     fi
     if [ -z "$yes" ]; then
-        [ -t 0 ] || die "uninstall removes Homeport, its containers and its data; say so with: ./install.sh uninstall -y"
+        [ -t 0 ] || die "uninstall removes Homeport, its containers and its own files, no named volumes; say so with: ./install.sh uninstall -y"
         printf 'Remove Homeport, all services that it runs here and its data? [y/n] '
         read -r answer
         case $answer in y | Y | yes) ;; *) die "nothing was removed" ;; esac
@@ -683,6 +683,9 @@ remove_containers() {
         docker rm -f $containers >"$LOGS/docker.log" 2>&1 || die "docker rm failed: $(last_line "$LOGS/docker.log")"
     fi
     say containers "$(printf '%s' "$containers" | grep -c . || true) removed"
+    # Data of services: only who made it deletes it.
+    volumes=$(docker volume ls -q --filter "label=homeport.server=$server" | tr '\n' ' ')
+    [ -z "$volumes" ] || say left "named volumes with their data; remove them with: docker volume rm $volumes"
 }
 
 remove_images() {

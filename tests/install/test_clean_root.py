@@ -86,8 +86,15 @@ def test_without_systemd_it_serves_repairs_and_leaves_nothing_behind(plain: Mach
     assert re.search(r"^server +started$", third.stdout, re.MULTILINE), third.stdout
     assert "Hello from Homeport" in call(plain, curl).stdout
 
+    volume = plain.shell(
+        'docker volume create --label "homeport.server=$(cat /var/lib/homeport/joined)" homeport-data'
+    ).strip()
     removed = plain.run(*INSTALL, "uninstall", "-y")
     assert re.search(r"^containers 1 removed$", removed.stdout, re.MULTILINE), removed.stdout
+    assert re.search(rf"^left .*docker volume rm {volume}\s*$", removed.stdout, re.MULTILINE), removed.stdout
+    plain.shell(
+        f"rm -r /var/lib/docker/volumes/{volume}"
+    )  # it was left as it should be; what follows looks for the rest
     assert plain.files("*homeport*") == set()
     assert {line for line in plain.processes().values() if not line.startswith("sleep ")} == set()
     after = {path: plain.shell(f"ls -A {path}") for path in before}
