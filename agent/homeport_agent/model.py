@@ -6,6 +6,8 @@ Covers values only. Does not cover how they travel (convert), are kept (journal)
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from homeport_agent.gpus.model import Gpu
+
 
 class Phase(StrEnum):
     """Where one replica stands on this host. The table of how they follow one another is `transitions.TABLE`."""
@@ -84,6 +86,8 @@ class AssignedReplica:
     privileged: bool = False
     code_id: str = ""  # what must lie in the container before it starts; empty: nothing
     code_bytes: int = 0
+    gpus_shared: bool = False  # beside others; False: its GPUs are its own
+    gpu_memory_mib: int = 0  # of each of its GPUs that it may use; 0: all
     secrets_known: bool = True  # False: read back from the journal, which keeps no env and no passwords
 
 
@@ -199,19 +203,7 @@ class ReplicaObserved:
     log_tail: tuple[str, ...] = field(default=(), repr=False)
     probes_passed: int = 0
     probes_total: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU; its UUID is its only name."""
-
-    uuid: str
-    name: str
-    memory_total_mib: int
-    memory_used_mib: int
-    driver_version: str = ""
-    cuda_version: str = ""
-    compute_capability: str = ""
+    refused: bool = False  # with FAILED: this host could not admit it
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +221,7 @@ class HostFacts:
     docker_unavailable: str = ""
     gpus: tuple[Gpu, ...] = ()
     gpus_unavailable: str = ""
+    images: tuple[str, ...] = ()  # tags that Docker has, sorted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ Diary
 1  2026-11-23  first: join, session, reports, assignments, logs; the API of apply, ps, stop, logs, fleet list, tokens.
 2  2026-11-23  code (CheckCode, UploadCode; FetchManifest, FetchContents; AssignedReplica.code_id), users, events, metrics
                (Stats), offers, gateways, where a broken follow of logs goes on (after), how a change is made.
+3  2026-11-24  GPU truth: what a GPU is (Gpu), readings (Telemetry), what is wrong (Findings, ClearFindings), refused replicas,
+               shared GPUs (gpus_shared, gpu_memory_mib); WatchHosts, Drain, Undrain.
 """
 
-PROTOCOL = 2
+PROTOCOL = 3
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from homeport_agent.gpus.base import GpuSample
-from homeport_agent.model import Gpu, GpuUsage
+from homeport_agent.gpus.model import Gpu, XidEvent
+from homeport_agent.model import GpuUsage
 
 LIBRARY = "libnvidia-ml.so.1"
 CALL_S = 5.0
@@ -36,6 +37,10 @@ class NvmlGpus:
 
     async def usage(self) -> tuple[GpuUsage, ...]:
         return await self._ask(self._usage) or ()
+
+    async def xids(self) -> tuple[XidEvent, ...]:
+        await asyncio.sleep(self._call_s)
+        return ()
 
     async def _ask(self, what: Callable[[], Answer]) -> Answer | None:
         """None: the driver hangs."""

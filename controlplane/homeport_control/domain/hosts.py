@@ -1,6 +1,7 @@
 """Hosts and their GPUs, as the control plane knows them.
 
-Covers facts, connection and reservations. Does not cover what fits where (decide/placement).
+Covers facts, connection, health and reservations. Does not cover what fits where (decide/placement), nor what is sampled
+each second and never written down (agents/telemetry).
 """
 
 from dataclasses import dataclass
@@ -12,15 +13,63 @@ class Connection(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class Health(StrEnum):
+    """Of a GPU or a host. Ordered by badness in BADNESS."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    FAILING = "failing"
+
+
+BADNESS = (Health.HEALTHY, Health.WARNING, Health.FAILING)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that its agent found wrong; who is healthy has none."""
+
+    code: str  # "xid-79", "nvml-hung"
+    severity: Health
+    reason: str  # one sentence, with numbers
+    action: str = ""  # what to do, one sentence
+    since_s: float = 0.0  # unix time
+    gpu_uuid: str = ""  # empty: the host
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNear:
+    uuid: str
+    path: str  # "NV4", "PIX", "PXB", "PHB", "NODE", "SYS": the words of `nvidia-smi topo -m`
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    pid: int
+    name: str
+    memory_mib: int | None = None  # None: the driver does not say
+    replica_id: str = ""  # of ours; empty: it is not
+    container: str = ""  # another's container; empty: none
+    graphics: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU; its UUID is its only name."""
+    """One GPU, or one MIG instance; its UUID is its only name."""
 
     uuid: str
     name: str  # as NVML says it: "NVIDIA A100-SXM4-80GB"
     memory_total_mib: int
     memory_used_mib: int = 0
     compute_capability: str = ""  # "9.0"
+    architecture: str = ""
+    pci_bus_id: str = ""
+    mig_parent: str = ""  # UUID of the GPU that this is an instance of
+    mig_enabled: bool = False  # cut into instances: nothing runs on it itself
+    compute_mode: str = ""
+    persistence_mode: bool | None = None
+    unified_memory: bool = False  # the host's memory
+    near: tuple[GpuNear, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()  # who holds its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +91,7 @@ class HostFacts:
     cuda_version: str = ""
     gpus: tuple[Gpu, ...] = ()
     gpus_unavailable: str = ""  # why there are none
+    images: tuple[str, ...] = ()  # tags that its Docker has
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +114,27 @@ class Host:
     cause_id: str = ""  # of the last change of its connection: what its replicas suffer from it has the same
     price: float = 0.0
     spot: bool = False
+    findings: tuple[Finding, ...] = ()
+    cordoned_gpus: tuple[str, ...] = ()  # drained by an admin, by UUID
+    labels: tuple[tuple[str, str], ...] = ()  # sorted
+
+    @property
+    def health(self) -> Health:
+        """The worst of the host and its GPUs."""
+        return max((it.severity for it in self.findings), key=BADNESS.index, default=Health.HEALTHY)
+
+    def gpu_health(self, uuid: str) -> Health:
+        mine = (it.severity for it in self.findings if it.gpu_uuid == uuid)
+        return max(mine, key=BADNESS.index, default=Health.HEALTHY)
+
+    def barred_gpu(self, uuid: str) -> str:
+        """Why a GPU gets nothing new and loses what it has; empty: it may work. A failing parent bars its instances."""
+        parents = {gpu.uuid: gpu.mig_parent for gpu in self.facts.gpus if gpu.mig_parent}
+        which = {uuid, parents.get(uuid, uuid)}
+        for finding in self.findings:
+            if finding.gpu_uuid in which and finding.severity is Health.FAILING:
+                return f"is failing: {finding.reason}"
+        return "is drained" if which & set(self.cordoned_gpus) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +144,7 @@ class Reservation:
     replica_id: str
     host_id: str
     gpu_uuids: tuple[str, ...]
-    exclusive: bool  # whole GPUs; False: gpu_memory_mib of each, beside others
+    exclusive: bool  # whole GPUs, or none at all; False: gpu_memory_mib of each, beside others
     gpu_memory_mib: int
     cpus: float
     memory_mib: int

@@ -56,6 +56,9 @@ class Replica:
     ended_at_s: float | None = None  # nothing of it is left; its reservation is free
     gpu_uuids: tuple[str, ...] = ()
     cause_id: str = ""  # of the last change of it: the same for all that follows from one thing
+    refused: bool = (
+        False  # with FAILED: its host could not admit it; it is placed elsewhere and is no failure of the run
+    )
 
     @property
     def is_live(self) -> bool:
@@ -81,3 +84,4 @@ class Observation:
     probes_passed: int = 0
     probes_total: int = 0
     log_tail: tuple[str, ...] = ()
+    refused: bool = False

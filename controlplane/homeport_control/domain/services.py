@@ -35,6 +35,7 @@ class Revision:
     failed: str = ""  # why it was given up; the newest revision that was not is what is wanted
     code_id: str = ""  # of the code that was sent along; empty: none
     code_bytes: int = 0
+    gpu_memory_peak_mib: int | None = None  # the most that one replica of it has held; None: not measured yet
 
 
 @dataclass(frozen=True, slots=True)

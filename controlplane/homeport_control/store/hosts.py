@@ -8,22 +8,37 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain import happenings
-from homeport_control.domain.hosts import Connection, Gpu, Host, HostFacts
+from homeport_control.domain.hosts import Connection, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
 from homeport_control.store import events
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
-_TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready"})
+_TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready", "findings", "cordoned_gpus"})
 
 
 def _host(row: sa.Row[Any]) -> Host:
     values = {key: value for key, value in row._mapping.items() if key not in _NOT_IN_DOMAIN}
-    facts = dict(values["facts"])
-    facts["gpus"] = tuple(Gpu(**gpu) for gpu in facts.get("gpus", ()))
-    values["facts"] = HostFacts(**facts)
+    values["facts"] = _facts(values["facts"])
+    values["findings"] = tuple(Finding(**{**it, "severity": Health(it["severity"])}) for it in values["findings"])
+    values["cordoned_gpus"] = tuple(values["cordoned_gpus"])
+    values["labels"] = tuple((key, value) for key, value in values["labels"])
     values["connection"] = Connection(values["connection"])
     return Host(**values)
+
+
+def _facts(stored: dict[str, Any]) -> HostFacts:
+    gpus = tuple(
+        Gpu(
+            **{
+                **gpu,
+                "near": tuple(GpuNear(**it) for it in gpu.get("near", ())),
+                "processes": tuple(GpuProcess(**it) for it in gpu.get("processes", ())),
+            }
+        )
+        for gpu in stored.get("gpus", ())
+    )
+    return HostFacts(**{**stored, "gpus": gpus, "images": tuple(stored.get("images", ()))})
 
 
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
@@ -74,6 +89,8 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
     values = dict(changed)
     if isinstance(values.get("facts"), HostFacts):
         values["facts"] = asdict(values["facts"])
+    if "findings" in values:
+        values["findings"] = [asdict(finding) for finding in values["findings"]]
     if _TOLD & values.keys():
         values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))

@@ -31,6 +31,7 @@ _OBSERVED = (
     "probes_passed",
     "probes_total",
     "log_tail",
+    "refused",
 )
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause

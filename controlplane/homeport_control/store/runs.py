@@ -37,6 +37,7 @@ def _revision(row: sa.Row[Any]) -> Revision:
         failed=values["failed"],
         code_id=values["code_id"],
         code_bytes=values["code_bytes"],
+        gpu_memory_peak_mib=values["gpu_memory_peak_mib"],
     )
 
 

@@ -79,6 +79,9 @@ hosts = sa.Table(
     sa.Column("gateway_ready", sa.Boolean, nullable=False),
     sa.Column("gateway_message", sa.Text, nullable=False),
     sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of its connection
+    sa.Column("findings", sa.JSON, nullable=False),  # what its agent found wrong with it and its GPUs
+    sa.Column("cordoned_gpus", sa.JSON, nullable=False),  # UUIDs
+    sa.Column("labels", sa.JSON, nullable=False),  # pairs
 )
 
 runs = sa.Table(
@@ -112,6 +115,7 @@ revisions = sa.Table(
     sa.Column("failed", sa.Text, nullable=False),
     sa.Column("code_id", sa.Text, nullable=False, index=True),  # of the manifest that was sent along; empty: none
     sa.Column("code_bytes", sa.Integer, nullable=False),
+    sa.Column("gpu_memory_peak_mib", sa.Integer),  # the most that one replica of it has held; null: not measured yet
 )
 
 replicas = sa.Table(
@@ -143,6 +147,7 @@ replicas = sa.Table(
     sa.Column("ended_at_s", sa.Float, index=True),
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
     sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of it
+    sa.Column("refused", sa.Boolean, nullable=False),
 )
 
 reservations = sa.Table(

@@ -4,7 +4,8 @@ import pytest
 from fakes.engine import FakeEngine
 from homeport_agent.facts import FactsSampler, matters
 from homeport_agent.gpus.base import GpuSample
-from homeport_agent.model import Gpu, HostFacts
+from homeport_agent.gpus.model import Gpu
+from homeport_agent.model import HostFacts
 
 GPU = Gpu("GPU-1", "NVIDIA A5000", 24564, 10)
 FACTS = HostFacts("gpu-1", cpus=4, memory_mib=1000, memory_available_mib=900, disk_free_mib=5000, gpus=(GPU,))

@@ -168,6 +168,7 @@ class FromAgent(_message.Message):
     LOG_LINES_FIELD_NUMBER: _builtins.int
     LOG_END_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, and only first"""
@@ -180,6 +181,8 @@ class FromAgent(_message.Message):
     def log_end(self) -> Global___LogEnd: ...
     @_builtins.property
     def stats(self) -> Global___Stats: ...
+    @_builtins.property
+    def telemetry(self) -> Global___Telemetry: ...
     def __init__(
         self,
         *,
@@ -188,12 +191,13 @@ class FromAgent(_message.Message):
         log_lines: Global___LogLines | None = ...,
         log_end: Global___LogEnd | None = ...,
         stats: Global___Stats | None = ...,
+        telemetry: Global___Telemetry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats", "telemetry"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -209,6 +213,7 @@ class ToAgent(_message.Message):
     LOG_CANCEL_FIELD_NUMBER: _builtins.int
     LOG_CREDIT_FIELD_NUMBER: _builtins.int
     STATS_REQUEST_FIELD_NUMBER: _builtins.int
+    CLEAR_FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """first, and only first"""
@@ -223,6 +228,8 @@ class ToAgent(_message.Message):
     def log_credit(self) -> Global___LogCredit: ...
     @_builtins.property
     def stats_request(self) -> Global___StatsRequest: ...
+    @_builtins.property
+    def clear_findings(self) -> Global___ClearFindings: ...
     def __init__(
         self,
         *,
@@ -232,12 +239,13 @@ class ToAgent(_message.Message):
         log_cancel: Global___LogCancel | None = ...,
         log_credit: Global___LogCredit | None = ...,
         stats_request: Global___StatsRequest | None = ...,
+        clear_findings: Global___ClearFindings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -280,20 +288,24 @@ class Welcome(_message.Message):
     PROTOCOL_FIELD_NUMBER: _builtins.int
     SERVER_ID_FIELD_NUMBER: _builtins.int
     REPORT_INTERVAL_S_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     server_id: _builtins.str
     report_interval_s: _builtins.float
     """a report at least this often, changed or not"""
+    at_s: _builtins.float
+    """unix time by the server's clock; 0: a server that does not say"""
     def __init__(
         self,
         *,
         protocol: _builtins.int = ...,
         server_id: _builtins.str = ...,
         report_interval_s: _builtins.float = ...,
+        at_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,6 +323,7 @@ class Report(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.str
     sequence: _builtins.int
     accepted_generation: _builtins.int
@@ -327,6 +340,10 @@ class Report(_message.Message):
     def gateway(self) -> Global___GatewayReport:
         """only on a host with the gateway role"""
 
+    @_builtins.property
+    def findings(self) -> Global___Findings:
+        """only when they changed; also in the first report of a session"""
+
     def __init__(
         self,
         *,
@@ -336,14 +353,103 @@ class Report(_message.Message):
         replicas: _abc.Iterable[Global___ReplicaReport] | None = ...,
         facts: _host_pb2.HostFacts | None = ...,
         gateway: Global___GatewayReport | None = ...,
+        findings: Global___Findings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "facts", b"facts", "gateway", b"gateway", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Findings(_message.Message):
+    """All that is wrong now with this host and its GPUs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Finding]: ...
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[_host_pb2.Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Findings: _TypeAlias = Findings  # noqa: Y015
+
+@_typing.final
+class Telemetry(_message.Message):
+    """What was sampled, once a second at most and only when something changed; not ordered with reports. The first of a
+    session is full.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FULL_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    full: _builtins.bool
+    """GPUs and replicas that are missing are gone; otherwise they are as they were"""
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.GpuReading]:
+        """those that changed"""
+
+    @_builtins.property
+    def host(self) -> _host_pb2.HostReading:
+        """unset: as it was"""
+
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.ReplicaReading]:
+        """those that changed"""
+
+    def __init__(
+        self,
+        *,
+        full: _builtins.bool = ...,
+        gpus: _abc.Iterable[_host_pb2.GpuReading] | None = ...,
+        host: _host_pb2.HostReading | None = ...,
+        replicas: _abc.Iterable[_host_pb2.ReplicaReading] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "gpus", b"gpus", "host", b"host", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Telemetry: _TypeAlias = Telemetry  # noqa: Y015
+
+@_typing.final
+class ClearFindings(_message.Message):
+    """An admin says that these GPUs are well again: what was found is forgotten, and found again where it still holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPU_UUIDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gpu_uuids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: those of the host and all its GPUs"""
+
+    def __init__(
+        self,
+        *,
+        gpu_uuids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_uuids", b"gpu_uuids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearFindings: _TypeAlias = ClearFindings  # noqa: Y015
 
 @_typing.final
 class ReplicaReport(_message.Message):
@@ -361,6 +467,7 @@ class ReplicaReport(_message.Message):
     LOG_TAIL_FIELD_NUMBER: _builtins.int
     PROBES_PASSED_FIELD_NUMBER: _builtins.int
     PROBES_TOTAL_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     phase: Global___Phase.ValueType
     message: _builtins.str
@@ -374,6 +481,8 @@ class ReplicaReport(_message.Message):
     pull_total_bytes: _builtins.int
     probes_passed: _builtins.int
     probes_total: _builtins.int
+    refused: _builtins.bool
+    """with FAILED: this host could not admit it (the message says why, with numbers); place it elsewhere"""
     @_builtins.property
     def log_tail(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """last lines, with a failure only"""
@@ -393,10 +502,11 @@ class ReplicaReport(_message.Message):
         log_tail: _abc.Iterable[_builtins.str] | None = ...,
         probes_passed: _builtins.int = ...,
         probes_total: _builtins.int = ...,
+        refused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "container_id", b"container_id", "exit_code", b"exit_code", "host_port", b"host_port", "log_tail", b"log_tail", "message", b"message", "phase", b"phase", "probes_passed", b"probes_passed", "probes_total", b"probes_total", "pull_total_bytes", b"pull_total_bytes", "pulled_bytes", b"pulled_bytes", "replica_id", b"replica_id", "restarts", b"restarts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "container_id", b"container_id", "exit_code", b"exit_code", "host_port", b"host_port", "log_tail", b"log_tail", "message", b"message", "phase", b"phase", "probes_passed", b"probes_passed", "probes_total", b"probes_total", "pull_total_bytes", b"pull_total_bytes", "pulled_bytes", b"pulled_bytes", "refused", b"refused", "replica_id", b"replica_id", "restarts", b"restarts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -515,6 +625,8 @@ class AssignedReplica(_message.Message):
     CODE_ID_FIELD_NUMBER: _builtins.int
     CODE_BYTES_FIELD_NUMBER: _builtins.int
     IMAGE_HINT_FIELD_NUMBER: _builtins.int
+    GPUS_SHARED_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_MIB_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     run_name: _builtins.str
     revision: _builtins.int
@@ -542,6 +654,10 @@ class AssignedReplica(_message.Message):
     """its size"""
     image_hint: _builtins.str
     """what to do when neither a registry nor the host has the image; empty: nothing special"""
+    gpus_shared: _builtins.bool
+    """beside others; false: its GPUs are its own"""
+    gpu_memory_mib: _builtins.int
+    """of each of its GPUs that it may use; 0: all"""
     @_builtins.property
     def registry_auth(self) -> Global___RegistryAuth: ...
     @_builtins.property
@@ -592,10 +708,12 @@ class AssignedReplica(_message.Message):
         code_id: _builtins.str = ...,
         code_bytes: _builtins.int = ...,
         image_hint: _builtins.str = ...,
+        gpus_shared: _builtins.bool = ...,
+        gpu_memory_mib: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registry_auth", b"registry_auth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "code_bytes", b"code_bytes", "code_id", b"code_id", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_uuids", b"gpu_uuids", "image", b"image", "image_hint", b"image_hint", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_pull", b"always_pull", "code_bytes", b"code_bytes", "code_id", b"code_id", "command", b"command", "container_port", b"container_port", "cpu_limit", b"cpu_limit", "entrypoint", b"entrypoint", "env", b"env", "gpu_memory_mib", b"gpu_memory_mib", "gpu_uuids", b"gpu_uuids", "gpus_shared", b"gpus_shared", "image", b"image", "image_hint", b"image_hint", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "privileged", b"privileged", "probes", b"probes", "ready_timeout_s", b"ready_timeout_s", "registry_auth", b"registry_auth", "replica_id", b"replica_id", "retry", b"retry", "revision", b"revision", "run_name", b"run_name", "shm_size_mib", b"shm_size_mib", "stop_grace_s", b"stop_grace_s", "user", b"user", "volumes", b"volumes", "wanted", b"wanted", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

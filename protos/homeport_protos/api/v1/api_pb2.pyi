@@ -610,6 +610,10 @@ class Replica(_message.Message):
     PROBES_TOTAL_FIELD_NUMBER: _builtins.int
     SUBMITTED_AT_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_RESERVED_MIB_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_PEAK_MIB_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    OVER_RESERVATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     index: _builtins.int
     revision: _builtins.int
@@ -627,6 +631,14 @@ class Replica(_message.Message):
     probes_passed: _builtins.int
     probes_total: _builtins.int
     exit_code: _builtins.int
+    gpu_memory_reserved_mib: _builtins.int
+    """of all its GPUs; unset: it has none"""
+    gpu_memory_peak_mib: _builtins.int
+    """the most that a replica of this revision has held; unset: not measured yet"""
+    gpu_memory_mib: _builtins.int
+    """now"""
+    over_reservation: _builtins.bool
+    """a shared one that holds more than it reserved"""
     @_builtins.property
     def submitted_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -648,14 +660,31 @@ class Replica(_message.Message):
         probes_total: _builtins.int = ...,
         submitted_at: _timestamp_pb2.Timestamp | None = ...,
         exit_code: _builtins.int | None = ...,
+        gpu_memory_reserved_mib: _builtins.int | None = ...,
+        gpu_memory_peak_mib: _builtins.int | None = ...,
+        gpu_memory_mib: _builtins.int | None = ...,
+        over_reservation: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_gpu_memory_mib", b"_gpu_memory_mib", "_gpu_memory_peak_mib", b"_gpu_memory_peak_mib", "_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib", "exit_code", b"exit_code", "gpu_memory_mib", b"gpu_memory_mib", "gpu_memory_peak_mib", b"gpu_memory_peak_mib", "gpu_memory_reserved_mib", b"gpu_memory_reserved_mib", "submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "backend", b"backend", "exit_code", b"exit_code", "gpus", b"gpus", "host", b"host", "id", b"id", "in_rotation", b"in_rotation", "index", b"index", "message", b"message", "probes_passed", b"probes_passed", "probes_total", b"probes_total", "pull_total_bytes", b"pull_total_bytes", "pulled_bytes", b"pulled_bytes", "restarts", b"restarts", "revision", b"revision", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_gpu_memory_mib", b"_gpu_memory_mib", "_gpu_memory_peak_mib", b"_gpu_memory_peak_mib", "_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib", "backend", b"backend", "exit_code", b"exit_code", "gpu_memory_mib", b"gpu_memory_mib", "gpu_memory_peak_mib", b"gpu_memory_peak_mib", "gpu_memory_reserved_mib", b"gpu_memory_reserved_mib", "gpus", b"gpus", "host", b"host", "id", b"id", "in_rotation", b"in_rotation", "index", b"index", "message", b"message", "over_reservation", b"over_reservation", "probes_passed", b"probes_passed", "probes_total", b"probes_total", "pull_total_bytes", b"pull_total_bytes", "pulled_bytes", b"pulled_bytes", "restarts", b"restarts", "revision", b"revision", "state", b"state", "submitted_at", b"submitted_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_memory_mib: _TypeAlias = _typing.Literal["gpu_memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__gpu_memory_mib: _TypeAlias = _typing.Literal["_gpu_memory_mib", b"_gpu_memory_mib"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_memory_peak_mib: _TypeAlias = _typing.Literal["gpu_memory_peak_mib"]  # noqa: Y015
+    _WhichOneofArgType__gpu_memory_peak_mib: _TypeAlias = _typing.Literal["_gpu_memory_peak_mib", b"_gpu_memory_peak_mib"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_memory_reserved_mib: _TypeAlias = _typing.Literal["gpu_memory_reserved_mib"]  # noqa: Y015
+    _WhichOneofArgType__gpu_memory_reserved_mib: _TypeAlias = _typing.Literal["_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_memory_mib) -> _WhichOneofReturnType__gpu_memory_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_memory_peak_mib) -> _WhichOneofReturnType__gpu_memory_peak_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_memory_reserved_mib) -> _WhichOneofReturnType__gpu_memory_reserved_mib | None: ...
 
 Global___Replica: _TypeAlias = Replica  # noqa: Y015
 
@@ -836,16 +865,26 @@ class ListHostsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FLEET_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
     fleet: _builtins.str
     """empty: all"""
+    telemetry: _builtins.bool
+    """with the newest readings"""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """or ids; empty: all"""
+
     def __init__(
         self,
         *,
         fleet: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        telemetry: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "names", b"names", "telemetry", b"telemetry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -875,6 +914,26 @@ Global___ListHostsResponse: _TypeAlias = ListHostsResponse  # noqa: Y015
 class Host(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     FLEET_FIELD_NUMBER: _builtins.int
@@ -887,6 +946,12 @@ class Host(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_READINGS_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     fleet: _builtins.str
@@ -901,10 +966,30 @@ class Host(_message.Message):
     reason: _builtins.str
     """why it is not connected or not healthy"""
     replicas: _builtins.int
+    cordoned: _builtins.bool
+    """drained by an admin: it gets nothing new"""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def facts(self) -> _host_pb2.HostFacts: ...
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Finding]:
+        """its own and its GPUs', worst first"""
+
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuUse]:
+        """in the order of facts.gpus"""
+
+    @_builtins.property
+    def gpu_readings(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.GpuReading]:
+        """with telemetry, of a connected host"""
+
+    @_builtins.property
+    def reading(self) -> _host_pb2.HostReading:
+        """the same"""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -920,14 +1005,109 @@ class Host(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         facts: _host_pb2.HostFacts | None = ...,
         replicas: _builtins.int = ...,
+        findings: _abc.Iterable[_host_pb2.Finding] | None = ...,
+        cordoned: _builtins.bool = ...,
+        gpus: _abc.Iterable[Global___GpuUse] | None = ...,
+        gpu_readings: _abc.Iterable[_host_pb2.GpuReading] | None = ...,
+        reading: _host_pb2.HostReading | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "facts", b"facts", "reading", b"reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connection", b"connection", "created_at", b"created_at", "facts", b"facts", "fleet", b"fleet", "health", b"health", "id", b"id", "name", b"name", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connection", b"connection", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class GpuUse(_message.Message):
+    """What the server knows of a GPU beside its facts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UUID_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    RESERVED_MIB_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    health: _builtins.str
+    """healthy warning failing"""
+    cordoned: _builtins.bool
+    """drained by an admin"""
+    reserved_mib: _builtins.int
+    """claimed by shared replicas; all of it when one holds it whole"""
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"hello/0 (24GB shared)": replicas that have a claim on it"""
+
+    def __init__(
+        self,
+        *,
+        uuid: _builtins.str = ...,
+        health: _builtins.str = ...,
+        cordoned: _builtins.bool = ...,
+        holders: _abc.Iterable[_builtins.str] | None = ...,
+        reserved_mib: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cordoned", b"cordoned", "health", b"health", "holders", b"holders", "reserved_mib", b"reserved_mib", "uuid", b"uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GpuUse: _TypeAlias = GpuUse  # noqa: Y015
+
+@_typing.final
+class DrainRequest(_message.Message):
+    """A host, or only some of its GPUs. Drain: nothing new comes, replicas move; undrain: the contrary, and what was found is
+    looked at anew.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    GPU_UUIDS_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """name or id"""
+    @_builtins.property
+    def gpu_uuids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: the host; a unique beginning of a UUID will do"""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        gpu_uuids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_uuids", b"gpu_uuids", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
+
+@_typing.final
+class DrainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    """what was done: "host gpu-1 is drained: 3 replicas move" """
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
 class CreateJoinTokenRequest(_message.Message):
@@ -1666,6 +1846,9 @@ class ReplicaMetrics(_message.Message):
     REQUESTS_PER_S_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_RESERVED_MIB_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_PEAK_MIB_FIELD_NUMBER: _builtins.int
+    OVER_RESERVATION_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     index: _builtins.int
     host: _builtins.str
@@ -1679,6 +1862,10 @@ class ReplicaMetrics(_message.Message):
     in_flight: _builtins.int
     message: _builtins.str
     """why numbers are missing"""
+    gpu_memory_reserved_mib: _builtins.int
+    """as in Replica"""
+    gpu_memory_peak_mib: _builtins.int
+    over_reservation: _builtins.bool
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuMetrics]: ...
     def __init__(
@@ -1696,15 +1883,22 @@ class ReplicaMetrics(_message.Message):
         requests_per_s: _builtins.float | None = ...,
         in_flight: _builtins.int | None = ...,
         message: _builtins.str = ...,
+        gpu_memory_reserved_mib: _builtins.int | None = ...,
+        gpu_memory_peak_mib: _builtins.int | None = ...,
+        over_reservation: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_cores", b"_cpu_cores", "_cpu_limit", b"_cpu_limit", "_in_flight", b"_in_flight", "_memory_limit_mib", b"_memory_limit_mib", "_memory_mib", b"_memory_mib", "_requests_per_s", b"_requests_per_s", "cpu_cores", b"cpu_cores", "cpu_limit", b"cpu_limit", "in_flight", b"in_flight", "memory_limit_mib", b"memory_limit_mib", "memory_mib", b"memory_mib", "requests_per_s", b"requests_per_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_cores", b"_cpu_cores", "_cpu_limit", b"_cpu_limit", "_gpu_memory_peak_mib", b"_gpu_memory_peak_mib", "_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib", "_in_flight", b"_in_flight", "_memory_limit_mib", b"_memory_limit_mib", "_memory_mib", b"_memory_mib", "_requests_per_s", b"_requests_per_s", "cpu_cores", b"cpu_cores", "cpu_limit", b"cpu_limit", "gpu_memory_peak_mib", b"gpu_memory_peak_mib", "gpu_memory_reserved_mib", b"gpu_memory_reserved_mib", "in_flight", b"in_flight", "memory_limit_mib", b"memory_limit_mib", "memory_mib", b"memory_mib", "requests_per_s", b"requests_per_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_cores", b"_cpu_cores", "_cpu_limit", b"_cpu_limit", "_in_flight", b"_in_flight", "_memory_limit_mib", b"_memory_limit_mib", "_memory_mib", b"_memory_mib", "_requests_per_s", b"_requests_per_s", "cpu_cores", b"cpu_cores", "cpu_limit", b"cpu_limit", "gpus", b"gpus", "host", b"host", "in_flight", b"in_flight", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "memory_mib", b"memory_mib", "message", b"message", "replica_id", b"replica_id", "requests_per_s", b"requests_per_s", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_cores", b"_cpu_cores", "_cpu_limit", b"_cpu_limit", "_gpu_memory_peak_mib", b"_gpu_memory_peak_mib", "_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib", "_in_flight", b"_in_flight", "_memory_limit_mib", b"_memory_limit_mib", "_memory_mib", b"_memory_mib", "_requests_per_s", b"_requests_per_s", "cpu_cores", b"cpu_cores", "cpu_limit", b"cpu_limit", "gpu_memory_peak_mib", b"gpu_memory_peak_mib", "gpu_memory_reserved_mib", b"gpu_memory_reserved_mib", "gpus", b"gpus", "host", b"host", "in_flight", b"in_flight", "index", b"index", "memory_limit_mib", b"memory_limit_mib", "memory_mib", b"memory_mib", "message", b"message", "over_reservation", b"over_reservation", "replica_id", b"replica_id", "requests_per_s", b"requests_per_s", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_cores: _TypeAlias = _typing.Literal["cpu_cores"]  # noqa: Y015
     _WhichOneofArgType__cpu_cores: _TypeAlias = _typing.Literal["_cpu_cores", b"_cpu_cores"]  # noqa: Y015
     _WhichOneofReturnType__cpu_limit: _TypeAlias = _typing.Literal["cpu_limit"]  # noqa: Y015
     _WhichOneofArgType__cpu_limit: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_memory_peak_mib: _TypeAlias = _typing.Literal["gpu_memory_peak_mib"]  # noqa: Y015
+    _WhichOneofArgType__gpu_memory_peak_mib: _TypeAlias = _typing.Literal["_gpu_memory_peak_mib", b"_gpu_memory_peak_mib"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_memory_reserved_mib: _TypeAlias = _typing.Literal["gpu_memory_reserved_mib"]  # noqa: Y015
+    _WhichOneofArgType__gpu_memory_reserved_mib: _TypeAlias = _typing.Literal["_gpu_memory_reserved_mib", b"_gpu_memory_reserved_mib"]  # noqa: Y015
     _WhichOneofReturnType__in_flight: _TypeAlias = _typing.Literal["in_flight"]  # noqa: Y015
     _WhichOneofArgType__in_flight: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight"]  # noqa: Y015
     _WhichOneofReturnType__memory_limit_mib: _TypeAlias = _typing.Literal["memory_limit_mib"]  # noqa: Y015
@@ -1717,6 +1911,10 @@ class ReplicaMetrics(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_cores) -> _WhichOneofReturnType__cpu_cores | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_limit) -> _WhichOneofReturnType__cpu_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_memory_peak_mib) -> _WhichOneofReturnType__gpu_memory_peak_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_memory_reserved_mib) -> _WhichOneofReturnType__gpu_memory_reserved_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight) -> _WhichOneofReturnType__in_flight | None: ...
     @_typing.overload

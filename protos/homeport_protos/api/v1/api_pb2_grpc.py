@@ -139,6 +139,21 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
                 _registered_method=True)
+        self.WatchHosts = channel.unary_stream(
+                '/homeport_protos.api.v1.Api/WatchHosts',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsResponse.FromString,
+                _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/Drain',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
+                _registered_method=True)
+        self.Undrain = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/Undrain',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
+                _registered_method=True)
 
 
 class ApiServicer:
@@ -273,6 +288,25 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchHosts(self, request, context):
+        """at once, then each second in which something changed
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undrain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -380,6 +414,21 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.ListGateways,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.SerializeToString,
+            ),
+            'WatchHosts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHosts,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.SerializeToString,
+            ),
+            'Undrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undrain,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -949,6 +998,87 @@ class Api:
             '/homeport_protos.api.v1.Api/ListGateways',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/WatchHosts',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Drain',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Undrain',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,10 @@ class ApiStub:
     Events: _aio.UnaryStreamMultiCallable[_api_pb2.EventsRequest, _api_pb2.EventsResponse]
     Metrics: _aio.UnaryStreamMultiCallable[_api_pb2.MetricsRequest, _api_pb2.MetricsResponse]
     ListGateways: _aio.UnaryUnaryMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
+    WatchHosts: _aio.UnaryStreamMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
+    """at once, then each second in which something changed"""
+    Drain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
+    Undrain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -193,5 +197,27 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.ListGatewaysRequest,
         context: _aio.ServicerContext[_api_pb2.ListGatewaysRequest, _abc.Awaitable[_api_pb2.ListGatewaysResponse]],
     ) -> _abc.Awaitable[_api_pb2.ListGatewaysResponse]: ...
+
+    @_abc_1.abstractmethod
+    def WatchHosts(
+        self,
+        request: _api_pb2.ListHostsRequest,
+        context: _aio.ServicerContext[_api_pb2.ListHostsRequest, _abc.AsyncIterator[_api_pb2.ListHostsResponse]],
+    ) -> _abc.AsyncIterator[_api_pb2.ListHostsResponse]:
+        """at once, then each second in which something changed"""
+
+    @_abc_1.abstractmethod
+    def Drain(
+        self,
+        request: _api_pb2.DrainRequest,
+        context: _aio.ServicerContext[_api_pb2.DrainRequest, _abc.Awaitable[_api_pb2.DrainResponse]],
+    ) -> _abc.Awaitable[_api_pb2.DrainResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Undrain(
+        self,
+        request: _api_pb2.DrainRequest,
+        context: _aio.ServicerContext[_api_pb2.DrainRequest, _abc.Awaitable[_api_pb2.DrainResponse]],
+    ) -> _abc.Awaitable[_api_pb2.DrainResponse]: ...
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _aio.Server) -> None: ...
