@@ -9,6 +9,7 @@ from homeport_protos.agent.v1 import agent_pb2 as wire
 from homeport_protos.common.v1 import host_pb2
 
 from homeport_agent import model
+from homeport_agent.gpus.model import Gpu
 
 _PHASES = {
     model.Phase.WAITING: wire.PHASE_WAITING,
@@ -124,7 +125,7 @@ def facts_to_wire(it: model.HostFacts) -> host_pb2.HostFacts:
     )
 
 
-def _gpu(it: model.Gpu) -> host_pb2.Gpu:
+def _gpu(it: Gpu) -> host_pb2.Gpu:
     return host_pb2.Gpu(
         uuid=it.uuid,
         name=it.name,
