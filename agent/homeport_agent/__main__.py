@@ -36,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--server", default=server, required=not server, metavar="HOST:PORT")
     join.add_argument("--token", default=token, required=not token, help="hpj_…, also HOMEPORT_JOIN_TOKEN")
     join.add_argument("--name", default=socket.gethostname(), help="default: the host's name")
+    join.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE", help="what services may ask for; repeat it"
+    )
     join.add_argument("--web-port", type=int, help="the server's web port; default: its API port + 2")
     return parser
 
@@ -52,11 +55,13 @@ def _run(made: settings.AgentSettings) -> int:
 
 
 def _join(options: argparse.Namespace, made: settings.AgentSettings) -> int:
-    from homeport_agent.join import BadJoinInput, CannotJoin, join
+    from homeport_agent.join import BadJoinInput, CannotJoin, join, parse_label
 
     store = IdentityStore(made.state_dir)
     try:
-        identity, was_known = asyncio.run(join(store, options.server, options.token, options.name, options.web_port))
+        labels = dict(parse_label(text) for text in options.label)
+        joining = join(store, options.server, options.token, options.name, options.web_port, labels)
+        identity, was_known = asyncio.run(joining)
     except CannotJoin as error:
         return _fail(error, 2 if isinstance(error, BadJoinInput) else 1)
     how = "had joined already" if was_known else "joined"

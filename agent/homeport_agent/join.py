@@ -9,7 +9,9 @@ import http.client
 import re
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from grpc.aio import AioRpcError
 from homeport_protos.agent.v1 import agent_pb2
@@ -25,6 +27,7 @@ WEB_PORT_AFTER_API = 2  # the web port is the API's plus this, unless it is give
 FETCH_S = 15.0
 JOIN_S = 30.0
 _CA_LIMIT_BYTES = 64 * 1024
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TOKEN = re.compile(r"hpj_([0-9a-f]{64})_([A-Za-z0-9_-]{8,})")
 
 
@@ -52,6 +55,16 @@ def parse_token(text: str) -> JoinToken:
     return JoinToken(match.group(1), text.strip())
 
 
+def parse_label(text: str) -> tuple[str, str]:
+    """`rack=a`. Raises BadJoinInput."""
+    key, equals, value = text.partition("=")
+    if not equals or not _LABEL.fullmatch(key) or not _LABEL.fullmatch(value):
+        raise BadJoinInput(
+            f"--label {text!r} is no NAME=VALUE of letters, digits, '.', '_' and '-'; for example: --label rack=a"
+        )
+    return key, value
+
+
 def parse_server(text: str) -> tuple[str, int]:
     """`host`, `host:port`, `[v6]:port` -> host without brackets, API port. Raises BadJoinInput."""
     match = re.fullmatch(r"(?:https?://)?(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/\s]+))(?::(\d{1,5}))?/?", text.strip())
@@ -62,7 +75,12 @@ def parse_server(text: str) -> tuple[str, int]:
 
 
 async def join(
-    store: IdentityStore, server: str, token_text: str, name: str, web_port: int | None = None
+    store: IdentityStore,
+    server: str,
+    token_text: str,
+    name: str,
+    web_port: int | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Identity, bool]:
     """Join, and keep the identity. Returns it, and whether the host had joined this server before (then nothing was
     done). Raises CannotJoin."""
@@ -78,7 +96,10 @@ async def join(
         )
     try:
         fresh = await keys.new_key(name)
-        answer = await _ask(host, api_port, ca_pem, token, name, fresh.csr_pem)
+        request = agent_pb2.JoinRequest(
+            token=token.text, hostname=name, csr_pem=fresh.csr_pem, protocol=PROTOCOL, labels=labels
+        )
+        answer = await _ask(host, api_port, ca_pem, request)
         not_before_s, not_after_s = await keys.validity(answer.certificate_pem)
     except keys.KeysFailed as error:
         raise CannotJoin(str(error)) from None
@@ -149,9 +170,8 @@ def fetch_ca(host: str, port: int) -> str:
     return text
 
 
-async def _ask(host: str, port: int, ca_pem: str, token: JoinToken, name: str, csr_pem: str) -> agent_pb2.JoinResponse:
+async def _ask(host: str, port: int, ca_pem: str, request: agent_pb2.JoinRequest) -> agent_pb2.JoinResponse:
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    request = agent_pb2.JoinRequest(token=token.text, hostname=name, csr_pem=csr_pem, protocol=PROTOCOL)
     async with tls_channel(target, ca_pem) as channel:
         try:
             return await EnrollmentStub(channel).Join(request, timeout=JOIN_S)

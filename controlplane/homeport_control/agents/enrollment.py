@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -10,12 +11,16 @@ from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.peers import code_of
-from homeport_control.domain.errors import Conflict, Denied, HomeportError
+from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import hosts, tokens
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.tokens import sha256_hex
+
+
+MAX_LABELS = 32
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                 f"this agent speaks protocol {request.protocol}, the server wants {MIN_AGENT_PROTOCOL} to {PROTOCOL}; "
                 "install the agent of the server's version"
             )
+        labels = _labels(request.labels)
         now_s = time.time()
         host_id = uuid.uuid4().hex
         certificate = self._ca.sign_host(request.csr_pem, host_id)
@@ -82,6 +88,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                     created_at_s=now_s,
                     gateway=self._enrollment.gateway if is_gateway else "",
                     gateway_message="its Envoy has not been heard yet" if is_gateway else "",
+                    labels=labels,
                 ),
             )
         return agent_pb2.JoinResponse(
@@ -96,6 +103,16 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
 def _host_name(wanted: str) -> str:
     """What may stand in a table and in a line of an error."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-.")[:63] or "host"
+
+
+def _labels(wanted: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Raises BadRequest for what could not stand in a configuration file."""
+    if len(wanted) > MAX_LABELS:
+        raise BadRequest(f"a host has at most {MAX_LABELS} labels, this one says {len(wanted)}")
+    for key, value in wanted.items():
+        if not (_LABEL.fullmatch(key) and _LABEL.fullmatch(value)):
+            raise BadRequest(f"label {key[:63]!r} is no NAME=VALUE of up to 63 letters, digits, '.', '_' and '-' each")
+    return tuple(sorted(wanted.items()))
 
 
 def _address(peer: str) -> str:

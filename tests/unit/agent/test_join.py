@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.control import FakeControl, fake_control
 from homeport_agent.identity import Identity, IdentityStore
-from homeport_agent.join import BadJoinInput, CannotJoin, join, parse_server, parse_token
+from homeport_agent.join import BadJoinInput, CannotJoin, join, parse_label, parse_server, parse_token
 from rig.stack import free_ports
 
 
@@ -133,6 +133,18 @@ def test_what_is_no_join_token_is_refused_without_repeating_it(text: str) -> Non
     with pytest.raises(BadJoinInput) as caught:
         parse_token(text)
     assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["rack", "=a", "rack=", "a b=c", f"{'k' * 64}=v", "rack=a,b"])
+def test_what_is_no_label_is_refused(text: str) -> None:
+    with pytest.raises(BadJoinInput, match="no NAME=VALUE"):
+        parse_label(text)
+
+
+async def test_labels_travel_with_the_join(control: FakeControl, store: IdentityStore) -> None:
+    labels = dict([parse_label("rack=a"), parse_label("tier=gold.1")])
+    await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port, labels)
+    assert dict(control.joins[0].labels) == {"rack": "a", "tier": "gold.1"}
 
 
 def test_a_token_never_shows_in_a_repr() -> None:

@@ -90,6 +90,21 @@ async def test_an_agent_that_is_too_old_is_told_so_in_words(state: State) -> Non
         assert "install the agent of the server's version" in details
 
 
+async def test_labels_of_a_host_are_kept_and_bad_ones_are_refused(state: State) -> None:
+    async with serving(state) as plane:
+        request = agent_pb2.JoinRequest(
+            token=await plane.join_token(), hostname="racked", csr_pem=new_request()[1], protocol=PROTOCOL
+        )
+        request.labels.update({"tier": "gold", "rack": "a"})
+        answer = await plane.join(request)
+        assert (await get_host(state, answer.host_id)).labels == (("rack", "a"), ("tier", "gold"))
+        for labels, says in (({"a b": "c"}, "is no NAME=VALUE"), ({f"k{n}": "v" for n in range(33)}, "at most 32")):
+            request.labels.clear()
+            request.labels.update(labels)
+            with pytest.raises(grpc.aio.AioRpcError, match=says):
+                await plane.join(request)
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [("ipv4:10.0.0.7:51734", "10.0.0.7"), ("ipv6:%5B::1%5D:51734", "::1"), ("ipv6:[fe80::1]:1", "fe80::1")],
