@@ -18,7 +18,6 @@ from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.tokens import sha256_hex
 
-
 MAX_LABELS = 32
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
