@@ -40,7 +40,7 @@ def _properties(user: str, spec: ServiceSpec, base_image: str) -> Iterator[tuple
     yield "Idle duration", duration_text(spec.idle_duration_s)
     yield "Spot policy", spec.spot_policy or ""
     yield "Max price", "" if spec.max_price is None else f"${spec.max_price:g}"
-    for name in ("backends", "regions", "instance_types", "fleets", "hosts"):
+    for name in ("backends", "regions", "instance_types", "fleets", "hosts", "host_labels"):
         yield name.capitalize().replace("_", " "), ", ".join(getattr(spec, name))
 
 

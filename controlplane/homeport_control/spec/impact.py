@@ -18,7 +18,7 @@ ROLLING: How = "rolling"
 WHERE_IT_MAY_RUN = frozenset(
     {
         "creation_policy", "idle_duration", "spot_policy", "max_price", "backends", "regions", "instance_types", "fleets",
-        "hosts",
+        "hosts", "host_labels",
     }
 )  # fmt: skip
 _IN_PLACE = WHERE_IT_MAY_RUN | {

@@ -142,6 +142,7 @@ WRITTEN: dict[tuple[type[BaseModel], str], Schema] = {
         _list_of(_either(_TEXT, {**_map_of({"type": ["string", "number", "boolean", "null"]}), "maxProperties": 1})),
         _map_of({"type": ["string", "number", "boolean", "null"]}),
     ),
+    (ServiceSpec, "host_labels"): _either(_list_of(_TEXT), _map_of({"type": ["string", "integer"]})),
     (ServiceSpec, "port"): _either(
         {"type": "integer", "minimum": 1, "maximum": 65535},
         _text(r"([0-9]{1,5}\s*:\s*)?[0-9]{1,5}", "80:8000"),

@@ -19,7 +19,7 @@ from homeport_control.spec.retry import replaces, retry_problems
 from homeport_control.spec.scalars import duration_or_off_s, duration_s, duration_text, number, whole, yes_or_no
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling, parse_replicas
 from homeport_control.spec.volumes import FileMapping, Volume, absolute, mounted_twice
-from homeport_control.spec.words import Name, Text, Words, arguments, python_version, text_or_number
+from homeport_control.spec.words import Name, Text, Words, arguments, labels, python_version, text_or_number
 from homeport_control.spec.words import image as read_image
 
 Flag = Annotated[bool, reads(yes_or_no)]
@@ -220,6 +220,9 @@ class ServiceSpec(Model):
     )
     fleets: Words = Field((), description="Only hosts of these fleets, by name")
     hosts: Words = Field((), description="Only these hosts, by name, id or address")
+    host_labels: Annotated[tuple[str, ...], reads(labels)] = Field(
+        (), description="Only hosts that have all these labels, like `{rack: a}`; a host says its own when it joins"
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

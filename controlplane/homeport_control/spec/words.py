@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Annotated
 
 from homeport_control.spec.base import reads
@@ -9,6 +10,7 @@ from homeport_control.spec.problems import Mistake, quoted
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@\[\]-]{0,510}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PYTHON = re.compile(r"3\.(9|1[0-4])")
 
 
@@ -60,6 +62,20 @@ def arguments(value: object) -> object:
 def text_or_number(value: object) -> object:
     """`user: 1000` is text too."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def labels(value: object) -> object:
+    """`{rack: a}` or `[rack=a]`: ("rack=a",), sorted."""
+    if isinstance(value, Mapping):
+        pairs: list[tuple[object, ...]] = [(key, text_or_number(inner)) for key, inner in value.items()]
+    elif isinstance(value, list):
+        pairs = [tuple(item.split("=", 1)) if isinstance(item, str) else (item, None) for item in value]
+    else:
+        return value
+    for pair in pairs:
+        if len(pair) != 2 or not all(isinstance(part, str) and _LABEL.fullmatch(part) for part in pair):
+            raise Mistake(f"{quoted(pair[0])} is not a label with its value", "Write `{rack: a}`, or `[rack=a]`")
+    return sorted({f"{key}={inner}" for key, inner in pairs})
 
 
 def not_blank(value: object) -> object:

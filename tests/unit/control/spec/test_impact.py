@@ -47,6 +47,7 @@ EXPECTED: dict[str, How] = {
     "instance_types": IN_PLACE,
     "fleets": IN_PLACE,
     "hosts": IN_PLACE,
+    "host_labels": IN_PLACE,
     "code": ROLLING,  # what is sent along
 }
 

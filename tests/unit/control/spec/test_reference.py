@@ -174,6 +174,8 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{instance_types: [x]}", "instance_types", ("x",)),
     ("{fleets: [lab, lab]}", "fleets", ("lab",)),
     ("{hosts: [gpu-1]}", "hosts", ("gpu-1",)),
+    ("{host_labels: {rack: a, tier: 2}}", "host_labels", ("rack=a", "tier=2")),
+    ("{host_labels: [tier=2, rack=a]}", "host_labels", ("rack=a", "tier=2")),
     # volumes, files, repo
     ("{volumes: ['/srv/data:/data']}", "volumes", (Volume(instance_path="/srv/data", path="/data"),)),
     (

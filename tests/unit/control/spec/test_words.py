@@ -1,6 +1,6 @@
 import pytest
 from homeport_control.spec.problems import Mistake
-from homeport_control.spec.words import arguments, image, python_version, resource_name, words
+from homeport_control.spec.words import arguments, image, labels, python_version, resource_name, words
 
 
 @pytest.mark.parametrize("name", ["ab", "llama31-service", "a" + "b" * 40])
@@ -49,3 +49,10 @@ def test_words_are_told_apart_and_kept_in_order() -> None:
     assert words(["b", " a ", "b"]) == ["b", "a"]
     with pytest.raises(Mistake):
         words(["a", 5])
+
+
+def test_labels_are_pairs_in_either_form() -> None:
+    assert labels({"rack": "a", "tier": 2}) == labels(["tier=2", "rack=a", "rack=a"]) == ["rack=a", "tier=2"]
+    for value in ({"a b": "c"}, ["rack"], [5], {"rack": ""}, {"rack": None}):
+        with pytest.raises(Mistake, match="not a label"):
+            labels(value)
