@@ -131,7 +131,10 @@ WRITTEN: dict[tuple[type[BaseModel], str], Schema] = {
     },
     (ServiceSpec, "registry_auth"): {
         "type": "object",
-        "properties": {key: {"type": ["string", "integer"]} for key in ("username", "password")},
+        "properties": {
+            key: {"description": f"{what} `${{{{ env.NAME }}}}` takes it from `env`", "type": ["string", "integer"]}
+            for key, what in (("username", "Who pulls the image."), ("password", "The password, or a token."))
+        },
         "required": ["username", "password"],
         "additionalProperties": False,
     },
