@@ -93,6 +93,22 @@ class StartFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionAwaited:
+    """Its GPUs are not free yet, and may be soon."""
+
+    replica_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRefused:
+    """This host cannot run it as it is now, another may: its GPUs are not free, not well, or cannot be given."""
+
+    replica_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSeen:
     """Somebody looked because something may have happened to it. None: there is no such container."""
 
@@ -140,6 +156,8 @@ WorkEvent = (
     | PullFailed
     | ContainerStarted
     | StartFailed
+    | AdmissionAwaited
+    | AdmissionRefused
     | ContainerSeen
     | ProbeAnswered
     | ContainerStopped

@@ -10,6 +10,7 @@ from dataclasses import replace
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
 from homeport_agent import replica, silence, transitions
+from homeport_agent.admission import Other
 from homeport_agent.model import (
     AssignedReplica,
     Assignment,
@@ -54,6 +55,10 @@ class Machine:
 
     def replica_of(self, replica_id: str) -> replica.Replica | None:
         return self._replicas.get(replica_id)
+
+    def others(self, replica_id: str) -> tuple[Other, ...]:
+        """All replicas but this one, by id, for its admission."""
+        return tuple(Other(it.assigned, it.phase) for key, it in sorted(self._replicas.items()) if key != replica_id)
 
     def next_wake_s(self) -> float | None:
         """When TimePassed is due; None: no replica waits for a time."""

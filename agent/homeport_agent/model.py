@@ -177,6 +177,7 @@ class History:
     gave_up: str = ""  # the sentence; not empty: never started again
     log_tail: tuple[str, ...] = field(default=(), repr=False)  # of the failure; may hold a program's secrets
     exit_code: int | None = None
+    refused: bool = False  # with gave_up: this host could not admit it
 
 
 @dataclass(frozen=True, slots=True)

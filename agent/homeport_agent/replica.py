@@ -57,6 +57,7 @@ class Replica:
             log_tail=self.history.log_tail if failed or self.history.exits else (),
             probes_passed=self.readiness.passed,
             probes_total=self.readiness.total,
+            refused=failed and self.history.refused,
         )
 
 
@@ -165,6 +166,11 @@ def failed_try(it: Replica, what: str, now_s: float, *, tries: int, log_tail: tu
 def give_up(it: Replica, because: str) -> Outcome:
     history = replace(it.history, gave_up=because, is_ready=False)
     return replace(it, phase=Phase.FAILED, message=because, history=history, act_at_s=None, host_port=0), []
+
+
+def refuse(it: Replica, because: str) -> Outcome:
+    """Given up here, whatever `retry` says: the server makes another one where it fits."""
+    return give_up(replace(it, history=replace(it.history, refused=True)), because)
 
 
 def how_it_ended(container: Container, assigned: AssignedReplica) -> str:

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
+from homeport_agent.admission import Look
+from homeport_agent.admit import Admission
 from homeport_agent.code.base import Code
 from homeport_agent.engine.base import LABEL_SERVER, Engine, EngineError
 from homeport_agent.log_archive import LogArchive
@@ -52,6 +54,7 @@ class Runner:
 
     on_change: called when something that the server is told has changed.
     keep: called with what must be on disk, whenever that has changed.
+    look: the newest sample of the GPUs, for admission; its times are of `clock`.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class Runner:
         code: Code,
         archive: LogArchive | None = None,
         clock: Callable[[], float] = time.monotonic,
+        look: Callable[[], Look] | None = None,
     ) -> None:
         self.machine = machine
         self._engine = engine
         self._labels = ((LABEL_SERVER, server_id),)
-        self._work = Work(engine, server_id, self._progressed, code, archive)
+        admission = Admission(machine, look, clock) if look is not None else None
+        self._work = Work(engine, server_id, self._progressed, code, archive, admission)
         self._spawn = spawn
         self._on_change = on_change
         self._keep = keep

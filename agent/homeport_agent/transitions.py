@@ -85,6 +85,14 @@ def _work_failed(it: Replica, event: ev.PullFailed | ev.StartFailed, now_s: floa
     return replica.failed_try(it, event.message, now_s, tries=event.tries)
 
 
+def _admission_awaited(it: Replica, event: ev.AdmissionAwaited, now_s: float) -> Outcome:
+    return replace(it, message=event.message), []
+
+
+def _admission_refused(it: Replica, event: ev.AdmissionRefused, now_s: float) -> Outcome:
+    return replica.refuse(it, event.message)
+
+
 def _container_started(it: Replica, event: ev.ContainerStarted, now_s: float) -> Outcome:
     return replica.to_probing(it, event.container, now_s)
 
@@ -234,6 +242,8 @@ def _table() -> "Mapping[tuple[Phase, type[ev.ReplicaEvent]], Rule]":
         ((p.PULLING,), ev.PullFailed, _work_failed, failed_try),
         ((p.STARTING,), ev.ContainerStarted, _container_started, (p.PROBING,)),
         ((p.STARTING,), ev.StartFailed, _work_failed, failed_try),
+        ((p.STARTING,), ev.AdmissionAwaited, _admission_awaited, ()),
+        ((p.PULLING, p.STARTING), ev.AdmissionRefused, _admission_refused, (p.FAILED,)),
         ((p.PROBING,), ev.ProbeAnswered, _probing_answered, (p.READY,)),
         ((p.PROBING,), ev.TimePassed, _probing_time, (p.STARTING, p.STOPPING)),
         ((p.READY,), ev.ProbeAnswered, _ready_answered, (p.UNREADY,)),

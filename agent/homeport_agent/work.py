@@ -10,6 +10,7 @@ from contextlib import suppress
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
 from homeport_agent import restarts
+from homeport_agent.admit import Admission
 from homeport_agent.code.base import Code, CodeError
 from homeport_agent.engine.base import (
     LABEL_INDEX,
@@ -23,6 +24,7 @@ from homeport_agent.engine.base import (
     ContainerSpec,
     Engine,
     EngineError,
+    GpuRefused,
     ImageNotFound,
     NamedVolume,
     NoSpace,
@@ -103,8 +105,15 @@ class Work:
     """Does instructions on one engine for one server. Raises nothing but bugs: a failure is its event."""
 
     def __init__(
-        self, engine: Engine, server_id: str, feed: Feed, code: Code, archive: LogArchive | None = None
+        self,
+        engine: Engine,
+        server_id: str,
+        feed: Feed,
+        code: Code,
+        archive: LogArchive | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        self._admission = admission  # None: every container may have its GPUs
         self._engine = engine
         self._archive = archive
         self._server_id = server_id
@@ -137,6 +146,8 @@ class Work:
 
     async def _pull(self, replica_id: str, assigned: AssignedReplica) -> ev.WorkEvent:
         """The image, then the code that goes into its container."""
+        if self._admission and (refused := self._admission.refused_at_once(assigned)):
+            return ev.AdmissionRefused(replica_id, refused)
         image = await self._pull_image(replica_id, assigned)
         if not isinstance(image, ev.ImageReady):
             return image
@@ -191,16 +202,36 @@ class Work:
             if container is None and not assigned.secrets_known:
                 why = "its container is gone, and without the server its env values are not known"
                 return ev.StartFailed(replica_id, why, can_heal=True)
+            if refused := await self._refused(assigned):
+                return ev.AdmissionRefused(replica_id, refused)
             if container is None:
                 await self._engine.create(container_spec(assigned, self._server_id))
             if assigned.code_id and (container is None or not container.was_started):
                 await self._lay(name, assigned)
             # One that has ended already is told as started all the same: the look after each start sees its end.
             return ev.ContainerStarted(replica_id, await self._engine.start(name))
+        except GpuRefused as error:
+            await self._remove_unused(name)
+            return ev.AdmissionRefused(replica_id, str(error))
         except EngineError as error:
             return ev.StartFailed(replica_id, str(error), error.can_heal, tries=_tries(error))
         except CodeError as error:
             return ev.StartFailed(replica_id, str(error), error.can_heal, tries=error.tries)
+
+    async def _refused(self, assigned: AssignedReplica) -> str:
+        """Why its GPUs are not for it now; empty: they are."""
+        if self._admission is None or not assigned.gpu_uuids:
+            return ""
+        return await self._admission.ask(
+            assigned, lambda message: self._feed(ev.AdmissionAwaited(assigned.replica_id, message))
+        )
+
+    async def _remove_unused(self, name: str) -> None:
+        """A container that never ran holds nothing that anybody wants; one that did keeps its logs until it is removed."""
+        with suppress(EngineError):
+            container = await self._engine.inspect(name)
+            if container is not None and not container.was_started:
+                await self._engine.remove(name)
 
     async def _lay(self, name: str, assigned: AssignedReplica) -> None:
         """Put the code in a container that never ran; also in one where a process before us may have ended half-way."""

@@ -9,6 +9,7 @@ from typing import Any
 from fakes.agent import SERVER
 from fakes.code import FakeCode
 from homeport_agent import events as ev
+from homeport_agent.admission import Look
 from homeport_agent.code.base import Code
 from homeport_agent.engine.base import Engine
 from homeport_agent.machine import Machine
@@ -49,7 +50,10 @@ class AgentRig:
 
 @asynccontextmanager
 async def agent_rig(
-    engine: Engine, journal: JournalEntry | None = None, code: Code | None = None
+    engine: Engine,
+    journal: JournalEntry | None = None,
+    code: Code | None = None,
+    look: Callable[[], Look] | None = None,
 ) -> AsyncIterator[AgentRig]:
     machine, changed, tasks = Machine(), asyncio.Event(), set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as group:
@@ -65,7 +69,7 @@ async def agent_rig(
             changed.set()
 
         kept: list[JournalEntry] = []
-        runner = Runner(machine, engine, SERVER, spawn, told, kept.append, code or FakeCode())
+        runner = Runner(machine, engine, SERVER, spawn, told, kept.append, code or FakeCode(), look=look)
         rig = AgentRig(machine, runner, changed, tasks, kept)
         runner.feed(ev.JournalRead(journal))
         for work in (runner.run_watch(), runner.run_clock(), runner.run_second_line()):

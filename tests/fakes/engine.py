@@ -25,6 +25,7 @@ from homeport_agent.engine.base import (
     EngineError,
     EngineEvent,
     EngineInfo,
+    GpuRefused,
     Ground,
     ImageNotFound,
     NoSuchContainer,
@@ -85,6 +86,7 @@ class FakeEngine:
         self.calls: list[str] = []
         self.is_down = False
         self.put_fails: list[EngineError] = []  # the next puts fail with these, half-way
+        self.refuses_gpus = ""  # why it cannot give any: Docker says so when the container is started
         self.used = Usage(1.5, 100, 1024)
         self._numbers = itertools.count(1)
         self._held: dict[str, asyncio.Event] = {}
@@ -170,6 +172,8 @@ class FakeEngine:
         await self._enter("start")
         found = self._existing(container)
         spec, number = found.spec, next(self._numbers)
+        if spec.gpu_uuids and self.refuses_gpus:
+            raise GpuRefused(self.refuses_gpus)
         program = self.programs.get((*spec.entrypoint, *spec.command))
         if spec.user not in ("", "root", "nobody"):
             raise BadContainer(f"image {spec.image} does not know this user: {spec.user}; check user")

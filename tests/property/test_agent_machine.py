@@ -41,6 +41,8 @@ work = st.one_of(
     st.builds(ev.PullFailed, ids, st.just("no"), st.booleans(), st.sampled_from((0, 3, 5))),
     st.builds(lambda it: ev.ContainerStarted(it, container(it)), ids),
     st.builds(ev.StartFailed, ids, st.just("no"), st.booleans(), st.sampled_from((0, 3, 5))),
+    st.builds(ev.AdmissionAwaited, ids, st.just("not yet")),
+    st.builds(ev.AdmissionRefused, ids, st.just("not here")),
     st.builds(lambda it, how: ev.ContainerSeen(it, _container(it, how)), ids, found),  # type: ignore[arg-type]
     st.builds(ev.ProbeAnswered, ids, st.integers(0, 1), st.booleans(), st.just("no")),
     st.builds(ev.ContainerStopped, ids, st.sampled_from((None, 0, 137))),
@@ -82,7 +84,7 @@ journals = st.one_of(
 @given(starts, journals, stories)
 def test_laws_of_every_story(containers: object, journal: object, story: list[tuple[ev.Event, float]]) -> None:
     machine = begun(containers, journal)
-    now_s, generation = 0.0, machine.accepted.generation if machine.accepted else 0
+    now_s, generation, refused = 0.0, machine.accepted.generation if machine.accepted else 0, set[str]()
     for event, pause_s in story:
         now_s += pause_s
         told, changes = machine.observe(None), machine.changes
@@ -104,6 +106,11 @@ def test_laws_of_every_story(containers: object, journal: object, story: list[tu
                 assert held is not None
                 assert held.is_absent
                 assert held.phase is Phase.STOPPED
+
+        # Who was refused once is never begun again under its id: only its removal ends that.
+        refused |= {it.replica_id for it in machine.observe(None) if it.refused}
+        refused = {it for it in refused if (held := machine.replica_of(it)) is not None and held.history.refused}
+        assert not {it.replica_id for it in orders if isinstance(it, STARTS)} & refused
 
         # Whatever the server is told differently is announced as a change.
         assert machine.observe(None) == told or machine.changes > changes

@@ -8,7 +8,8 @@ EngineError                 one sentence for a user: what, why, what to do; can_
 ├── PullDenied              no or wrong credentials
 ├── RegistryUnreachable     network, name, timeout, a link cut in mid-pull
 ├── NoSpace                 the disk is full
-└── BadContainer            the container itself is wrong: its program, user, mounts, devices
+├── GpuRefused              this host cannot give it its GPUs: the host's fault, not the container's
+└── BadContainer            the container itself is wrong: its program, user, mounts
 
 Covers names, not the doing. `tests/contract/test_engine.py` is what any engine must pass.
 """
@@ -63,6 +64,10 @@ class NoSpace(EngineError):
 
 
 class BadContainer(EngineError):
+    can_heal = False
+
+
+class GpuRefused(EngineError):
     can_heal = False
 
 

@@ -8,6 +8,7 @@ import asyncio
 import functools
 import json
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig
 from docker.utils import parse_repository_tag
 
-from homeport_agent.engine import archives, faults, signals
+from homeport_agent.engine import archives, faults, gpu_request, signals
 from homeport_agent.engine.base import (
     LABEL_INDEX,
     LABEL_PORT,
@@ -70,11 +71,14 @@ class DockerEngine:
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "docker-stream")
         self._client: docker.APIClient | None = None
         self._data_root = "/var/lib/docker"
+        self._gpu_ways: gpu_request.GpuWays | None = None  # as of the last info
 
     # --- calls ---
 
     async def info(self) -> EngineInfo:
-        answer = await self._call(lambda client: client.info(), self._info_s)
+        answer, api_version = await self._call(lambda client: (client.info(), client.api_version), self._info_s)
+        # Docker looked for the hook when it started, on a PATH like ours.
+        self._gpu_ways = gpu_request.ways_of(answer, api_version, shutil.which(gpu_request.HOOK) is not None)
         self._data_root = answer.get("DockerRootDir") or self._data_root
         return EngineInfo(version=str(answer.get("ServerVersion", "")), data_root=self._data_root)
 
@@ -86,7 +90,10 @@ class DockerEngine:
         return True
 
     async def create(self, spec: ContainerSpec) -> str:
-        answer = await self._call(functools.partial(_create, spec=spec), CREATE_S, of=spec.image)
+        if spec.gpu_uuids and self._gpu_ways is None:
+            await self.info()
+        request = gpu_request.request(spec.gpu_uuids, self._gpu_ways or gpu_request.GpuWays())
+        answer = await self._call(functools.partial(_create, spec=spec, gpus=request), CREATE_S, of=spec.image)
         return str(answer["Id"])
 
     async def start(self, container: str) -> Container:
@@ -360,7 +367,7 @@ def _stats(client: docker.APIClient, container: str) -> Any:
     return response.json()
 
 
-def _create(client: docker.APIClient, spec: ContainerSpec) -> Any:
+def _create(client: docker.APIClient, spec: ContainerSpec, gpus: gpu_request.GpuRequest) -> Any:
     for volume in spec.volumes:  # one that is there stays as it is
         client.create_volume(volume.name, labels=dict(volume.labels))
     host_config = client.create_host_config(
@@ -375,15 +382,15 @@ def _create(client: docker.APIClient, spec: ContainerSpec) -> Any:
         nano_cpus=int(min(spec.cpu_limit, os.cpu_count() or 1) * 1e9) or None,
         mem_limit=spec.memory_limit_mib * 2**20 or None,
         shm_size=spec.shm_size_mib * 2**20 or None,
-        device_requests=[DeviceRequest(driver="nvidia", device_ids=list(spec.gpu_uuids), capabilities=[["gpu"]])]
-        if spec.gpu_uuids
+        device_requests=[DeviceRequest(driver=gpus.driver, device_ids=list(gpus.device_ids), capabilities=[["gpu"]])]
+        if gpus.device_ids
         else None,
     )
     return client.create_container(
         spec.image,
         command=list(spec.command) or None,
         entrypoint=list(spec.entrypoint) or None,
-        environment=[f"{name}={value}" for name, value in spec.env],
+        environment=[f"{name}={value}" for name, value in gpu_request.environment(spec.env, spec.gpu_uuids)],
         working_dir=spec.working_dir or None,
         user=spec.user or None,
         ports=[spec.port] if spec.port else None,

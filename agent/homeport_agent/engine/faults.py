@@ -17,6 +17,7 @@ from homeport_agent.engine.base import (
     EngineDown,
     EngineError,
     EngineHung,
+    GpuRefused,
     ImageNotFound,
     NoSpace,
     NoSuchContainer,
@@ -109,6 +110,8 @@ def of_container(image: str, text: str, data_root: str) -> EngineError:
     name = program.group(1) if program else ""
     if "no space left on device" in low:
         return no_space(data_root, "starting the container")
+    if of_gpus := _of_gpus(image, text):
+        return of_gpus
     if "executable file not found" in low or ("exec:" in low and "no such file or directory" in low):
         return BadContainer(f"image {image} has no program {name!r}: check commands, entrypoint or shell")
     if "exec:" in low and "permission denied" in low:
@@ -117,18 +120,45 @@ def of_container(image: str, text: str, data_root: str) -> EngineError:
         return BadContainer(f"image {image} has no command of its own: set commands")
     if "unable to find user" in low or "unable to find group" in low:
         return BadContainer(f"image {image} does not know this user: {short}; check user")
-    if "could not select device driver" in low:
-        return BadContainer(
-            "Docker cannot give GPUs to containers: the NVIDIA container toolkit is missing; "
-            "install nvidia-container-toolkit and restart Docker"
-        )
-    if "nvidia-container-cli" in low or "cdi device injection failed" in low:
-        return BadContainer(f"the NVIDIA runtime refused the GPU: {short}")
     if "unable to apply caps" in low or "error setting rlimits" in low:
         return BadContainer(f"this machine may not give the container these rights: {short}")
     if "no such image" in low:
         return ImageNotFound(f"image {image} is not on this host any more")
     return EngineError(f"the container of {image} did not start: {short}")
+
+
+def _of_gpus(image: str, text: str) -> EngineError | None:
+    """What NVIDIA's tools say; None: nothing. All but one are faults of this host: another may run the same container."""
+    low = text.lower()
+    if "could not select device driver" in low:
+        return GpuRefused("Docker has no NVIDIA support: install nvidia-container-toolkit and restart docker")
+    if "cdi device injection failed" in low or "unresolvable cdi devices" in low:
+        name = re.search(r"nvidia\.com/gpu=([^\s,:]+)", text)
+        gpu = f"GPU {name.group(1)}" if name else "the GPU"
+        return GpuRefused(
+            f"Docker does not know {gpu}: its CDI specification is out of date; "
+            "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
+        )
+    if "nvidia-container-runtime-hook" in low and "no such file" in low:
+        return GpuRefused("the NVIDIA container toolkit was removed under Docker: install it again and restart docker")
+    said = re.search(r"nvidia-container-cli: (.*)", " ".join(text.split()))
+    if said is None:
+        return None
+    words = said.group(1).removesuffix(": unknown").removesuffix(": unknown.")[:200]
+    if "mount error" in low and "file exists" in low:  # libraries of a driver were baked into the image
+        return BadContainer(f"image {image} has files of an NVIDIA driver in it, where the host's belong: {words}")
+    if "driver/library version mismatch" in low:
+        return GpuRefused(
+            "the NVIDIA driver was updated while its old kernel module runs (driver/library version mismatch); "
+            "reboot this host, or reload the module"
+        )
+    if "driver not loaded" in low or "libnvidia-ml" in low:
+        return GpuRefused(f"the NVIDIA driver is not loaded: {words}; look at `nvidia-smi` there")
+    if unknown := re.search(r"device error: (\S+): unknown device", words):
+        return GpuRefused(f"GPU {unknown.group(1)} is not there any more, says NVIDIA's container tool")
+    if "requirement error" in low:
+        return GpuRefused(f"this host's NVIDIA driver is too old for image {image}: {words}; update the driver")
+    return GpuRefused(f"NVIDIA's container tool refused: {words}")
 
 
 def of_put(text: str, data_root: str) -> EngineError:

@@ -1,7 +1,7 @@
 import pytest
 from docker.errors import APIError
 from homeport_agent.engine import faults
-from homeport_agent.engine.base import BadContainer, EngineError, ImageNotFound, NoSpace, NoSuchContainer
+from homeport_agent.engine.base import BadContainer, EngineError, GpuRefused, ImageNotFound, NoSpace, NoSuchContainer
 
 RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
 
@@ -14,11 +14,6 @@ RUNC = "failed to create shim task: OCI runtime create failed: runc create faile
         (RUNC + 'exec: "/etc": permission denied: unknown', BadContainer, "may not be executed"),
         ("No command specified", BadContainer, "set commands"),
         ("unable to find user ghost: no matching entries in passwd file", BadContainer, "check user"),
-        (
-            'could not select device driver "nvidia" with capabilities: [[gpu]]',
-            BadContainer,
-            "nvidia-container-toolkit",
-        ),
         (RUNC + "unable to apply caps: operation not permitted: unknown", BadContainer, "may not give the container"),
         ("error creating overlay mount: no space left on device", NoSpace, "docker system prune"),
         ("No such image: app:1", ImageNotFound, "app:1"),
@@ -55,3 +50,60 @@ def test_a_container_that_is_being_removed_is_there_no_more() -> None:
     said = "can not get logs from container which is dead or marked for removal"
     error = faults.of_call(APIError("409 Conflict", explanation=said), "/")
     assert isinstance(error, NoSuchContainer)
+
+
+HOOK = (
+    RUNC + "error during container init: error running hook #0: error running hook: exit status 1, stdout: , stderr: "
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            'could not select device driver "nvidia" with capabilities: [[gpu]]',
+            "Docker has no NVIDIA support: install nvidia-container-toolkit and restart docker",
+        ),
+        (
+            HOOK + "nvidia-container-cli: device error: GPU-3f2a: unknown device: unknown",
+            "GPU GPU-3f2a is not there any more, says NVIDIA's container tool",
+        ),
+        (
+            HOOK + "Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: nvml error: "
+            "driver/library version mismatch: unknown.",
+            "the NVIDIA driver was updated while its old kernel module runs (driver/library version mismatch); "
+            "reboot this host, or reload the module",
+        ),
+        (
+            HOOK + "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown",
+            "the NVIDIA driver is not loaded: initialization error: nvml error: driver not loaded; "
+            "look at `nvidia-smi` there",
+        ),
+        (
+            HOOK + "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4: unknown",
+            "this host's NVIDIA driver is too old for image app:1: requirement error: unsatisfied condition: "
+            "cuda>=12.4; update the driver",
+        ),
+        (
+            HOOK + "nvidia-container-cli: detection error: nvml error: gpu is lost: unknown",
+            "NVIDIA's container tool refused: detection error: nvml error: gpu is lost",
+        ),
+        (
+            "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=GPU-3f2a",
+            "Docker does not know GPU GPU-3f2a: its CDI specification is out of date; "
+            "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
+        ),
+        (
+            RUNC + "error running hook #0: fork/exec /usr/bin/nvidia-container-runtime-hook: no such file or directory",
+            "the NVIDIA container toolkit was removed under Docker: install it again and restart docker",
+        ),
+    ],
+)
+def test_a_gpu_that_the_host_cannot_give_is_the_hosts_fault_with_what_to_do(text: str, says: str) -> None:
+    error = faults.of_container("app:1", text, "/")
+    assert (type(error), str(error), error.can_heal) == (GpuRefused, says, False)
+
+
+def test_an_image_with_a_driver_in_it_is_the_images_own_fault() -> None:
+    said = "nvidia-container-cli: mount error: file creation failed: /x/libnvidia-ml.so.1: file exists: unknown"
+    assert type(faults.of_container("app:1", HOOK + said, "/")) is BadContainer
