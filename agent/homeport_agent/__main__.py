@@ -1,7 +1,9 @@
-"""`python -P -m homeport_agent run | join`: arguments to settings, then app or join. 0 done, 1 failed, 2 usage."""
+"""`python -P -m homeport_agent run | join | doctor`: arguments to settings, then that. 0 done, 1 failed, 2 usage."""
 
 import argparse
 import asyncio
+import dataclasses
+import json
 import os
 import socket
 import sys
@@ -16,6 +18,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         made = settings.from_environment(options.state_dir)
+        if options.command == "doctor":
+            return _doctor(options, made)
         return _join(options, made) if options.command == "join" else _run(made)
     except settings.BadSettings as error:
         return _fail(error, 2)
@@ -30,7 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the agent; the host must have joined")
     join = commands.add_parser("join", help="join a server, once")
-    for command in (run, join):
+    doctor = commands.add_parser("doctor", help="check what this host needs: driver, Docker, GPUs in containers, clock")
+    doctor.add_argument("--host", action="store_true", help="always so here; `homeport doctor` has it too")
+    doctor.add_argument("--json", action="store_true", help="an object a line, as they are found")
+    doctor.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)  # where /sys and /proc lie
+    for command in (run, join, doctor):
         command.add_argument("--state-dir", type=Path, help=f"default: {settings.DEFAULT_STATE_DIR}")
     server, token = os.environ.get("HOMEPORT_SERVER"), os.environ.get("HOMEPORT_JOIN_TOKEN")
     join.add_argument("--server", default=server, required=not server, metavar="HOST:PORT")
@@ -67,6 +75,17 @@ def _join(options: argparse.Namespace, made: settings.AgentSettings) -> int:
     how = "had joined already" if was_known else "joined"
     print(f"{identity.name} {how}: host {identity.host_id}, server {identity.link_target}")
     return 0
+
+
+def _doctor(options: argparse.Namespace, made: settings.AgentSettings) -> int:
+    from homeport_agent.preflight.examine import examine
+    from homeport_agent.preflight.machine import Machine
+
+    failed = False
+    for check in examine(made, Machine(options.root)):
+        print(json.dumps(dataclasses.asdict(check), ensure_ascii=False) if options.json else check, flush=True)
+        failed = failed or check.state == "fail"
+    return int(failed)
 
 
 def _fail(error: object, code: int) -> int:
