@@ -27,6 +27,8 @@ class Sign:
     after_s: float = 0.0  # how long it must hold to be a finding
     failing_after_s: float | None = None  # a warning that is failing once it has held for so long
     ends_after_s: float = 10.0  # how long it must be gone for the finding to end
+    latches: bool = False  # once a finding, it ends only by a proof
+    speaks_against: bool = True  # no proof is tried while it holds
 
 
 @dataclass(frozen=True, slots=True)
