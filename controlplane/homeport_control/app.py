@@ -136,7 +136,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     loops = [
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
-        Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database).turn),
+        Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
         Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),

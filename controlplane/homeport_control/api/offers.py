@@ -17,7 +17,8 @@ from homeport_control.store.connect import Database
 
 # What of a service says where it may run.
 KEYS = (
-    "resources", "fleets", "hosts", "regions", "backends", "instance_types", "spot_policy", "max_price", "creation_policy",
+    "resources", "fleets", "hosts", "host_labels", "regions", "backends", "instance_types", "spot_policy", "max_price",
+    "creation_policy",
 )  # fmt: skip
 MAX_BYTES = 64 * 1024
 

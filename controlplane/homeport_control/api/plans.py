@@ -17,7 +17,7 @@ from homeport_control.api.updating import Updates, Version
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
 from homeport_control.domain.services import Run, RunWanted
-from homeport_control.spec.base_image import DEFAULT_TEMPLATE
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.codediff import code_diff
 from homeport_control.spec.diff import Change, diff
 from homeport_control.spec.document import env_wanted, parse
@@ -75,7 +75,14 @@ class Plans:
                 problems=problem_messages(error.problems), env_wanted=env_wanted(_value(request.document))
             )
         spec = planned.spec
-        ask = Ask("", planned.name, spec.resources, Filters.of(spec), volumes=spec.named_volumes)
+        ask = Ask(
+            "",
+            planned.name,
+            spec.resources,
+            Filters.of(spec),
+            volumes=spec.named_volumes,
+            image=image_of(spec, self._base_image),
+        )
         fits, refused = await fitting(self._database, ask)
         how, because = await self._how(planned, has_room=any(offer.availability == "idle" for offer in fits))
         return api_pb2.PlanResponse(

@@ -6,6 +6,7 @@ Pure. Does not choose GPUs (placement).
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from homeport_control.domain.hosts import Gpu
 from homeport_control.spec.resources import Range
@@ -22,7 +23,12 @@ _NOISE = re.compile(r"nvidia|geforce|tesla|quadro|generation|laptop|gpu|\d+gb|sx
 
 def is_named(gpu: Gpu, name: str) -> bool:
     """`A100` and `a100-sxm4` name "NVIDIA A100-SXM4-80GB", `A10` does not; `RTX4090` names "... GeForce RTX 4090"."""
-    words = _WORD.findall(gpu.name.lower())
+    return _is_named(gpu.name, name)
+
+
+@lru_cache(maxsize=4096)
+def _is_named(full: str, name: str) -> bool:
+    words = _WORD.findall(full.lower())
     wanted = "".join(_WORD.findall(name.lower()))
     return any("".join(words[i:j]) == wanted for i in range(len(words)) for j in range(i + 1, len(words) + 1))
 
@@ -54,13 +60,14 @@ def short_name(gpu: Gpu) -> str:
     return "".join(words) or gpu.name
 
 
-def size_gb(gpu: Gpu) -> int:
+@lru_cache(maxsize=4096)
+def size_gb(memory_mib: int) -> int:
     """The number on the box."""
-    real = gpu.memory_total_mib / 1024
+    real = memory_mib / 1024
     return next((size for size in SIZES_GB if LEAST_SHARE * size <= real <= 1.02 * size), round(real))
 
 
 def gpus_text(gpus: Iterable[Gpu]) -> tuple[str, ...]:
     """("A5000:24GB:2",): one for each kind, in the order of its text."""
-    kinds = Counter(f"{short_name(gpu)}:{size_gb(gpu)}GB" for gpu in gpus)
+    kinds = Counter(f"{short_name(gpu)}:{size_gb(gpu.memory_total_mib)}GB" for gpu in gpus if not gpu.mig_enabled)
     return tuple(f"{kind}:{count}" for kind, count in sorted(kinds.items()))

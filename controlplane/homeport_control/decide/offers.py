@@ -6,9 +6,11 @@ Pure. Reserves nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from homeport_control.decide.capacity import capacity, gigabytes
+from homeport_control.decide.ask import Ask
+from homeport_control.decide.board import Board, Fit, Refusal
+from homeport_control.decide.capacity import emptied, gigabytes
 from homeport_control.decide.gpus import gpus_text
-from homeport_control.decide.placement import NO_VOLUMES, Ask, Fit, Refusal, rank
+from homeport_control.decide.placement import NO_VOLUMES
 from homeport_control.domain.hosts import Host, HostFacts, Reservation
 
 
@@ -35,18 +37,18 @@ def offers(
     A busy host stands in both: as an offer, and with what is in the way as a refusal.
     `volumes`: host id by the name of each named volume that is somewhere.
     """
-    ask = ask.at_home(volumes, {host.id: host for host in hosts})
-    now, refusals = rank((capacity(host, reservations) for host in hosts), ask, now_s)
-    emptied, _ = rank((capacity(host, ()) for host in hosts), ask, now_s)
-    idle = {fit.capacity.host.id for fit in now}
+    board = Board(hosts, reservations, now_s, volumes)
+    now = board.ranked(ask)
+    idle = {fit.host.id for fit in now}
+    without_ours = [emptied(host, reservations) for host in hosts if host.id not in idle]
     return (
         *(_offer(fit, "idle") for fit in now),
-        *(_offer(fit, "busy") for fit in emptied if fit.capacity.host.id not in idle),
-    ), refusals
+        *(_offer(fit, "busy") for fit in Board(without_ours, (), now_s, volumes).ranked(ask)),
+    ), board.refusals(ask)
 
 
 def _offer(fit: Fit, availability: str) -> Offer:
-    host = fit.capacity.host
+    host = fit.host
     return Offer(
         host=host.name,
         backend=host.backend,

@@ -4,16 +4,18 @@ from homeport_control.decide.placement import Ask, Filters, Placed, place
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.service import spec_from_json
 from homeport_control.store import hosts, replicas, runs, volumes
 from homeport_control.store.connect import Database
 
 
 class PlacementLoop:
-    topics = ("replicas", "hosts")
+    topics = ("replicas", "hosts", "health")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, base_image: str = DEFAULT_TEMPLATE) -> None:
         self._database = database
+        self._base_image = base_image
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
@@ -23,7 +25,7 @@ class PlacementLoop:
             connection = write.connection
             waiting = _waiting(await replicas.list_active(connection))
             known = {run.id: run for run in await runs.list_active(connection)}
-            asks = [ask_of(known[r.run_id], r) for r in waiting if r.run_id in known]
+            asks = [ask_of(known[r.run_id], r, self._base_image) for r in waiting if r.run_id in known]
             answers = place(
                 await hosts.list_all(connection),
                 await replicas.list_reservations(connection),
@@ -48,6 +50,14 @@ def _waiting(active: tuple[Replica, ...]) -> list[Replica]:
     return [replica for replica in active if replica.host_id is None and replica.wanted is Wanted.RUN]
 
 
-def ask_of(run: Run, replica: Replica) -> Ask:
+def ask_of(run: Run, replica: Replica, base_image: str = DEFAULT_TEMPLATE) -> Ask:
     spec = spec_from_json(run.revision(replica.revision).spec_json)
-    return Ask(replica.id, run.name, spec.resources, Filters.of(spec), replica.revision, spec.named_volumes)
+    return Ask(
+        replica.id,
+        run.name,
+        spec.resources,
+        Filters.of(spec),
+        replica.revision,
+        spec.named_volumes,
+        image=image_of(spec, base_image),
+    )

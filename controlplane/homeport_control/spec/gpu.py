@@ -122,7 +122,7 @@ class GpuSpec(Model):
     )
     shared: Annotated[bool, reads(yes_or_no)] = Field(
         False,
-        description="Reserve `memory` of one GPU beside other replicas instead of a whole GPU. Refused by this version",
+        description="Reserve `memory` of one GPU beside other replicas, instead of a whole GPU",
     )
 
     @classmethod

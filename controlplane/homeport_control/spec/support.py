@@ -36,8 +36,6 @@ def _of_service(spec: ServiceSpec, local_gateway: str) -> Iterator[Problem]:
     if spec.https is True:
         hint = "Leave `https` out, and put a proxy with a certificate before the gateway"
         yield Problem("https", "`https: true` is not supported yet", hint)
-    if spec.resources.gpu is not None and spec.resources.gpu.shared:
-        yield _not_yet("resources.gpu.shared", "Leave it out: the replica gets a whole GPU")
     if spec.gateway not in (None, local_gateway):
         yield Problem("gateway", f"gateways besides `{local_gateway}` are not supported yet", "Leave `gateway` out")
 

@@ -1,47 +1,113 @@
-"""decide/capacity: what is free, who has the rest, and which changes matter."""
+"""decide/capacity: what is free, and which changes matter."""
 
 from dataclasses import replace
 
-from fakes.hosts import claim, gpu, host
-from homeport_control.decide.capacity import capacity, gigabytes, is_used_by_others, matters
+import pytest
+from fakes.hosts import claim, finding, gpu, host, part, process
+from homeport_control.decide.capacity import capacity, emptied, gigabytes, matters
+from homeport_control.domain.hosts import Gpu, Health, HostFacts
 
 
 def test_claims_take_cpus_memory_and_gpus_of_their_own_host_only() -> None:
-    machine = host("a", gpu("G1"), gpu("G2"), cpus=8, memory_mib=16384)
+    machine = host("a", gpu("G2"), gpu("G1"), cpus=8, memory_mib=16384)
     free = capacity(machine, [claim("a", "G1", cpus=2.5, memory_mib=4096), claim("b", "G2", cpus=4)])
     assert (free.cpus, free.memory_mib) == (5.5, 12288)
-    assert [free_gpu.uuid for free_gpu in free.free_gpus] == ["G2"]
-    assert [taken.reason for taken in free.taken_gpus] == ["a replica of other holds it"]
-    assert free.reserved_by == ("other",)
+    assert [(room.gpu.uuid, room.is_whole) for room in free.rooms] == [("G1", False), ("G2", True)]
+    assert (free.whole, free.replicas) == (1, 1)
 
 
-def test_a_gpu_that_somebody_else_uses_is_taken_and_the_reason_has_the_number() -> None:
-    free = capacity(host("a", gpu("G1", used_mib=13107)), [])
-    assert free.free_gpus == ()
-    assert free.taken_gpus[0].reason == "a program outside Homeport uses 12.8GB of 24GB"
-    assert free.taken_gpus[0].foreign
+def test_of_a_gpu_cut_into_instances_only_these_count() -> None:
+    cut = gpu("P", "NVIDIA A100-SXM4-80GB", 81920, mig_enabled=True)
+    instances = [gpu(f"MIG-{n}", "NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9728, mig_parent="P") for n in range(2)]
+    machine = host("a", cut, *instances)
+    assert [room.gpu.uuid for room in capacity(machine, []).rooms] == ["MIG-0", "MIG-1"]
+    assert [room.is_whole for room in capacity(machine, [claim("a", "MIG-1")]).rooms] == [True, False]
+    assert [room.is_whole for room in capacity(machine, [claim("a", "P")]).rooms] == [False, False]
 
 
-def test_the_drivers_own_share_of_an_idle_gpu_is_not_somebody_else() -> None:
-    assert not is_used_by_others(gpu("G1", used_mib=1024))
-    assert is_used_by_others(gpu("G1", used_mib=1300))
-    assert not is_used_by_others(gpu("G1", memory_mib=81559, used_mib=4000))
+def test_a_failing_or_drained_gpu_is_barred_with_its_instances_and_a_warning_is_told() -> None:
+    gpus = [gpu("P", mig_enabled=True), gpu("M", mig_parent="P"), gpu("Q"), gpu("R"), gpu("S")]
+    machine = host("a", *gpus, findings=(finding("P"), finding("R", Health.WARNING)), cordoned_gpus=("Q",))
+    rooms = {room.gpu.uuid: room for room in capacity(machine, []).rooms}
+    assert rooms["M"].barred == "is failing: it fell off the bus"
+    assert rooms["Q"].barred == "is drained"
+    assert (rooms["R"].barred, rooms["R"].warned, rooms["S"].warned) == ("", True, False)
+    assert not capacity(machine, []).warned
+    assert capacity(replace(machine, findings=(finding("", Health.WARNING),)), []).warned
 
 
-def test_a_claim_of_a_part_still_keeps_its_gpu_from_being_given_away_whole() -> None:
-    part = replace(claim("a", "G1"), exclusive=False, gpu_memory_mib=1024)
-    assert capacity(host("a", gpu("G1")), [part]).free_gpus == ()
+def test_without_its_replicas_a_host_has_what_they_hold_and_not_what_strangers_do() -> None:
+    gpus = (
+        gpu("G1", used_mib=20600, processes=(process(20000, "r1"),)),
+        gpu("G2", used_mib=13700, processes=(process(13107),)),
+        gpu("G3", used_mib=20600),  # of a replica whose processes NVML does not show
+    )
+    machine = host("a", *gpus)
+    bare = emptied(machine, [claim("a", "G1"), claim("a", "G3")])
+    assert [room.is_whole for room in capacity(bare, []).rooms] == [True, False, True]
 
 
-def test_only_what_placement_asks_about_matters() -> None:
-    facts = host("a", gpu("G1")).facts
-    assert not matters(facts, replace(facts, memory_available_mib=1, disk_free_mib=facts.disk_free_mib + 1))
-    assert not matters(facts, replace(facts, gpus=(gpu("G1", used_mib=200),)))
-    assert matters(facts, replace(facts, gpus=(gpu("G1", used_mib=20_000),)))
-    assert matters(facts, replace(facts, gpus=()))
-    assert matters(facts, replace(facts, cpus=4))
-    assert matters(facts, replace(facts, docker_unavailable="no socket"))
-    assert matters(facts, replace(facts, disk_free_mib=0))
+FACTS = host("a", gpu("G1", used_mib=600), facts={"images": ("x:1",)}).facts
+
+
+def with_gpu(**values: object) -> HostFacts:
+    return replace(FACTS, gpus=(replace(FACTS.gpus[0], **values),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        replace(FACTS, memory_available_mib=1, disk_free_mib=FACTS.disk_free_mib + 1),
+        with_gpu(memory_used_mib=900),
+        with_gpu(memory_used_mib=640, processes=(process(40, graphics=True),)),
+    ],
+)
+def test_what_flickers_does_not_matter(new: HostFacts) -> None:
+    assert not matters(FACTS, new)
+    assert not matters(new, FACTS)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        with_gpu(memory_used_mib=20_000),
+        with_gpu(processes=(process(None),)),
+        with_gpu(processes=(process(100, "r1"),)),
+        with_gpu(mig_enabled=True),
+        with_gpu(compute_mode="prohibited"),
+        replace(FACTS, gpus=()),
+        replace(FACTS, gpus=(*FACTS.gpus, gpu("G2"))),
+        replace(FACTS, cpus=4),
+        replace(FACTS, docker_unavailable="no socket"),
+        replace(FACTS, disk_free_mib=0),
+        replace(FACTS, images=()),
+    ],
+)
+def test_what_placement_asks_about_matters(new: HostFacts) -> None:
+    assert matters(FACTS, new)
+    assert matters(new, FACTS)
+
+
+def test_a_stranger_that_grows_matters_and_one_that_breathes_does_not() -> None:
+    def held(mib: int, **who: int) -> HostFacts:
+        one: Gpu = gpu("G1", used_mib=mib, processes=(process(mib, **who),))  # type: ignore[arg-type]
+        return host("a", one).facts
+
+    assert not matters(held(8000), held(8300))
+    assert matters(held(8000), held(9000))
+    assert matters(held(8000), held(8000, pid=77))
+
+
+def test_a_replica_that_loads_its_model_matters_by_the_gigabyte() -> None:
+    def held(mib: int) -> HostFacts:
+        return host("a", gpu("G1", used_mib=mib, processes=(process(mib, "r1"),))).facts
+
+    assert not matters(held(8000), held(9000))
+    assert matters(held(8000), held(9500))
+
+
+def test_a_part_keeps_its_gpu_from_being_given_away_whole() -> None:
+    assert capacity(host("a", gpu("G1")), [part("r1", "a", "G1", 1024)]).whole == 0
 
 
 def test_amounts_are_written_as_users_write_them() -> None:

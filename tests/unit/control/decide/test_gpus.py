@@ -32,7 +32,7 @@ def test_a_part_of_a_word_is_another_gpu(wanted: str, name: str) -> None:
 @pytest.mark.parametrize(("box_gb", "reported_mib"), [(80, 81559), (80, 81920), (24, 23028), (24, 24564), (16, 15109)])
 def test_a_card_counts_as_what_its_box_says(box_gb: int, reported_mib: int) -> None:
     assert has_memory(reported_mib, Range(box_gb * 1024, box_gb * 1024))
-    assert size_gb(gpu("x", memory_mib=reported_mib)) == box_gb
+    assert size_gb(reported_mib) == box_gb
 
 
 def test_the_next_size_is_another_one() -> None:
@@ -63,3 +63,10 @@ def test_names_are_shortened_to_what_a_spec_would_say() -> None:
 
 def test_equal_gpus_are_counted() -> None:
     assert gpus_text([gpu("1"), A100, gpu("2")]) == ("A100:80GB:1", "A5000:24GB:2")
+
+
+def test_a_gpu_that_is_cut_is_counted_by_its_instances() -> None:
+    cut = gpu("P", "NVIDIA A100-SXM4-80GB", 81920, mig_enabled=True)
+    assert gpus_text([cut, gpu("M", "NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9728, mig_parent="P")]) == (
+        "A100MIG1g:10GB:1",
+    )

@@ -71,10 +71,6 @@ def test_what_is_carried_out_is_not_refused() -> None:
         ),
         ({"rate_limits": [{"rps": 1}]}, {"rate_limits": "`rate_limits` is not supported yet"}),
         ({"https": True}, {"https": "`https: true` is not supported yet"}),
-        (
-            {"resources": {"gpu": {"memory": "8GB", "shared": True}}},
-            {"resources.gpu.shared": "`shared` is not supported yet"},
-        ),
         ({"gateway": "main"}, {"gateway": "gateways besides `local` are not supported yet"}),
     ],
 )
