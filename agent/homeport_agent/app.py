@@ -20,7 +20,12 @@ from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
 from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
+from homeport_agent.gpus.base import Gpus
 from homeport_agent.gpus.nvml import NvmlGpus
+from homeport_agent.health import overrides
+from homeport_agent.health.check import CudaCheck
+from homeport_agent.health.room import HealthRoom
+from homeport_agent.health.xids import BUILT_IN, Table
 from homeport_agent.identity import IdentityStore
 from homeport_agent.journal import Journal
 from homeport_agent.link import Link
@@ -132,6 +137,8 @@ async def run(settings: AgentSettings) -> None:
                 link.changed()
 
             gateway = _envoy(settings, store, changed)
+            health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
+            await asyncio.to_thread(health.read)
             sampler = FactsSampler(engine, gpus, identity.name, changed)
             code = CodeRoom(settings.state_dir, store.read)
             archive = LogArchive(settings.state_dir / "logs")
@@ -153,6 +160,9 @@ async def run(settings: AgentSettings) -> None:
                 runner.run_second_line(),
                 archive.run(),
                 sampler.run(),
+                health.run(),
+                health.run_saves(),
+                _tell_xids(gpus, health),
                 gateway.run(),
                 host.run_roles(),
                 code.run(host.code_in_use, host.is_quiet),
@@ -168,6 +178,20 @@ async def run(settings: AgentSettings) -> None:
         await gpus.close()
         await engine.close()
         lock.release(held)
+
+
+def _xid_table(settings: AgentSettings) -> Table:
+    try:
+        return overrides.read(settings.xid_table or settings.state_dir / "xids.toml")
+    except overrides.BadTable as error:
+        log.error("%s", error)
+        return BUILT_IN
+
+
+async def _tell_xids(gpus: Gpus, health: HealthRoom) -> None:
+    while True:
+        for event in await gpus.xids():
+            health.xid(event)
 
 
 async def _until(stop: asyncio.Event) -> None:

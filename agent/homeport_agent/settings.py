@@ -19,6 +19,7 @@ class AgentSettings:
     docker_socket: str = DEFAULT_DOCKER_SOCKET
     log_format: str = "text"  # or "json"
     envoy_concurrency: int = 0  # Envoy's workers on a gateway host; 0: one per core
+    xid_table: Path | None = None  # what the owner says of XID codes; None: xids.toml in the state directory
 
     def __post_init__(self) -> None:
         if self.log_format not in ("text", "json"):
@@ -46,4 +47,5 @@ def from_environment(state_dir: Path | None, environment: Mapping[str, str] = os
         docker_socket=docker_socket(environment),
         log_format=environment.get("HOMEPORT_LOG_FORMAT", "text"),
         envoy_concurrency=int(workers),
+        xid_table=Path(table) if (table := environment.get("HOMEPORT_XID_TABLE")) else None,
     )

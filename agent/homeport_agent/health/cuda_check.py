@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
     # Before the library is loaded: a sick neighbour must not speak here.
     os.environ |= {"CUDA_VISIBLE_DEVICES": arguments[0], "CUDA_CACHE_DISABLE": "1"}
     verdict, sentence = _checked()
-    print(sentence)
+    sys.stdout.write(sentence + "\n")
     return verdict
 
 

@@ -43,7 +43,9 @@ SLOWDOWNS = (
         "look at the power supply and its limits",
         True,
     ),
+    ("throttled-hardware", ("hw-slowdown",), "its hardware", "look at cooling and power", True),
 )
+_ANY, _HARD = ("hw-slowdown",), {"hw-thermal-slowdown", "hw-power-brake", "hw-power-brake-slowdown"}
 
 
 def of_driver(sample: GpuSample) -> Sign | None:
@@ -122,7 +124,8 @@ def _memory(it: GpuReading) -> Iterator[Sign]:
 
 def _throttled(it: GpuReading) -> Iterator[Sign]:
     for code, words, cause, action, is_hardware in SLOWDOWNS:
-        if not any(word in words for word in it.throttled):
+        # "hw-slowdown" is set beside the words that say why; alone only where the GPU does not know why.
+        if not any(word in words for word in it.throttled) or (words == _ANY and set(it.throttled) & _HARD):
             continue
         at = f" at {it.temperature_c:.0f} °C" if it.temperature_c is not None and action is HEAT else ""
         yield Sign(
