@@ -4,6 +4,7 @@ What it does not cover: what the findings mean (`checks`).
 """
 
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -19,13 +20,14 @@ from urllib.parse import urlsplit
 
 from homeport_protos.versions import PROTOCOL
 
-from homeport_cli import checks, config
+from homeport_cli import checks, config, programs
 from homeport_cli.checks import Check
 from homeport_cli.client import SERVER_NAME, Api
 from homeport_cli.errors import CliError, NotLoggedIn, one_line
 
 LOOK_S = 3.0  # each of them
 CALL_S = 5.0
+HOST_S = 150.0  # all looks at a host: each has a deadline of its own, this is for what has none
 Found = TypeVar("Found")
 
 
@@ -39,6 +41,12 @@ def examine(environ: Mapping[str, str]) -> Iterator[Check]:
         yield _file(environ)
         yield from _server(settings)
     yield checks.git(shutil.which("git"))
+
+
+def examine_host() -> Iterator[Check]:
+    """The findings about this machine, by the agent's own looks. Raises CliError when the agent is not installed."""
+    for line in programs.lines_of("homeport_agent", "agent", ["doctor", "--json"], HOST_S):
+        yield Check(**json.loads(line))
 
 
 def within(limit_s: float, look: Callable[[], Found]) -> Found:

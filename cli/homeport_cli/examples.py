@@ -91,6 +91,7 @@ EXAMPLES = {
     ),
     "doctor": (
         ("homeport doctor", "a line for each thing, with what to do"),
+        ("homeport doctor --host", "on a host: driver, GPUs in containers, Docker, disk, clock"),
         ("homeport doctor --json", "for a program"),
     ),
     "version": (("homeport version", "of this program; the server's: `homeport doctor`"),),

@@ -134,7 +134,7 @@ def _of_gpus(image: str, text: str) -> EngineError | None:
         return GpuRefused("Docker has no NVIDIA support: install nvidia-container-toolkit and restart docker")
     if "cdi device injection failed" in low or "unresolvable cdi devices" in low:
         name = re.search(r"nvidia\.com/gpu=([^\s,:]+)", text)
-        gpu = f"GPU {name.group(1)}" if name else "the GPU"
+        gpu = name.group(1) if name else "the GPU"
         return GpuRefused(
             f"Docker does not know {gpu}: its CDI specification is out of date; "
             "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
@@ -155,7 +155,7 @@ def _of_gpus(image: str, text: str) -> EngineError | None:
     if "driver not loaded" in low or "libnvidia-ml" in low:
         return GpuRefused(f"the NVIDIA driver is not loaded: {words}; look at `nvidia-smi` there")
     if unknown := re.search(r"device error: (\S+): unknown device", words):
-        return GpuRefused(f"GPU {unknown.group(1)} is not there any more, says NVIDIA's container tool")
+        return GpuRefused(f"{unknown.group(1)} is not there any more, says NVIDIA's container tool")
     if "requirement error" in low:
         return GpuRefused(f"this host's NVIDIA driver is too old for image {image}: {words}; update the driver")
     return GpuRefused(f"NVIDIA's container tool refused: {words}")

@@ -66,7 +66,7 @@ HOOK = (
         ),
         (
             HOOK + "nvidia-container-cli: device error: GPU-3f2a: unknown device: unknown",
-            "GPU GPU-3f2a is not there any more, says NVIDIA's container tool",
+            "GPU-3f2a is not there any more, says NVIDIA's container tool",
         ),
         (
             HOOK + "Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: nvml error: "
@@ -90,7 +90,7 @@ HOOK = (
         ),
         (
             "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=GPU-3f2a",
-            "Docker does not know GPU GPU-3f2a: its CDI specification is out of date; "
+            "Docker does not know GPU-3f2a: its CDI specification is out of date; "
             "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
         ),
         (
