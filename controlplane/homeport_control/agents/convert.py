@@ -3,7 +3,7 @@
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
 
-from homeport_control.domain.hosts import Gpu, HostFacts
+from homeport_control.domain.hosts import Finding, Gpu, GpuNear, GpuProcess, Health, HostFacts
 from homeport_control.domain.metrics import GpuUsage, ReplicaUsage
 from homeport_control.domain.replicas import Observation, Phase
 
@@ -28,6 +28,15 @@ def facts_from(facts: host_pb2.HostFacts) -> HostFacts:
             memory_total_mib=gpu.memory_total_mib,
             memory_used_mib=gpu.memory_used_mib,
             compute_capability=gpu.compute_capability,
+            architecture=gpu.architecture,
+            pci_bus_id=gpu.pci_bus_id,
+            mig_parent=gpu.mig_parent,
+            mig_enabled=gpu.mig_enabled,
+            compute_mode=gpu.compute_mode,
+            persistence_mode=gpu.persistence_mode if gpu.HasField("persistence_mode") else None,
+            unified_memory=gpu.unified_memory,
+            near=tuple(GpuNear(it.uuid, it.path) for it in gpu.near),
+            processes=tuple(_process(it) for it in gpu.processes),
         )
         for gpu in facts.gpus
     )
@@ -47,6 +56,33 @@ def facts_from(facts: host_pb2.HostFacts) -> HostFacts:
         cuda_version=facts.gpus[0].cuda_version if facts.gpus else "",
         gpus=gpus,
         gpus_unavailable=facts.gpus_unavailable,
+        images=tuple(facts.images),
+    )
+
+
+def _process(it: host_pb2.GpuProcess) -> GpuProcess:
+    return GpuProcess(
+        pid=it.pid,
+        name=it.name,
+        memory_mib=it.memory_mib if it.HasField("memory_mib") else None,
+        replica_id=it.replica_id,
+        container=it.container,
+        graphics=it.graphics,
+    )
+
+
+def findings_from(findings: agent_pb2.Findings) -> tuple[Finding, ...]:
+    """A severity that this server does not know (of a newer agent) is a warning."""
+    return tuple(
+        Finding(
+            code=it.code,
+            severity=Health.FAILING if it.severity == Health.FAILING else Health.WARNING,
+            reason=it.reason,
+            action=it.action,
+            since_s=it.since_s,
+            gpu_uuid=it.gpu_uuid,
+        )
+        for it in findings.findings
     )
 
 
@@ -65,6 +101,7 @@ def observation_from(report: agent_pb2.ReplicaReport) -> Observation:
         probes_passed=report.probes_passed,
         probes_total=report.probes_total,
         log_tail=tuple(report.log_tail),
+        refused=report.refused,
     )
 
 
