@@ -100,7 +100,7 @@ def _of_gpu(uuid: str, assigned: AssignedReplica, others: Sequence[Other], look:
     if dying and (not assigned.gpus_shared or any(not it.assigned.gpus_shared for it in beside)):
         said = f"{gpu_text(uuid, gpu)} is still held by {dying}"
         return Verdict(waits=said) if waited_s < DYING_S else Verdict(refused=f"{said} after {DYING_S:g} s")
-    strange = foreign(gpu.memory_used_mib, gpu.memory_total_mib, gpu.processes)
+    strange = foreign(_seen_mib(gpu, beside), gpu.memory_total_mib, gpu.processes)
     said = _too_full(gpu, assigned, beside, strange) if assigned.gpus_shared else _not_alone(gpu, strange)
     if not said:
         return ADMITTED
@@ -151,6 +151,17 @@ def _dying(gpu: Gpu, assigned: AssignedReplica, beside: Sequence[Other], others:
             memory = f" with {gigabytes(process.memory_mib)}" if process.memory_mib else ""
             return f"pid {process.pid}{memory} of replica {named or process.replica_id}, which has ended"
     return ""
+
+
+def _seen_mib(gpu: Gpu, beside: Sequence[Other]) -> int:
+    """What is used without what replicas of ours hold whose processes NVML does not show (another PID namespace, vGPU), as
+    the server counts it too (decide/gpu_room)."""
+    if gpu.unified_memory:  # its driver cannot tell whose the rest is
+        return sum(it.memory_mib or 0 for it in gpu.processes)
+    shown = {it.replica_id for it in gpu.processes}
+    live = [it.assigned for it in beside if _claims(it) and it.assigned.replica_id not in shown]
+    hidden_mib = sum(it.gpu_memory_mib if it.gpus_shared else gpu.memory_total_mib for it in live)
+    return max(0, gpu.memory_used_mib - hidden_mib)
 
 
 def _not_alone(gpu: Gpu, strange: Foreign | None) -> str:

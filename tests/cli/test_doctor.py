@@ -2,12 +2,16 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from fakes.api import self_signed
+from homeport_cli.errors import CliError
+from homeport_cli.programs import lines_of
 from rig.lone_server import LoneServer
 
 ENDS_WITHIN_S = 20.0
@@ -86,3 +90,39 @@ def test_a_configuration_that_others_can_read_is_told(server: LoneServer) -> Non
     file.chmod(0o644)
     found, _ = findings(server, HOMEPORT_CONFIG=str(file))
     assert found["configuration"]["state"] == "warn"
+
+
+# --- of a host ---
+
+
+def homeport(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-P", "-m", "homeport_cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_host_is_checked_by_its_agent_and_shown_like_all_else() -> None:
+    lines, asked = homeport("doctor", "--host"), homeport("doctor", "--host", "--json")
+    found = {check["what"]: check for check in json.loads(asked.stdout)["checks"]}
+    assert {"GPUs", "Docker", "clock", "ports"} <= found.keys()
+    assert [line[6:19].strip() for line in lines.stdout.splitlines()] == list(found)
+    assert asked.returncode == any(check["state"] == "fail" for check in found.values())
+
+
+def test_a_host_without_docker_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    done = homeport("doctor", "--host")
+    assert done.returncode == 1
+    assert "fail  Docker         — Docker does not answer at /nowhere/docker.sock" in done.stdout
+    assert done.stderr.startswith("Error: 1 of ")
+
+
+def test_what_the_child_says_of_its_usage_is_not_lost() -> None:
+    with pytest.raises(CliError, match="ended with code 2"):
+        list(lines_of("homeport_agent", "agent", ["fly"], 20))
+
+
+def test_a_child_that_does_not_end_is_ended() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(CliError, match=r"did not end within 0\.2 s"):
+        list(lines_of("http.server", "agent", ["--bind", "127.0.0.1", "0"], 0.2))
+    assert time.monotonic() - began_s < ENDS_WITHIN_S

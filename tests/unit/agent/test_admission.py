@@ -155,3 +155,14 @@ def test_each_of_several_gpus_is_judged() -> None:
     two = replica("r1", gpu_uuids=(UUID, MIG))
     assert judged(Look((GPU,)), assigned=two).refused == "MIG 77c0 is not on this host any more"
     assert judged(Look((GPU, replace(GPU, uuid=MIG, mig_parent="GPU-parent"))), assigned=two) == ADMITTED
+
+
+def test_what_replicas_of_ours_hold_unseen_is_not_a_strangers() -> None:
+    sharing = Other(shared("r2", 8), Phase.READY)
+    assert judged(held(used_mib=8200), sharing, assigned=shared("r1", 12)) == ADMITTED
+    assert judged(held(used_mib=20000), sharing, assigned=shared("r1", 12)).refused
+
+
+def test_memory_that_is_shared_with_the_host_is_counted_by_its_processes() -> None:
+    assert judged(held(used_mib=20000, unified_memory=True)) == ADMITTED
+    assert judged(held(NOTEBOOK, used_mib=20000, unified_memory=True)).refused
