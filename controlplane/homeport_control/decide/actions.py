@@ -3,9 +3,13 @@
 Covers the values only. Does not cover how they are chosen (rollout, winddown) or carried out (loops).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from homeport_control.domain.services import RunState, RunWanted
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Goal:
     fallback_revision: int | None = None  # the newest before `revision` that was not given up
     surge: int = 1  # replicas beside `count` that a rollout may hold
     finished: RunState | None = None  # the run ended before; only what is left of it is cleared away
+    displaced: Mapping[str, str] = field(
+        default_factory=lambda: NOBODY
+    )  # by replica id: why it must leave its host or its GPU (displace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """What an action of the runs loop follows from: the last apply or stop, or what happened to a replica by itself.
 
-A replica carries the cause of its last change. Does not cover when a new cause begins (store/replicas.py).
+A replica carries the cause of its last change; one that must leave its host or its GPU moves because of what happened to
+that host. Does not cover when a new cause begins (store/replicas.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from homeport_control.decide.actions import (
+    NOBODY,
     Action,
     CreateReplica,
     DrainReplica,
@@ -20,16 +22,16 @@ from homeport_control.domain.services import Run, RunState, RunWanted
 _GONE = frozenset({Phase.FAILED, Phase.STOPPED})
 
 
-def of_action(run: Run, replicas: Sequence[Replica], action: Action) -> str:
-    """`replicas`: of the run, those that ended lately included."""
+def of_action(run: Run, replicas: Sequence[Replica], action: Action, moved: Mapping[str, str] = NOBODY) -> str:
+    """`replicas`: of the run, those that ended lately included. `moved`: by id of those that must leave, why they must."""
     if run.wanted is not RunWanted.RUN:
         return run.cause_id
     match action:
         case CreateReplica(index, revision, _):  # what took the last one of its place away
-            return _of_newest(run, [r for r in replicas if r.index == index and r.revision == revision])
+            return _of_newest(run, [r for r in replicas if r.index == index and r.revision == revision], moved)
         case DrainReplica(replica_id, _) | StopReplica(replica_id, _, _) | EndReplica(replica_id, _):
-            broken = (r for r in replicas if r.id == replica_id and (r.lost or r.phase in _GONE))
-            return _of_newest(run, list(broken))
+            broken = (r for r in replicas if r.id == replica_id and (r.lost or r.phase in _GONE or r.id in moved))
+            return _of_newest(run, list(broken), moved)
         case GiveUpRevision(_, _, _):
             return _of_newest(run, _failed(replicas))
         case FinishRun(state, _, _):
@@ -48,6 +50,8 @@ def _failed(replicas: Sequence[Replica]) -> list[Replica]:
     return [replica for replica in replicas if replica.ended_at_s is None and replica.phase is Phase.FAILED]
 
 
-def _of_newest(run: Run, replicas: Sequence[Replica]) -> str:
+def _of_newest(run: Run, replicas: Sequence[Replica], moved: Mapping[str, str] = NOBODY) -> str:
     newest = max(replicas, key=lambda replica: (replica.created_at_s, replica.id), default=None)
-    return (newest.cause_id if newest is not None else "") or run.cause_id
+    if newest is None:
+        return run.cause_id
+    return moved.get(newest.id) or newest.cause_id or run.cause_id

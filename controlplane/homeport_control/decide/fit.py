@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from homeport_control.decide.ask import Ask, Filters, Home
 from homeport_control.decide.capacity import Capacity, gigabytes
 from homeport_control.decide.choice import Choice, choose
-from homeport_control.decide.gpu_lack import gpu_lack
-from homeport_control.decide.lack import Lack
+from homeport_control.decide.gpu_lack import gpu_lack, gpu_short
+from homeport_control.decide.lack import Lack, Short
 from homeport_control.domain.hosts import Connection, Health, Host
 
-__all__ = ["Ask", "Filters", "Home", "Lack", "barred", "fits", "lacks"]
+__all__ = ["Ask", "Filters", "Home", "Lack", "Needs", "Short", "barred", "fits", "lacks", "shortest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,17 @@ def fits(free: Capacity, ask: Ask, needs: Needs) -> Choice | None:
     ):
         return None
     return choose(free, ask.resources.gpu)
+
+
+def shortest(free: Capacity, ask: Ask, needs: Needs) -> Short:
+    """The first of `lacks` without its words, of a host that is not barred and does not fit."""
+    if ask.resources.gpu is not None and choose(free, ask.resources.gpu) is None:
+        return gpu_short(free, ask.resources.gpu)
+    if needs.cpus and needs.cpus > free.cpus:
+        return Short("cpu", free.cpus)
+    if needs.memory_mib and needs.memory_mib > free.memory_mib:
+        return Short("memory", free.memory_mib)
+    return Short("disk", free.disk_mib)
 
 
 def lacks(free: Capacity, ask: Ask, now_s: float) -> tuple[Lack, ...]:

@@ -1,113 +1,136 @@
 """Why the GPUs of a host do not do: the wrong ones, too few, or in other hands, with who holds what.
 
-Pure text from values; asked only where choice found nothing.
+Pure, and asked only where choice found nothing. First the kind of reason and its number (`gpu_short`), which is cheap enough
+for every host of a fleet; then the words (`gpu_lack`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from homeport_control.decide.capacity import Capacity, gigabytes
 from homeport_control.decide.choice import least_mib, suits
 from homeport_control.decide.gpu_room import GpuRoom, is_for_one_process
-from homeport_control.decide.gpus import has_capability, has_memory, is_named
-from homeport_control.decide.lack import Lack
+from homeport_control.decide.gpus import has_capability, is_named
+from homeport_control.decide.lack import Lack, Short
 from homeport_control.decide.progress import plural
 from homeport_control.spec.gpu import GpuSpec, memory_range_text
 from homeport_control.spec.ranges import range_text
 
 
 def gpu_lack(free: Capacity, spec: GpuSpec) -> Lack:
+    kind, has = gpu_short(free, spec)
+    return Lack(kind, f"needs {_WORDS[kind](free, spec)}", has)
+
+
+def gpu_short(free: Capacity, spec: GpuSpec) -> Short:
+    """First why the GPUs would not do even if all were free, then who has them."""
     least = spec.count.min or 1
-    rooms = [room for room in free.rooms if least == 1 or not room.gpu.mig_parent]
-    unfit = _unfit(free, rooms, spec, least)
-    if unfit is not None:
-        return unfit
-    fitting = [room for room in rooms if suits(room, spec)]
-    if spec.shared:
-        return _no_part(fitting, spec)
-    whole = [room for room in fitting if room.is_whole]
-    if len(whole) < least:
-        return _taken(fitting, whole, spec, least)
-    by_size = sorted((room.total_mib for room in whole), reverse=True)
-    usable_mib = sum(by_size[: spec.count.max])
-    wanted = memory_range_text(spec.total_memory_mib) if spec.total_memory_mib is not None else "any"
-    text = f"needs {wanted} of GPU memory in total, {plural(len(whole), 'free GPU')} with {gigabytes(usable_mib)}"
-    return Lack("gpu-total", text, usable_mib)
-
-
-def _unfit(free: Capacity, rooms: Sequence[GpuRoom], spec: GpuSpec, least: int) -> Lack | None:
-    """Why the GPUs of the host would not do even if all were free."""
-    instances = len(free.rooms) - len(rooms)
-    if not rooms and not instances:
-        gone = free.host.facts.gpus_unavailable.rstrip(".")
-        cut = "they are cut into MIG instances, of which there is none" if free.host.facts.gpus else ""
-        why = f" ({gone or cut})" if gone or cut else ""
-        return Lack("gpu-none", f"needs {plural(least, 'GPU')}, there are none{why}")
+    rooms = _rooms(free, spec)
+    if not free.rooms:
+        return Short("gpu-none", 0)
     if spec.vendor not in {None, "nvidia"}:  # agents report GPUs by NVML only
-        return Lack("gpu-vendor", f"needs a GPU by {spec.vendor}, there are only ones by nvidia")
+        return Short("gpu-vendor", 0)
     if len(rooms) < least:
-        cut = f" ({plural(instances, 'MIG instance')} cannot work together)" if instances else ""
-        return Lack("gpu-count", f"needs {plural(least, 'GPU')}, there {_are(len(rooms))}{cut}", len(rooms))
-    named = [room for room in rooms if not spec.names or any(is_named(room.gpu, name) for name in spec.names)]
+        return Short("gpu-count", len(rooms))
+    named = _named(rooms, spec)
     if len(named) < least:
-        return _too_few(
-            "gpu-name", f"{least} of {' or '.join(spec.names)}", {room.gpu.name for room in rooms}, len(named)
-        )
-    able = [room for room in named if has_capability(room.gpu, spec.compute_capability)]
-    if len(able) < least and spec.compute_capability is not None:
-        wanted = range_text(spec.compute_capability, lambda end: f"{end:.1f}")
-        found = {room.gpu.compute_capability or "an unknown one" for room in named}
-        return _too_few("gpu-capability", f"compute capability {wanted} on {plural(least, 'GPU')}", found, len(able))
-    return _too_small(able, spec, least)
-
-
-def _too_small(able: Sequence[GpuRoom], spec: GpuSpec, least: int) -> Lack | None:
+        return Short("gpu-name", len(named))
+    able = _able(named, spec)
+    if len(able) < least:
+        return Short("gpu-capability", len(able))
+    fitting = [room for room in able if suits(room, spec)]
+    if len(fitting) < least:
+        return Short("gpu-memory", max(room.total_mib for room in able))
     if spec.shared:
-        large = [room for room in able if room.total_mib >= least_mib(spec)]
-        wanted, total = gigabytes(least_mib(spec)), spec.total_memory_mib
-        if large and total is not None and not any(has_memory(room.total_mib, total) for room in large):
-            large, wanted = [], memory_range_text(total)
-    else:
-        large = [room for room in able if has_memory(room.total_mib, spec.memory_mib)]
-        wanted = memory_range_text(spec.memory_mib) if spec.memory_mib is not None else ""
-    if len(large) >= least:
-        return None
-    most_mib = max(room.total_mib for room in able)
+        return Short("gpu-part", _largest_mib(fitting))
+    whole = sum(room.is_whole for room in fitting)
+    if whole >= least:
+        return Short("gpu-total", sum(_largest_first(fitting, spec)))
+    is_by_memory = spec.memory_mib is not None and least == 1
+    return Short("gpu-taken", max(room.free_mib for room in fitting) if is_by_memory else whole)
+
+
+def _rooms(free: Capacity, spec: GpuSpec) -> Sequence[GpuRoom]:
+    return free.rooms if (spec.count.min or 1) == 1 else [room for room in free.rooms if not room.gpu.mig_parent]
+
+
+def _named(rooms: Sequence[GpuRoom], spec: GpuSpec) -> Sequence[GpuRoom]:
+    if not spec.names:
+        return rooms
+    return [room for room in rooms if any(is_named(room.gpu, name) for name in spec.names)]
+
+
+def _able(rooms: Sequence[GpuRoom], spec: GpuSpec) -> Sequence[GpuRoom]:
+    if spec.compute_capability is None:
+        return rooms
+    return [room for room in rooms if has_capability(room.gpu, spec.compute_capability)]
+
+
+def _fitting(free: Capacity, spec: GpuSpec) -> list[GpuRoom]:
+    return [room for room in _rooms(free, spec) if suits(room, spec)]
+
+
+def _largest_mib(fitting: Sequence[GpuRoom]) -> int:
+    return max((room.free_mib for room in fitting if room.is_shareable), default=0)
+
+
+def _largest_first(fitting: Sequence[GpuRoom], spec: GpuSpec) -> list[int]:
+    """The memory of the free ones, of as many as the count allows."""
+    return sorted((room.total_mib for room in fitting if room.is_whole), reverse=True)[: spec.count.max]
+
+
+def _none(free: Capacity, spec: GpuSpec) -> str:
+    gone = free.host.facts.gpus_unavailable.rstrip(".")
+    cut = "they are cut into MIG instances, of which there is none" if free.host.facts.gpus else ""
+    return f"{_gpus(spec)}, there are none{_because([gone or cut])}"
+
+
+def _vendor(free: Capacity, spec: GpuSpec) -> str:
+    return f"a GPU by {spec.vendor}, there are only ones by nvidia"
+
+
+def _count(free: Capacity, spec: GpuSpec) -> str:
+    number = len(_rooms(free, spec))
+    instances = len(free.rooms) - number
+    cut = f"{plural(instances, 'MIG instance')} cannot work together" if instances else ""
+    return f"{_gpus(spec)}, there {'is' if number == 1 else 'are'} {number}{_because([cut])}"
+
+
+def _name(free: Capacity, spec: GpuSpec) -> str:
+    rooms = _rooms(free, spec)
+    wanted = f"{spec.count.min or 1} of {' or '.join(spec.names)}"
+    return _only(wanted, (room.gpu.name for room in rooms), len(_named(rooms, spec)))
+
+
+def _capability(free: Capacity, spec: GpuSpec) -> str:
+    named = _named(_rooms(free, spec), spec)
+    versions = (room.gpu.compute_capability or "an unknown one" for room in named)
+    wanted = range_text(spec.compute_capability, lambda end: f"{end:.1f}") if spec.compute_capability else "any"
+    return _only(f"compute capability {wanted} on {_gpus(spec)}", versions, len(_able(named, spec)))
+
+
+def _memory(free: Capacity, spec: GpuSpec) -> str:
+    able = _able(_named(_rooms(free, spec), spec), spec)
+    asked = spec.memory_mib
+    wanted = memory_range_text(asked) if asked is not None else ""
+    if spec.shared:
+        is_large = any(room.total_mib >= least_mib(spec) for room in able)
+        total = spec.total_memory_mib
+        wanted = memory_range_text(total) if is_large and total is not None else gigabytes(least_mib(spec))
+    fitting = len(_fitting(free, spec))
     found = {gigabytes(room.total_mib) for room in able}
-    if wanted in found and not large:  # a card of 24GB reports a little less
+    if wanted in found and not fitting:  # a card of 24GB reports a little less
         found = {f"{room.total_mib}MB" for room in able}
-    lack = _too_few("gpu-memory", f"{wanted} on {plural(least, 'GPU')}", found, len(large))
-    return Lack(lack.kind, lack.text, most_mib)
+    return _only(f"{wanted} on {_gpus(spec)}", found, fitting)
 
 
-def _are(number: int) -> str:
-    return f"is {number}" if number == 1 else f"are {number}"
-
-
-def _too_few(kind: str, wanted: str, found: set[str], fitting: int) -> Lack:
-    some = f"only {fitting} fitting among" if fitting else "there is only"
-    return Lack(kind, f"needs {wanted}, {some} {' and '.join(sorted(found))}", fitting)
-
-
-def _taken(fitting: Sequence[GpuRoom], whole: Sequence[GpuRoom], spec: GpuSpec, least: int) -> Lack:
-    """The right GPUs are there, and others have them, or they are not well."""
-    held = [room for room in fitting if not room.is_whole]
-    reasons = _because(reason for room in held for reason in room.reasons)
-    if spec.memory_mib is not None and least == 1:
-        largest_mib = max(room.free_mib for room in held)
-        text = f"needs {memory_range_text(spec.memory_mib)} on 1 GPU, largest free {gigabytes(largest_mib)}{reasons}"
-        return Lack("gpu-taken", text, largest_mib)
-    text = f"needs {plural(least, 'GPU')}, {len(whole)} of {len(fitting)} free{reasons}"
-    return Lack("gpu-taken", text, len(whole))
-
-
-def _no_part(fitting: Sequence[GpuRoom], spec: GpuSpec) -> Lack:
-    needs_mib = least_mib(spec)
-    largest_mib = max((room.free_mib for room in fitting if room.is_shareable), default=0)
-    reasons = [reason for room in fitting for reason in _why_no_part(room)]
+def _part(free: Capacity, spec: GpuSpec) -> str:
+    fitting = _fitting(free, spec)
+    needs_mib, largest_mib = least_mib(spec), _largest_mib(fitting)
     needs, largest = gigabytes(needs_mib), gigabytes(largest_mib)
     if needs == largest:
         needs, largest = f"{needs_mib}MB", f"{largest_mib}MB"
-    return Lack("gpu-part", f"needs {needs} of a shared GPU, largest free {largest}{_because(reasons)}", largest_mib)
+    because = _because(reason for room in fitting for reason in _why_no_part(room))
+    return f"{needs} of a shared GPU, largest free {largest}{because}"
 
 
 def _why_no_part(room: GpuRoom) -> tuple[str, ...]:
@@ -119,6 +142,45 @@ def _why_no_part(room: GpuRoom) -> tuple[str, ...]:
     return (f"the driver holds {gigabytes(held_mib)} of {gigabytes(room.total_mib)}",) if held_mib else ()
 
 
+def _taken(free: Capacity, spec: GpuSpec) -> str:
+    fitting = _fitting(free, spec)
+    because = _because(reason for room in fitting if not room.is_whole for reason in room.reasons)
+    if spec.memory_mib is not None and (spec.count.min or 1) == 1:
+        largest_mib = max(room.free_mib for room in fitting)
+        return f"{memory_range_text(spec.memory_mib)} on 1 GPU, largest free {gigabytes(largest_mib)}{because}"
+    return f"{_gpus(spec)}, {sum(room.is_whole for room in fitting)} of {len(fitting)} free{because}"
+
+
+def _total(free: Capacity, spec: GpuSpec) -> str:
+    fitting = _fitting(free, spec)
+    whole = sum(room.is_whole for room in fitting)
+    wanted = memory_range_text(spec.total_memory_mib) if spec.total_memory_mib is not None else "any"
+    usable = gigabytes(sum(_largest_first(fitting, spec)))
+    return f"{wanted} of GPU memory in total, {plural(whole, 'free GPU')} with {usable}"
+
+
+_WORDS: dict[str, Callable[[Capacity, GpuSpec], str]] = {
+    "gpu-none": _none,
+    "gpu-vendor": _vendor,
+    "gpu-count": _count,
+    "gpu-name": _name,
+    "gpu-capability": _capability,
+    "gpu-memory": _memory,
+    "gpu-part": _part,
+    "gpu-taken": _taken,
+    "gpu-total": _total,
+}
+
+
+def _gpus(spec: GpuSpec) -> str:
+    return plural(spec.count.min or 1, "GPU")
+
+
+def _only(wanted: str, found: Iterable[str], fitting: int) -> str:
+    some = f"only {fitting} fitting among" if fitting else "there is only"
+    return f"{wanted}, {some} {' and '.join(sorted(set(found)))}"
+
+
 def _because(reasons: Iterable[str]) -> str:
-    told = list(dict.fromkeys(reasons))
+    told = [reason for reason in dict.fromkeys(reasons) if reason]
     return f" ({'; '.join(told)})" if told else ""

@@ -1,6 +1,14 @@
-"""One reason against a host. Pure noun."""
+"""One reason against a host. Pure nouns."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Short(NamedTuple):
+    """A reason without words: its kind, and what there is of what lacks."""
+
+    kind: str
+    has: float
 
 
 @dataclass(frozen=True, slots=True)

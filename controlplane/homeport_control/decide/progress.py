@@ -5,8 +5,9 @@
 Pure text from values. Decides nothing about replicas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from homeport_control.decide.actions import NOBODY
 from homeport_control.decide.replicas import in_order, is_live, is_serving
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import RunState
@@ -62,7 +63,7 @@ def _doing(replica: Replica) -> str:
         case Phase.STOPPED:
             return "has stopped"
         case Phase.FAILED:
-            return "failed"
+            return "was refused by its host" if replica.refused else "failed"
 
 
 def _message(replica: Replica) -> str:
@@ -74,8 +75,8 @@ def _message(replica: Replica) -> str:
     return f": {replica.message.rstrip('.')}"
 
 
-def sentence(replicas: Sequence[Replica], revision: int, count: int) -> str:
-    """Of a run that is wanted: how many are in rotation, what the others do, how far a rollout is."""
+def sentence(replicas: Sequence[Replica], revision: int, count: int, displaced: Mapping[str, str] = NOBODY) -> str:
+    """Of a run that is wanted: how many are in rotation, what the others do, how far a rollout is, who must move."""
     live = [replica for replica in replicas if is_live(replica)]
     serving = sum(is_serving(replica) for replica in live)
     parts = [f"{min(serving, count)} of {plural(count, 'replica')} in rotation"]
@@ -83,6 +84,10 @@ def sentence(replicas: Sequence[Replica], revision: int, count: int) -> str:
     if older:
         new = sum(is_serving(replica) and replica.revision == revision for replica in live)
         parts.append(f"{new} of them of revision {revision}, which replaces {', '.join(map(str, older))}")
+    leaving = [replica for replica in in_order(live) if replica.id in displaced]
+    parts += [f"replica {replica.index} {displaced[replica.id]}" for replica in leaving[:SHOWN]]
+    if len(leaving) > SHOWN:
+        parts.append(f"{len(leaving) - SHOWN} more must leave")
     waiting = [replica for replica in in_order(live) if not is_serving(replica)]
     waiting += [
         replica

@@ -11,6 +11,7 @@ from homeport_control.domain.replicas import Phase, Replica, Wanted
 
 FIRST_DELAY_S = 1.0  # REFERENCE section 2, `retry`: 1 s doubling to 5 min, reset after 10 min of health
 LONGEST_DELAY_S = 300.0
+LONGEST_REFUSED_DELAY_S = 30.0  # a host that refused may have room again soon, and others may have it now
 FORGIVEN_AFTER_S = 600.0
 
 
@@ -67,26 +68,48 @@ def free_indexes(live: Iterable[Replica], wanted: int) -> tuple[int, ...]:
     return tuple(free)
 
 
+def is_refused(replica: Replica) -> bool:
+    """Its host could not admit it: nothing of it ran, and it says nothing about the revision. Outlives its phase."""
+    return replica.refused
+
+
 def was_failure(replica: Replica) -> bool:
     """It failed before it was ever ready. Only failures are stopped without any grace, so this outlives its phase."""
-    if replica.host_id is None or replica.first_ready_at_s is not None:
+    if replica.host_id is None or replica.first_ready_at_s is not None or replica.refused:
         return False
     return replica.phase is Phase.FAILED or (replica.wanted is Wanted.STOP and replica.stop_grace_s == 0.0)
+
+
+def last_refusal(replicas: Iterable[Replica], index: int) -> Replica | None:
+    """The newest replica of this index, if its host refused it."""
+    newest = max(
+        (it for it in replicas if it.index == index),
+        key=lambda it: (it.created_at_s, it.ended_at_s or 0.0, it.id),
+        default=None,
+    )
+    return newest if newest is not None and newest.refused else None
 
 
 def may_create_at_s(replicas: Iterable[Replica], revision: int, index: int) -> float:
     """When the back-off of an index ends: 0 when there is none, infinity while a failed one is still being cleared.
 
-    Counts the failures of this revision and index that ended within ten minutes of each other. It needs the replicas
-    that ended in that time among `replicas`; without them there is no back-off.
+    Counts the failures of this revision and index that ended within ten minutes of each other, and its refusals by a
+    back-off of their own. It needs the replicas that ended in that time among `replicas`; without them there is none.
     """
+    mine = [replica for replica in replicas if replica.revision == revision and replica.index == index]
+    return max(
+        _backed_off_s(filter(was_failure, mine), LONGEST_DELAY_S),
+        _backed_off_s(filter(is_refused, mine), LONGEST_REFUSED_DELAY_S),
+    )
+
+
+def _backed_off_s(broken: Iterable[Replica], longest_s: float) -> float:
     ended: list[float] = []
-    for replica in replicas:
-        if replica.revision == revision and replica.index == index and was_failure(replica):
-            if replica.ended_at_s is not None:
-                ended.append(replica.ended_at_s)
-            elif not replica.lost:
-                return math.inf
+    for replica in broken:
+        if replica.ended_at_s is not None:
+            ended.append(replica.ended_at_s)
+        elif not replica.lost:
+            return math.inf
     if not ended:
         return 0.0
     ended.sort(reverse=True)
@@ -95,5 +118,5 @@ def may_create_at_s(replicas: Iterable[Replica], revision: int, index: int) -> f
         if later - earlier > FORGIVEN_AFTER_S:
             break
         failures += 1
-    delay_s = min(FIRST_DELAY_S * 2.0 ** min(failures - 1, 16), LONGEST_DELAY_S)
+    delay_s = min(FIRST_DELAY_S * 2.0 ** min(failures - 1, 16), longest_s)
     return ended[0] + delay_s

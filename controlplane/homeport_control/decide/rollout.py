@@ -2,8 +2,11 @@
 
 The laws, held by tests/property/test_rollout.py:
 - Nothing that serves is drained or stopped while that would leave fewer than `count` serving (invariant 4).
-- At most `count + surge` replicas live; a replica that fails, or is lost with its host, is replaced at once.
-- A lost replica is kept until its replacements serve: if its host returns earlier, it serves again.
+- At most `count + surge` replicas live that may stay; one that fails, is lost with its host, or must leave its GPU or its
+  host (displace) is replaced at once.
+- A lost replica is kept until its replacements serve: if its host returns earlier, it serves again. So is one that must
+  leave: it goes on where it is until `count` others serve; if it may stay after all, its replacement goes.
+- One that its host refused, or that failed where it could not stay, says nothing about the revision or the run.
 - A revision of which no replica was ever ready, and one failed, is given up while an earlier one serves; the run fails
   when there never was one.
 
@@ -32,6 +35,7 @@ from homeport_control.decide.replicas import (
     in_order,
     is_live,
     is_serving,
+    last_refusal,
     may_create_at_s,
     was_ready,
 )
@@ -101,8 +105,13 @@ def _ends_at_s(goal: Goal) -> float | None:
 
 
 def _is_broken(goal: Goal, replica: Replica) -> bool:
-    """It wants to run and will not by itself. Without `retry` a replica whose host is lost is not replaced either."""
+    """It wants to run and will not by itself. Without `retry` a replica whose host is lost is not replaced either.
+
+    One that was refused, or that failed on what is sick or drained, was not to blame: it is only placed anew.
+    """
     if replica.wanted is not Wanted.RUN or replica.revision != goal.revision:
+        return False
+    if replica.refused or replica.id in goal.displaced:
         return False
     return replica.phase is Phase.FAILED or (replica.lost and not goal.retry)
 
@@ -133,46 +142,69 @@ def _converge(
             if wake_s is not None:
                 wakes.append(wake_s)
         elif replica.phase in {Phase.FAILED, Phase.STOPPED} and give_up is None:
-            action = remove(replica, goal.stop_duration_s, f"{_failure(replica)}; it is replaced")
+            action = remove(replica, goal.stop_duration_s, _why_replaced(goal, replica))
         if action is not None:
             actions.append(action)
     removals = [] if give_up is not None else _removals(goal, present)
     actions += removals
     if any(isinstance(action, DrainReplica) for action in removals):
         wakes.append(now_s + goal.stop_duration_s)
-    reason = sentence(replicas, goal.revision, goal.count)
+    reason = sentence(replicas, goal.revision, goal.count, goal.displaced)
     if give_up is not None:
         return Step(tuple(actions), state_of(replicas), f"{give_up.because}; {reason}", min(wakes, default=None))
 
     gone = {action.replica_id for action in removals}
-    live = [replica for replica in present if is_live(replica) and replica.id not in gone]
+    live = [replica for replica in present if _is_settled(goal, replica) and replica.id not in gone]
     new = [replica for replica in live if replica.revision == goal.revision]
     room = goal.count + goal.surge - len(live)
+    # What failed where it must leave is not waited for: what hangs on a sick GPU may never be cleared away.
+    before = [replica for replica in replicas if replica.id not in goal.displaced]
     because = f"{len(new)} of {goal.count} replicas of revision {goal.revision} are there"
     for index in free_indexes(new, max(0, goal.count - len(new))):
         if room <= 0:
             break
-        not_before_s = may_create_at_s(replicas, goal.revision, index)
+        not_before_s = may_create_at_s(before, goal.revision, index)
         if math.isinf(not_before_s):
             reason += f"; replica {index} is tried again when the failed one is cleared away"
         elif not_before_s > now_s:
             wakes.append(not_before_s)
-            reason += f"; replica {index} is tried again in {not_before_s - now_s:.0f} s"
+            reason += f"; replica {index} is tried again in {not_before_s - now_s:.0f} s{_refusal(replicas, index)}"
         else:
             actions.append(CreateReplica(index, goal.revision, because))
         room -= 1
     return Step(tuple(actions), state_of(replicas), reason, min(wakes, default=None))
 
 
+def _is_settled(goal: Goal, replica: Replica) -> bool:
+    """It lives, and may go on where it is."""
+    return is_live(replica) and replica.id not in goal.displaced
+
+
+def _why_replaced(goal: Goal, replica: Replica) -> str:
+    if replica.refused:
+        return f"replica {replica.index} was refused by its host: {replica.message.rstrip('.')}; it is placed anew"
+    moved = f" where it {goal.displaced[replica.id]}" if replica.id in goal.displaced else ""
+    return f"{_failure(replica)}{moved}; it is replaced"
+
+
+def _refusal(replicas: Sequence[Replica], index: int) -> str:
+    refused = last_refusal(replicas, index)
+    return "" if refused is None else f", its last host refused it: {refused.message.rstrip('.')}"
+
+
 def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | StopReplica | EndReplica]:
-    """Old revisions, surplus and lost ones, as far as `count` goes on serving."""
-    live = [replica for replica in present if is_live(replica)]
-    serving = sum(is_serving(replica) for replica in live)
+    """Those that must leave, old revisions, surplus and lost ones, as far as `count` goes on serving."""
+    serving = sum(is_serving(replica) for replica in present)
+    chosen: list[tuple[Replica, str]] = []
+    for replica in first_to_go(it for it in present if is_live(it) and it.id in goal.displaced):
+        if serving - is_serving(replica) >= goal.count:
+            serving -= is_serving(replica)
+            chosen.append((replica, f"replica {replica.index} {goal.displaced[replica.id]}; others serve in its place"))
+    live = [replica for replica in present if _is_settled(goal, replica)]
     new = [replica for replica in live if replica.revision == goal.revision]
     old = [replica for replica in live if replica.revision != goal.revision]
     new_serving = sum(is_serving(replica) for replica in new)
     old_left = len(old)
-    chosen: list[tuple[Replica, str]] = []
     for replica in first_to_go(old):
         if is_serving(replica):
             if serving - 1 < goal.count:

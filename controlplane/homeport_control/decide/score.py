@@ -30,13 +30,12 @@ PARTS = (
     "GPU memory or GPUs left free",
     "replicas there",
 )
-OF_THE_RUN = PARTS.index("replicas of this run there")
+RUN = PARTS.index("replicas of this run there")
+IMAGE = PARTS.index("image must be pulled")
 
-Score = tuple[float, ...]
 
-
-def score(free: Capacity, choice: Choice, has_image: bool) -> Score:
-    """Of a run that has no replica there (see `with_replicas`)."""
+def score(free: Capacity, choice: Choice) -> tuple[float, ...]:
+    """Of a kind of ask: as if the run had no replica there, and the image were there (see `of_the_ask`)."""
     gpus = len(choice.gpus)
     return (
         1.0 if choice.warned or free.warned else 0.0,
@@ -46,16 +45,16 @@ def score(free: Capacity, choice: Choice, has_image: bool) -> Score:
         free.host.price,
         float(choice.worst),
         float(choice.distances),
-        0.0 if has_image else 1.0,
+        0.0,
         0.0 if not gpus else float(free.whole - gpus) if choice.size_gb else float(choice.left_mib),
         0.0 if gpus else float(free.replicas),
     )
 
 
-def with_replicas(found: tuple[float, ...], number: int) -> tuple[float, ...]:
-    """The same score, of a run that has so many replicas there already."""
-    return (*found[:OF_THE_RUN], float(number), *found[OF_THE_RUN + 1 :])
+def of_the_ask(found: tuple[float, ...], replicas: int, has_image: bool) -> tuple[float, ...]:
+    """A score, or one with more behind it, of a run that has so many replicas there, and an image that is there or not."""
+    return (*found[:RUN], float(replicas), *found[RUN + 1 : IMAGE], 0.0 if has_image else 1.0, *found[IMAGE + 1 :])
 
 
-def told(found: Score) -> tuple[tuple[str, float], ...]:
-    return tuple(zip(PARTS, found, strict=True))
+def told(found: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
+    return tuple(zip(PARTS, found, strict=False))

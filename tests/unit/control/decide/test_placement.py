@@ -62,7 +62,6 @@ def test_nobody_fits_is_counted_per_reason_with_the_numbers_of_the_one_that_come
         "0 of 3 hosts fit: 2 need 24GB on 1 GPU, largest free 11.2GB "
         "(a program that cannot be seen from here holds 12.8GB); 1 is unreachable since 12 s"
     )
-    assert [refusal.host for refusal in answer.refusals] == ["a", "b", "c"]
 
 
 def test_without_hosts_it_says_so() -> None:
