@@ -82,6 +82,8 @@ def _exit(after: Replica) -> str:
 def _phase(after: Replica, at: str) -> str:
     if after.phase is Phase.STOPPED:
         return f"has stopped{at}" + ("" if after.exit_code is None else f", exit code {after.exit_code}")
+    if after.phase is Phase.FAILED and after.refused:
+        return f"was refused{at}: {after.message}"
     if after.phase in _TOLD_WITH_MESSAGE and after.message:
         return f"{_TOLD_WITH_MESSAGE[after.phase]}{at}: {after.message}"
     told = _PHASES.get(after.phase) or _TOLD_WITH_MESSAGE.get(after.phase)

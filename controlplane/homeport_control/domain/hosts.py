@@ -111,7 +111,7 @@ class Host:
     gateway: str = ""  # name of the gateway whose role this host has
     gateway_ready: bool = False
     gateway_message: str = ""
-    cause_id: str = ""  # of the last change of its connection: what its replicas suffer from it has the same
+    cause_id: str = ""  # of its last change of connection, health or drain: what its replicas suffer from it has the same
     price: float = 0.0
     spot: bool = False
     findings: tuple[Finding, ...] = ()

@@ -1,11 +1,14 @@
 """Runs: what is wanted of each, against what is there; creates, drains, stops and ends replicas by decide/rollout."""
 
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import structlog
 
 from homeport_control.decide import causes
 from homeport_control.decide.actions import (
+    NOBODY,
     Action,
     CreateReplica,
     DrainReplica,
@@ -16,16 +19,19 @@ from homeport_control.decide.actions import (
     Step,
     StopReplica,
 )
+from homeport_control.decide.displace import all_displaced
 from homeport_control.decide.rollout import step
 from homeport_control.domain.errors import HomeportError
+from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import replicas, runs
+from homeport_control.store import hosts, replicas, runs
 from homeport_control.store.connect import Database, Write
 
 RETRY_S = 5.0
+NO_HOSTS: Mapping[str, Host] = MappingProxyType({})
 log = structlog.get_logger()
 REMEMBERED_S = 600.0  # ended replicas that the back-off of their replacement still counts
 
@@ -36,7 +42,7 @@ class RunsLoop:
     What is written is decided again in its own transaction: a stop that came meanwhile is seen.
     """
 
-    topics = ("runs", "replicas")
+    topics = ("runs", "replicas", "health")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,10 +51,11 @@ class RunsLoop:
         async with self._database.read() as connection:
             found = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=now_s - REMEMBERED_S)
+            unwell = await hosts.not_well(connection)
         wakes, sentences = [], []
         for run in found:
             try:
-                decided = _decide(run, tuple(present.get(run.id, ())), now_s)
+                decided = _decide(run, tuple(present.get(run.id, ())), unwell, now_s)
                 if _is_news(run, decided):
                     decided = await self._advance(run.id, now_s)
             except HomeportError:
@@ -67,9 +74,11 @@ class RunsLoop:
             run = await runs.get(write.connection, run_id)
             found = await replicas.of_runs(write.connection, [run_id], ended_since_s=now_s - REMEMBERED_S)
             present = tuple(found.get(run_id, ()))
-            decided = _decide(run, present, now_s)
+            unwell = await hosts.not_well(write.connection, {it.host_id for it in present if it.host_id})
+            decided = _decide(run, present, unwell, now_s)
+            moved = _causes_of(goal_of(run, present, unwell).displaced, present, unwell)
             for action in decided.actions:
-                write.cause_id = causes.of_action(run, present, action)
+                write.cause_id = causes.of_action(run, present, action, moved)
                 await _carry_out(write, run, action, now_s)
             finished = any(isinstance(action, FinishRun) for action in decided.actions)
             write.cause_id = causes.of_state(run, present, decided.state)
@@ -78,8 +87,15 @@ class RunsLoop:
         return decided
 
 
-def _decide(run: Run, present: tuple[Replica, ...], now_s: float) -> Step:
-    return step(goal_of(run, present), present, now_s)
+def _decide(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host], now_s: float) -> Step:
+    return step(goal_of(run, present, unwell), present, now_s)
+
+
+def _causes_of(
+    displaced: Mapping[str, str], present: tuple[Replica, ...], unwell: Mapping[str, Host]
+) -> dict[str, str]:
+    """Why those that must leave must: what happened to their host, by replica id."""
+    return {it.id: unwell[it.host_id or ""].cause_id for it in present if it.id in displaced}
 
 
 def _is_news(run: Run, decided: Step) -> bool:
@@ -88,8 +104,11 @@ def _is_news(run: Run, decided: Step) -> bool:
     )
 
 
-def goal_of(run: Run, present: tuple[Replica, ...]) -> Goal:
-    """What decide is told to reach, from a run and its configuration. A run whose revisions all failed keeps the last."""
+def goal_of(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host] = NO_HOSTS) -> Goal:
+    """What decide is told to reach, from a run and its configuration. A run whose revisions all failed keeps the last.
+
+    unwell: by id, the hosts that have findings or are drained.
+    """
     good = [revision for revision in run.revisions if not revision.failed] or [run.newest]
     spec: ServiceSpec = spec_from_json(good[-1].spec_json)
     return Goal(
@@ -105,6 +124,7 @@ def goal_of(run: Run, present: tuple[Replica, ...]) -> Goal:
         revision_proven=any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
         fallback_revision=good[-2].number if len(good) > 1 else None,
         finished=run.state if run.ended_at_s is not None else None,
+        displaced=all_displaced(present, unwell) if unwell else NOBODY,
     )
 
 

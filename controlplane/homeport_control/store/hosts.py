@@ -1,6 +1,6 @@
 """Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport_control.domain import happenings
 from homeport_control.domain.hosts import Connection, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
 from homeport_control.store import events
+from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
+_MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready", "findings", "cordoned_gpus"})
 
 
@@ -49,6 +51,23 @@ async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
     row = (await connection.execute(sa.select(hosts).where(hosts.c.id == host_id))).one_or_none()
     return _host(row) if row else None
+
+
+async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Host]:
+    """By id: the hosts that have findings or are drained, whole or in part; of all, or of these."""
+    empty = {"[]"}
+    wanted = sa.or_(
+        hosts.c.cordoned,
+        sa.cast(hosts.c.findings, sa.Text).not_in(empty),
+        sa.cast(hosts.c.cordoned_gpus, sa.Text).not_in(empty),
+    )
+    queries = (
+        [sa.select(hosts).where(wanted)]
+        if host_ids is None
+        else [sa.select(hosts).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
+    )
+    found = [_host(row) for query in queries for row in await connection.execute(query)]
+    return {host.id: host for host in found}
 
 
 async def insert(write: Write, host: Host) -> None:
@@ -118,7 +137,10 @@ async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[
         _tell(write, after, what)
     if what := happenings.of_gateway(before, after):
         events.record(write, kind="gateway", object_id=host_id, name=after.gateway, sentence=what)
-    return {"cause_id": write.cause_id} if after.connection is not before.connection else {}
+    moves = after.connection is not before.connection
+    if after.connection is Connection.CONNECTED:  # while it is away, that it is away is what its replicas suffer from
+        moves = moves or any(getattr(after, field) != getattr(before, field) for field in _MOVES)
+    return {"cause_id": write.cause_id} if moves else {}
 
 
 def _tell(write: Write, host: Host, sentence: str) -> None:

@@ -193,6 +193,8 @@ async def observe(write: Write, host_id: str, observations: Iterable[Observation
         values = {field: getattr(observation, field) for field in _OBSERVED}
         if all(getattr(replica, field) == value for field, value in values.items()):
             continue
+        if replica.refused:  # why outlives that it is cleared away: the next one is placed with it in mind
+            values |= {"refused": True, "message": replica.message}
         values["log_tail"] = list(observation.log_tail)
         if observation.phase is Phase.READY and replica.first_ready_at_s is None:
             values["first_ready_at_s"] = now_s
