@@ -7,7 +7,7 @@ ours without one (it has ended, and still dies) counts like a stranger's. What i
 driver's own share, about 600 MiB on an H100) makes no GPU ineligible, but nobody can be promised it: it is not free.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from homeport_protos.gpu_memory import Foreign, foreign, gigabytes
@@ -47,7 +47,7 @@ class GpuRoom:
                 f"{'a replica' if len(self.holders) == 1 else f'{len(self.holders)} replicas'} of {' and '.join(runs)}"
             )
             verb = "shares it and has" if len(self.holders) == 1 else "share it and have"
-            found.append(f"{who} {verb} {gigabytes(sum(_reserved_mib(it, self.total_mib) for it in self.holders))}")
+            found.append(f"{who} {verb} {gigabytes(sum(it.gpu_memory_mib for it in self.holders))}")
         if self.strange is not None:
             found.append(self.strange.text)
         return tuple(found)
@@ -69,21 +69,22 @@ def gpu_room(
     if not barred and gpu.compute_mode.lower() == "prohibited":
         barred = "is in compute mode prohibited"
     total_mib = (host_memory_mib or gpu.memory_total_mib) if gpu.unified_memory else gpu.memory_total_mib
-    used_mib = (
-        _known_mib(gpu) if gpu.unified_memory else gpu.memory_used_mib
-    )  # its driver cannot tell whose the rest is
-    if not holders and not gpu.processes:
-        strange = foreign(used_mib, total_mib, ())
-        taken_mib = used_mib
-    else:
+    if len(holders) > 1:
+        holders = sorted(holders, key=lambda it: it.replica_id)
+    if any(it.exclusive for it in holders):  # whatever is measured there
+        return GpuRoom(gpu, total_mib, 0, is_whole=False, holders=tuple(holders), barred=barred, warned=warned)
+    # Of unified memory the driver tells what each process has, and nothing of the rest.
+    used_mib = _known_mib(gpu) if gpu.unified_memory else gpu.memory_used_mib
+    if holders or gpu.processes:
         strange, taken_mib = _measured(gpu, used_mib, total_mib, holders)
-    is_exclusive = any(it.exclusive for it in holders)
+    else:
+        strange, taken_mib = foreign(used_mib, total_mib, ()), used_mib
     return GpuRoom(
-        gpu=gpu,
-        total_mib=total_mib,
-        free_mib=0 if is_exclusive or barred else max(0, total_mib - taken_mib),
+        gpu,
+        total_mib,
+        free_mib=0 if barred else max(0, total_mib - taken_mib),
         is_whole=not holders and strange is None and not barred,
-        holders=tuple(sorted(holders, key=lambda it: it.replica_id)) if len(holders) > 1 else tuple(holders),
+        holders=tuple(holders),
         strange=strange,
         barred=barred,
         warned=warned,
@@ -92,7 +93,7 @@ def gpu_room(
 
 def _measured(gpu: Gpu, used_mib: int, total_mib: int, holders: Sequence[Reservation]) -> tuple[Foreign | None, int]:
     """What strangers hold, and how much is not free altogether."""
-    reserved_mib = {it.replica_id: _reserved_mib(it, total_mib) for it in holders}
+    reserved_mib = {it.replica_id: it.gpu_memory_mib for it in holders}
     ours: dict[str, int] = {}
     for process in gpu.processes:
         if process.replica_id in reserved_mib:
@@ -101,19 +102,15 @@ def _measured(gpu: Gpu, used_mib: int, total_mib: int, holders: Sequence[Reserva
     # A replica of which no process is seen holds some of what is used: not yet anything, or where NVML does not look.
     hidden_mib = sum(mib for replica_id, mib in reserved_mib.items() if replica_id not in ours)
     seen_mib = max(0, used_mib - hidden_mib)
-    strange = foreign(seen_mib, total_mib, [_owned(it, reserved_mib.keys()) for it in gpu.processes])
+    strange = foreign(seen_mib, total_mib, [_owned(it, reserved_mib) for it in gpu.processes])
     claimed_mib = sum(max(mib, ours.get(replica_id, 0)) for replica_id, mib in reserved_mib.items())
     others_mib = max(0, seen_mib - sum(ours.values()), strange.mib if strange else 0)
     return strange, claimed_mib + others_mib
 
 
-def _reserved_mib(reservation: Reservation, total_mib: int) -> int:
-    return total_mib if reservation.exclusive else reservation.gpu_memory_mib
-
-
-def _owned(process: GpuProcess, replica_ids: object) -> GpuProcess:
+def _owned(process: GpuProcess, replica_ids: Collection[str]) -> GpuProcess:
     """Of a replica without a reservation there: a stranger's, and called what it is."""
-    if not process.replica_id or process.replica_id in replica_ids:  # type: ignore[operator]
+    if not process.replica_id or process.replica_id in replica_ids:
         return process
     return replace(process, replica_id="", name=f"{process.name} of a replica that has ended")
 

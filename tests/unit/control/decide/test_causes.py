@@ -62,3 +62,11 @@ def test_a_run_comes_and_goes_with_its_replicas_in_rotation() -> None:
     assert causes.of_state(RUN, (serving, away), RunState.RUNNING) == "back"
     assert causes.of_state(RUN, (serving, away), RunState.PROVISIONING) == "away"
     assert causes.of_state(RUN, (), RunState.SUBMITTED) == "apply"
+
+
+def test_who_moves_does_so_for_what_happened_to_its_host() -> None:
+    serving, moved = a_replica(cause_id="apply-of-then", phase=Phase.READY), {"r1": "xid"}
+    for action in (CreateReplica(0, 1, ""), DrainReplica("r1", ""), StopReplica("r1", 0.0, "")):
+        assert causes.of_action(RUN, (serving,), action, moved) == "xid"
+    assert causes.of_action(RUN, (serving,), CreateReplica(1, 1, ""), moved) == "apply"
+    assert causes.of_action(RUN, (serving,), DrainReplica("r1", ""), {"r1": ""}) == "apply-of-then"

@@ -48,3 +48,15 @@ def test_a_lost_replica_is_told_although_it_does_not_count() -> None:
     assert sentence([replace(SERVING, lost=True)], 1, 1) == (
         "0 of 1 replica in rotation; replica 0 is lost, its host is away"
     )
+
+
+def test_who_must_leave_is_told_with_why_though_it_serves() -> None:
+    text = sentence([SERVING], 1, 1, {SERVING.id: "must leave gpu-1 (the host is drained)"})
+    assert text == f"1 of 1 replica in rotation; replica {SERVING.index} must leave gpu-1 (the host is drained)"
+    many = [replace(SERVING, id=f"r{index}", index=index) for index in range(5)]
+    assert sentence(many, 1, 5, {it.id: "must go" for it in many}).endswith("replica 2 must go; 2 more must leave")
+
+
+def test_a_refusal_is_told_as_one() -> None:
+    refused = replace(SERVING, phase=Phase.FAILED, in_rotation=False, refused=True, message="GPU 3f2a is in use.")
+    assert describe(refused) == f"replica {SERVING.index} was refused by its host: GPU 3f2a is in use"

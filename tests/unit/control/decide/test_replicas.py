@@ -8,6 +8,7 @@ from homeport_control.decide.replicas import (
     free_indexes,
     is_live,
     is_serving,
+    last_refusal,
     may_create_at_s,
     was_failure,
 )
@@ -65,3 +66,25 @@ def test_nothing_is_made_while_a_failed_one_still_holds_its_place_unless_its_hos
     clearing = replace(FAILURE, ended_at_s=None, phase=Phase.STOPPING)
     assert may_create_at_s([clearing], 1, 0) == math.inf
     assert may_create_at_s([replace(clearing, lost=True)], 1, 0) == 0.0
+
+
+def test_refusals_have_a_short_back_off_of_their_own() -> None:
+    def after(refusals: int) -> float:
+        ended = [
+            replace(FAILURE, id=f"f{at}", refused=True, ended_at_s=100.0 + at, stop_grace_s=0.0)
+            for at in range(refusals)
+        ]
+        return may_create_at_s(ended, 1, 0) - (100.0 + refusals - 1)
+
+    assert [after(number) for number in (1, 2, 3, 5, 6, 20)] == [1.0, 2.0, 4.0, 16.0, 30.0, 30.0]
+    assert not was_failure(replace(FAILURE, refused=True))
+    assert may_create_at_s([replace(FAILURE, refused=True, ended_at_s=None)], 1, 0) == math.inf, (
+        "it is being cleared away"
+    )
+
+
+def test_the_last_refusal_is_that_of_the_newest_of_its_place() -> None:
+    old = replace(FAILURE, id="old", refused=True)
+    assert last_refusal([old, replace(FAILURE, index=1, created_at_s=9.0)], 0) is old
+    assert last_refusal([old, replace(FAILURE, created_at_s=9.0)], 0) is None
+    assert last_refusal([], 0) is None

@@ -192,3 +192,110 @@ def test_a_replica_without_a_host_is_ended_not_stopped() -> None:
     decided = step(replace(GOAL, wanted=RunWanted.STOP), (waiting,), NOW)
     assert [type(action) for action in decided.actions] == [EndReplica, FinishRun]
     assert decided.state is RunState.TERMINATED
+
+
+MUST_LEAVE = "must leave h1 (GPU 3f2a is failing: XID 79)"
+
+
+def moving(goal: Goal, *replica_ids: str) -> Goal:
+    return replace(goal, displaced=dict.fromkeys(replica_ids, MUST_LEAVE))
+
+
+def test_one_that_must_leave_serves_until_another_does_so_in_its_place() -> None:
+    goal = moving(replace(GOAL, ever_published=True), "a")
+    decided = step(goal, (replica("a"), replica("b", 1)), NOW)
+    assert [(type(it), it.index) for it in decided.actions] == [(CreateReplica, 0)]  # type: ignore[union-attr]
+    assert decided.reason == f"2 of 2 replicas in rotation; replica 0 {MUST_LEAVE}"
+
+    new = replica("c", phase=Phase.PROBING, created_at_s=990.0)
+    assert step(goal, (replica("a"), replica("b", 1), new), NOW).actions == ()
+    ready = replica("c", in_rotation=False, created_at_s=990.0)
+    assert step(goal, (replica("a"), replica("b", 1), ready), NOW).actions == (), "no gateway has it yet"
+
+    decided = step(goal, (replica("a"), replica("b", 1), replica("c", created_at_s=990.0)), NOW)
+    assert decided.actions == (DrainReplica("a", f"replica 0 {MUST_LEAVE}; others serve in its place"),)
+
+
+def test_without_room_elsewhere_it_goes_on_and_the_reason_says_both() -> None:
+    queued = replica(
+        "c",
+        phase=Phase.QUEUED,
+        host_id=None,
+        message="0 of 1 hosts fit: 1 needs 1 GPU, 0 of 1 free",
+        created_at_s=990.0,
+    )
+    decided = step(moving(replace(GOAL, count=1), "a"), (replica("a"), queued), NOW)
+    assert decided.actions == ()
+    assert decided.state is RunState.RUNNING
+    assert decided.reason == (
+        f"1 of 1 replica in rotation; replica 0 {MUST_LEAVE}; "
+        "replica 0 waits for a host: 0 of 1 hosts fit: 1 needs 1 GPU, 0 of 1 free"
+    )
+
+
+def test_when_its_gpu_is_well_again_the_replacement_goes() -> None:
+    queued = replica("c", phase=Phase.QUEUED, host_id=None, created_at_s=990.0)
+    decided = step(replace(GOAL, count=1), (replica("a"), queued), NOW)
+    assert decided.actions == (EndReplica("c", "2 replicas, wanted 1; it had no host yet"),)
+
+
+def test_all_of_a_drained_host_are_made_anew_at_once_and_leave_one_by_one_as_others_serve() -> None:
+    goal = moving(GOAL, "a", "b")
+    created = step(goal, (replica("a"), replica("b", 1)), NOW).actions
+    assert [it.index for it in of_type(created, CreateReplica)] == [0, 1]
+    first = replica("c", created_at_s=990.0)
+    later = replica("d", 1, phase=Phase.STARTING, created_at_s=990.0)
+    decided = step(goal, (replica("a"), replica("b", 1), first, later), NOW)
+    assert [type(it) for it in decided.actions] == [DrainReplica]
+
+
+def test_without_retry_it_moves_all_the_same_for_it_has_not_failed() -> None:
+    goal = moving(replace(GOAL, count=1, retry=False, ever_published=True), "a")
+    assert [type(it) for it in step(goal, (replica("a"),), NOW).actions] == [CreateReplica]
+    broken = replica("a", phase=Phase.FAILED, in_rotation=False, message="exited with code 1")
+    decided = step(goal, (broken,), NOW)
+    assert [type(it) for it in decided.actions] == [StopReplica, CreateReplica], "its GPU was to blame"
+    assert decided.state is not RunState.FAILED
+
+
+def test_a_first_revision_that_fails_on_a_sick_gpu_is_not_given_up() -> None:
+    broken = replica("a", phase=Phase.FAILED, in_rotation=False, first_ready_at_s=None)
+    decided = step(moving(replace(GOAL, count=1), "a"), (broken,), NOW)
+    assert [type(it) for it in decided.actions] == [StopReplica, CreateReplica]
+    hangs = replace(broken, wanted=Wanted.STOP, stop_grace_s=0.0)
+    decided = step(moving(replace(GOAL, count=1), "a"), (hangs,), NOW)
+    assert [type(it) for it in decided.actions] == [CreateReplica], "what hangs on a sick GPU is not waited for"
+
+
+def test_an_update_moves_what_must_leave_into_the_new_revision() -> None:
+    goal = moving(replace(UPDATE, count=1), "a")
+    assert [it.revision for it in of_type(step(goal, (replica("a"),), NOW).actions, CreateReplica)] == [2]
+    decided = step(goal, (replica("a"), replica("c", revision=2)), NOW)
+    assert [it.replica_id for it in of_type(decided.actions, DrainReplica)] == ["a"]
+
+
+def refused(name: str = "a", **values: Any) -> Replica:
+    words = "GPU 3f2a (24GB): pid 3123 python3 holds 12.8GB, so it is not free for a replica of its own"
+    defaults: dict[str, Any] = {"phase": Phase.FAILED, "refused": True, "message": words, "first_ready_at_s": None}
+    return replica(name, **(defaults | values))
+
+
+def test_a_refused_replica_is_placed_anew_and_is_no_failure_not_even_the_first() -> None:
+    for goal in (replace(GOAL, count=1), replace(GOAL, count=1, retry=False)):
+        decided = step(goal, (refused(),), NOW)
+        (stop,) = decided.actions
+        assert isinstance(stop, StopReplica)
+        assert "was refused by its host: GPU 3f2a (24GB): pid 3123 python3 holds 12.8GB" in stop.because
+        assert decided.state is not RunState.FAILED
+        assert "replica 0 was refused by its host: GPU 3f2a" in decided.reason
+    update = step(replace(UPDATE, count=1), (replica("old"), refused("new", revision=2)), NOW)
+    assert not of_type(update.actions, GiveUpRevision)
+
+
+def test_a_refused_replica_comes_back_after_a_pause_and_the_reason_tells_why() -> None:
+    gone = refused(phase=Phase.STOPPED, wanted=Wanted.STOP, ended_at_s=NOW)
+    decided = step(replace(GOAL, count=1), (gone,), NOW + 0.5)
+    assert decided.actions == ()
+    assert decided.wake_at_s == NOW + 1
+    assert "replica 0 is tried again in 0 s, its last host refused it: GPU 3f2a (24GB)" in decided.reason
+    assert [type(it) for it in step(replace(GOAL, count=1), (gone,), NOW + 1).actions] == [CreateReplica]
