@@ -15,6 +15,7 @@ from homeport_agent.model import AssignedReplica, Phase
 FRESH_S = 2.0  # an older look is none
 HUNG_S = 5.0  # a driver that does not answer for so long: no look is to be had
 DYING_S = 10.0  # a replica of ours that ended, or is being stopped, may hold its GPU for so long
+BACK_S = 10.0  # after a reboot the driver comes later than Docker; a GPU that is lost is told by a finding, at once
 # A program that has just ended is still counted for a moment, as a process without a container, or as memory of nobody:
 # what is not ours is believed when it is seen for so long.
 SURE_S = 1.5
@@ -79,12 +80,15 @@ def gpu_text(uuid: str, gpu: Gpu | None = None) -> str:
 
 def _of_gpu(uuid: str, assigned: AssignedReplica, others: Sequence[Other], look: Look, waited_s: float) -> Verdict:
     gpu = next((it for it in look.gpus if it.uuid == uuid), None)
-    barred = _barred(uuid, gpu, look)
-    if barred:
-        return Verdict(refused=barred)
+    finding = _barring(uuid, gpu, look)
+    if finding is not None and finding.gpu_uuid:
+        return Verdict(refused=f"{gpu_text(uuid, gpu)} is failing: {finding.reason}")
+    if finding is not None:
+        said = f"this host is failing: {finding.reason}"
+        return Verdict(waits=said) if waited_s < BACK_S else Verdict(refused=said)
     if gpu is None:
-        why = f": {look.unavailable}" if look.unavailable else ""
-        return Verdict(refused=f"{gpu_text(uuid)} is not on this host any more{why}")
+        said = f"{gpu_text(uuid)} is not on this host any more" + (f": {look.unavailable}" if look.unavailable else "")
+        return Verdict(waits=said) if waited_s < BACK_S else Verdict(refused=said)
     if gpu.mig_enabled:
         return Verdict(refused=f"{gpu_text(uuid, gpu)} is cut into MIG instances: nothing runs on it itself")
     if gpu.compute_mode.lower().replace("_", "-") == "prohibited":
@@ -108,14 +112,11 @@ def _of_gpu(uuid: str, assigned: AssignedReplica, others: Sequence[Other], look:
     return Verdict(waits=said) if waited_s < sure_s else Verdict(refused=said)
 
 
-def _barred(uuid: str, gpu: Gpu | None, look: Look) -> str:
-    """A failing finding about it, what it is an instance of, or the whole host."""
+def _barring(uuid: str, gpu: Gpu | None, look: Look) -> Finding | None:
+    """A failing finding about it or what it is an instance of, else about the whole host."""
     which = {uuid, gpu.mig_parent if gpu else uuid, ""}
-    for finding in look.findings:
-        if finding.severity is Severity.FAILING and finding.gpu_uuid in which:
-            what = gpu_text(uuid, gpu) if finding.gpu_uuid else "this host"
-            return f"{what} is failing: {finding.reason}"
-    return ""
+    found = [it for it in look.findings if it.severity is Severity.FAILING and it.gpu_uuid in which]
+    return max(found, key=lambda it: bool(it.gpu_uuid), default=None)
 
 
 def _alone(gpu: Gpu, assigned: AssignedReplica, beside: Sequence[Other]) -> str:

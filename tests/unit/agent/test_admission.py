@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.agent import replica
-from homeport_agent.admission import ADMITTED, DYING_S, HUNG_S, SURE_S, Look, Other, Verdict, verdict
+from homeport_agent.admission import ADMITTED, BACK_S, DYING_S, HUNG_S, SURE_S, Look, Other, Verdict, verdict
 from homeport_agent.gpus.model import Finding, Gpu, GpuProcess, Severity
 from homeport_agent.model import AssignedReplica, Phase
 
@@ -41,8 +41,9 @@ def test_who_needs_no_gpu_is_not_judged() -> None:
 
 
 def test_a_gpu_that_is_not_there_is_told_with_why() -> None:
-    found = judged(Look(unavailable="1 of 2 GPUs do not answer: GPU is lost"), waited_s=0)
-    assert found.refused == "GPU 3f2a is not on this host any more: 1 of 2 GPUs do not answer: GPU is lost"
+    look, said = Look(unavailable="no NVIDIA driver"), "GPU 3f2a is not on this host any more: no NVIDIA driver"
+    assert judged(look, waited_s=BACK_S) == Verdict(refused=said)
+    assert judged(look, waited_s=BACK_S - 0.1) == Verdict(waits=said)  # a host that has just booted
 
 
 def test_a_stranger_on_it_refuses_one_that_needs_it_for_itself() -> None:
@@ -61,12 +62,17 @@ def test_its_own_old_process_does_not_count() -> None:
     assert judged(held(GpuProcess(9, "python3", 8000, replica_id="r1")), waited_s=0) == ADMITTED
 
 
-@pytest.mark.parametrize("about", [UUID, "GPU-parent", ""])
+@pytest.mark.parametrize("about", [UUID, "GPU-parent"])
 def test_a_failing_finding_about_it_or_what_it_belongs_to_refuses_at_once(about: str) -> None:
     finding = Finding("xid-79", Severity.FAILING, "it fell off the bus", gpu_uuid=about)
     look = Look((replace(GPU, mig_parent="GPU-parent"),), (finding,))
-    what = "GPU 3f2a (24GB)" if about else "this host"
-    assert judged(look, waited_s=0).refused == f"{what} is failing: it fell off the bus"
+    assert judged(look, waited_s=0).refused == "GPU 3f2a (24GB) is failing: it fell off the bus"
+
+
+def test_a_host_that_is_failing_gets_seconds_to_come_to_itself() -> None:
+    look = Look((GPU,), (Finding("driver", Severity.FAILING, "the driver is not loaded"),))
+    assert judged(look, waited_s=BACK_S - 0.1).waits == "this host is failing: the driver is not loaded"
+    assert judged(look, waited_s=BACK_S).refused == "this host is failing: the driver is not loaded"
 
 
 def test_a_warning_or_the_finding_of_another_gpu_admits() -> None:
