@@ -17,7 +17,8 @@ CLOCK_S = 5.0  # certificates begin 5 minutes early, but logs and times of event
 LASTS_S = 10.0
 
 
-def of_host(sample: GpuSample, host: HostLook, knows_gpus: bool) -> Iterator[Sign]:
+def of_host(sample: GpuSample, host: HostLook, known: int) -> Iterator[Sign]:
+    """`known`: how many GPUs were ever seen here and were not taken out."""
     if host.docker_unavailable:
         action = "start it (systemctl start docker), look at journalctl -u docker"
         yield Sign(
@@ -31,12 +32,14 @@ def of_host(sample: GpuSample, host: HostLook, knows_gpus: bool) -> Iterator[Sig
         side = "ahead of" if host.clock_offset_s > 0 else "behind"
         reason = f"its clock is {abs(host.clock_offset_s):.0f} s {side} the server's: certificates may fail"
         yield _warning("clock", reason, "set it: timedatectl set-ntp true")
-    if sample.driver_trouble and (knows_gpus or sample.driver_trouble != "not-loaded"):
+    if sample.driver_trouble and (known or sample.driver_trouble != "not-loaded"):
         code, action = DRIVER.get(sample.driver_trouble, (f"driver-{sample.driver_trouble}", "look at dmesg"))
         yield _warning(code, sample.unavailable, action)
     unnamed = [it for it in sample.troubles if not it.uuid]
-    if unnamed:
-        reason = f"{len(unnamed)} GPUs that have never answered: {unnamed[0].reason}"
+    # One that was known before the agent was started is missing, and said so with its name.
+    strange = len(unnamed) - (known - len(sample.gpus) - (len(sample.troubles) - len(unnamed)))
+    if unnamed and strange > 0:
+        reason = f"{strange} {'GPU has' if strange == 1 else 'GPUs have'} never answered: {unnamed[0].reason}"
         yield _warning("gpu-unknown", reason, "look at the kernel log (dmesg) and nvidia-smi -L")
 
 

@@ -33,7 +33,7 @@ def look(memory: Memory, sample: GpuSample, host: HostLook, now_s: float) -> Mem
     for uuid in there:
         known.setdefault(uuid, KnownGpu(there[uuid]))
     gpus = tuple(_looked(known[uuid], there.get(uuid), sample, step_s, now_s) for uuid in sorted(known))
-    of_host = hosts.of_host(sample, host, knows_gpus=bool(gpus))
+    of_host = hosts.of_host(sample, host, sum(bool(it.gpu.name) for it in gpus))
     return replace(memory, gpus=gpus, host=_passed(memory.host, of_host, step_s, now_s), looked_s=now_s)
 
 

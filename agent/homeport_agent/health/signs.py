@@ -60,12 +60,14 @@ def of_driver(sample: GpuSample) -> Sign | None:
 
 
 def of_absence(known: KnownGpu, sample: GpuSample) -> Sign:
+    """Of a GPU that was there once, while the driver as a whole works."""
     answers = bool(sample.gpus or sample.troubles)
     where = f" ({known.gpu.pci_bus_id})" if known.gpu.pci_bus_id else ""
+    nameless = next((it.reason for it in sample.troubles if not it.uuid), "")  # most likely it is that one
     why = "the driver does not list it any more" if answers else sample.unavailable or "the driver lists no GPU"
     return Sign(
         "gpu-missing",
-        f"{known.gpu.name}{where} is gone without an XID: {why}",
+        f"{known.gpu.name}{where} is gone: {nameless or why}",
         "look whether it is on the bus (lspci -d 10de:), then reboot the host; was it taken out, undrain it to forget it",
         after_s=MISSING_S if answers else UNANSWERED_S,
         latches=True,

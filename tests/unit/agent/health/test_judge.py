@@ -204,7 +204,9 @@ def test_a_gpu_that_is_gone_without_a_word_is_missing() -> None:
     assert watch.codes == []
     watch.look(1)
     assert watch.codes == ["GPU-0 gpu-missing failing"]
-    assert watch.findings[0].reason.startswith("NVIDIA H100 (0000:07:00.0) is gone without an XID")
+    assert watch.findings[0].reason.startswith(
+        "NVIDIA H100 (0000:07:00.0) is gone: the driver does not list it any more"
+    )
     watch.memory = judge.cleared(watch.memory, (uuid(0),))
     watch.look(10)
     assert watch.codes == [], "it was taken out, and an admin said so"
@@ -424,3 +426,13 @@ def test_troubles_of_the_host_are_told_with_those_of_the_gpus_worst_first() -> N
         "host gpu-unknown warning",
         "GPU-1 xid-63 warning",
     ]
+
+
+def test_a_gpu_that_was_lost_before_the_agent_began_is_told_by_its_name() -> None:
+    watch = Watch()
+    watch.look(2)
+    del watch.gpus[uuid(1)]
+    watch.troubles["?"] = GpuTrouble("", "lost", "GPU at index 1: GPU is lost")
+    watch.look(30)
+    assert watch.codes == ["GPU-1 gpu-missing failing"]
+    assert watch.findings[0].reason == "NVIDIA H100 (0000:17:00.0) is gone: GPU at index 1: GPU is lost"
