@@ -17,6 +17,11 @@ def test_the_socket_of_docker_may_be_elsewhere() -> None:
     assert from_environment(None, both).docker_socket == "/run/e.sock"
 
 
+def test_the_owners_table_of_xids_may_be_anywhere() -> None:
+    assert from_environment(None, {}).xid_table is None, "the state directory's"
+    assert from_environment(None, {"HOMEPORT_XID_TABLE": "/etc/xids.toml"}).xid_table == Path("/etc/xids.toml")
+
+
 @pytest.mark.parametrize(
     "environment",
     [{"DOCKER_HOST": "tcp://10.0.0.1:2375"}, {"HOMEPORT_LOG_FORMAT": "xml"}, {"HOMEPORT_ENVOY_CONCURRENCY": "many"}],
