@@ -85,7 +85,8 @@ def _doctor(options: argparse.Namespace, made: settings.AgentSettings) -> int:
     for check in examine(made, Machine(options.root)):
         print(json.dumps(dataclasses.asdict(check), ensure_ascii=False) if options.json else check, flush=True)
         failed = failed or check.state == "fail"
-    return int(failed)
+    # At once: the end of an interpreter waits for its threads, and one may hang in the driver.
+    os._exit(int(failed))
 
 
 def _fail(error: object, code: int) -> int:

@@ -86,7 +86,7 @@ def nvml(slots: Sequence[PciGpu], sample: GpuSample, module_version: str) -> Che
     what, count = "NVML", len(whole(sample))
     if sample.driver_trouble == "mismatch" or "mismatch" in sample.unavailable.lower():
         return Check("fail", what, sample.unavailable, "reboot: the driver was updated while its old module runs")
-    if sample.driver_trouble == "hung":
+    if sample.driver_trouble == "hung" or "hang" in sample.unavailable:
         return Check("fail", what, sample.unavailable, "reboot; before that: `dmesg | grep -i nvrm`")
     if not count:
         return Check("fail", what, sample.unavailable or "it knows no GPU", "install the libraries of the same driver")

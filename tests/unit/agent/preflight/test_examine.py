@@ -99,6 +99,16 @@ def test_a_library_of_another_version_fails_with_a_reboot(gpus: FakeGpus, tmp_pa
     assert "reboot" in found["NVML"]["do"]
 
 
+def test_a_driver_that_hangs_is_told_and_does_not_hold_the_end(gpus: FakeGpus, tmp_path: Path) -> None:
+    gpus.set(delay__Count=60_000)
+    began_s = time.monotonic()
+    found, code = doctor(tmp_path, **fake(gpus), DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert time.monotonic() - began_s < 40
+    assert (found["NVML"]["state"], code) == ("fail", 1)
+    assert "hang" in found["NVML"]["why"]
+    assert "reboot" in found["NVML"]["do"]
+
+
 @pytest.mark.docker
 @pytest.mark.skipif(os.environ.get("HOMEPORT_TEST_NO_DOCKER") == "1", reason="HOMEPORT_TEST_NO_DOCKER=1")
 def test_a_container_is_tried_on_the_first_gpu(gpus: FakeGpus, tmp_path: Path) -> None:
