@@ -48,13 +48,13 @@ def _looked(known: KnownGpu, gpu: Gpu | None, sample: GpuSample, step_s: float, 
     uuid = known.gpu.uuid
     reading = next((it for it in sample.readings if it.uuid == uuid), GpuReading(uuid))
     now = tuple(_signs(known, gpu, reading, sample, now_s))
-    latched = list(known.latched)
+    latched, errors = list(known.latched), reading.ecc_volatile_uncorrected
     if gpu is not None:
         latched += _grown_ecc(known, reading, now_s)
         known = replace(
             known,
             gpu=gpu,
-            ecc_uncorrected=reading.ecc_volatile_uncorrected,
+            ecc_uncorrected=known.ecc_uncorrected if errors is None else errors,
             marks=signs.marked(reading, known.marks, now_s),
         )
     conditions = _passed(known.conditions, now, step_s, now_s)

@@ -18,6 +18,8 @@ from homeport_agent.health.xids import BUILT_IN, Table
 
 log = logging.getLogger("homeport.agent")
 
+LOGGED_S = 60.0  # a sick GPU may say the same a thousand times a second
+
 Check = Callable[[Gpu], Awaitable[Outcome]]
 
 
@@ -38,6 +40,7 @@ class HealthRoom:
         self._table = table
         self._now_s = clock
         self._memory = self._kept = Memory()
+        self._logged_s: dict[tuple[str, int], float] = {}  # as many as there are GPUs and codes
         self._has_news = asyncio.Event()
         self._is_due = asyncio.Event()
         self.findings: tuple[Finding, ...] = ()  # worst first
@@ -54,8 +57,11 @@ class HealthRoom:
 
     def xid(self, event: XidEvent) -> None:
         """At once when the driver told of it."""
-        log.warning("XID %d of GPU %s %s", event.xid, event.gpu_uuid or "unknown", event.detail)
-        self._follow(judge.xid(self._memory, event, self._table, self._now_s()))
+        now_s, key = self._now_s(), (event.gpu_uuid, event.xid)
+        if not 0 <= now_s - self._logged_s.get(key, float("-inf")) < LOGGED_S:
+            self._logged_s[key] = now_s
+            log.warning("XID %d of GPU %s %s", event.xid, event.gpu_uuid or "unknown", event.detail)
+        self._follow(judge.xid(self._memory, event, self._table, now_s))
 
     def clear(self, uuids: tuple[str, ...]) -> None:
         """Forget what was found of these GPUs; none: of all and of the host. What still holds is found again."""

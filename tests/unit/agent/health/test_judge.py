@@ -173,6 +173,14 @@ def test_a_double_bit_error_stays_until_the_gpu_was_reset_and_proved() -> None:
     assert watch.codes == []
 
 
+def test_a_look_in_which_the_counter_is_not_told_does_not_hide_an_error() -> None:
+    watch = Watch()
+    for errors in (0, None, 1):
+        watch.reads(ecc_volatile_uncorrected=errors)
+        watch.look()
+    assert watch.codes == ["GPU-0 ecc-double-bit failing"]
+
+
 def test_errors_from_before_the_first_look_only_warn() -> None:
     watch = Watch()
     watch.reads(ecc_volatile_uncorrected=3)

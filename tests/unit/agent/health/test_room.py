@@ -175,3 +175,13 @@ async def test_the_log_says_what_begins_and_what_is_over(tmp_path: Path, caplog:
         rig.room.clear(())
     assert f"GPU {uuid(0)} is failing: XID 79: GPU has fallen off the bus; reboot the host" in caplog.text
     assert f"GPU {uuid(0)}: over: XID 79" in caplog.text
+
+
+async def test_a_storm_of_xids_is_one_line_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tmp_path)
+    rig.look(2)
+    for _ in range(500):
+        rig.xid(74)
+    rig.look(60)
+    rig.xid(74)
+    assert sum("XID 74 of GPU" in it for it in caplog.messages) == 2
