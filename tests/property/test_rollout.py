@@ -45,10 +45,14 @@ class World:
         self.replicas: dict[str, Replica] = {}
         self.now_s = 1000.0
         self.names = count()
+        self.sick: set[str] = set()  # stand on what is barred
+        self.ever_sick: set[str] = set()
+        self.has_room = True  # where they do not
 
     # What the loops do.
 
     def turn(self) -> Step:
+        self.note_sick()
         before = tuple(self.replicas.values())
         decided = step(self.goal, before, self.now_s)
         assert decided == step(self.goal, tuple(reversed(before)), self.now_s), "equal input, equal plan"
@@ -71,11 +75,13 @@ class World:
         running = self.goal.wanted is RunWanted.RUN and self.goal.finished is None
         assert running or not creates, "nothing is created for a run that stops"
         live = [replica for replica in before if is_live(replica)]
+        stays = [replica for replica in live if replica.id not in self.goal.displaced]
         leaving = set(touched)
         after = [replica for replica in live if replica.id not in leaving]
         if creates:
-            assert len(after) + len(creates) <= self.goal.count + self.goal.surge
-            indexes = [r.index for r in after if r.revision == self.goal.revision] + [c.index for c in creates]
+            staying = [replica for replica in stays if replica.id not in leaving]
+            assert len(staying) + len(creates) <= self.goal.count + self.goal.surge
+            indexes = [r.index for r in staying if r.revision == self.goal.revision] + [c.index for c in creates]
             assert len(set(indexes)) == len(indexes), "an index has one live replica of the revision"
         if running and not any(isinstance(action, FinishRun) for action in decided.actions):
             serving, still = sum(map(is_serving, live)), sum(map(is_serving, after))
@@ -99,6 +105,16 @@ class World:
             case FinishRun(state, _, _):
                 self.goal = replace(self.goal, finished=state)
 
+    def displace(self, replica_id: str, is_sick: bool) -> None:
+        """What it stands on is barred, or well again; the caller tells only of those that are there."""
+        self.sick = {it for it in self.sick if it != replica_id} | ({replica_id} if is_sick else set())
+        self.ever_sick |= self.sick
+        self.note_sick()
+
+    def note_sick(self) -> None:
+        wish = {it.id: "must leave" for it in self.left() if it.id in self.sick and it.wanted is Wanted.RUN}
+        self.goal = replace(self.goal, displaced=wish)
+
     def set(self, replica_id: str, **values: object) -> None:
         self.replicas[replica_id] = replace(self.replicas[replica_id], **values)  # type: ignore[arg-type]
 
@@ -113,7 +129,7 @@ class World:
         if replica.ended_at_s is not None or replica.lost:
             return
         if replica.host_id is None:
-            if replica.wanted is Wanted.RUN:
+            if replica.wanted is Wanted.RUN and self.has_room:
                 self.set(replica.id, host_id="host")
         elif replica.wanted is Wanted.STOP:
             self.set(replica.id, phase=Phase.STOPPED)
@@ -135,6 +151,12 @@ class World:
             self.set(replica.id, phase=Phase.FAILED, message="exited with code 1", in_rotation=False)
         elif what == "unready" and replica.phase is Phase.READY:
             self.set(replica.id, phase=Phase.UNREADY, in_rotation=False)
+        elif what == "refuse" and replica.wanted is not Wanted.STOP:
+            self.set(replica.id, phase=Phase.FAILED, message="no room", in_rotation=False, refused=True)
+        elif what == "sicken":
+            self.displace(replica.id, True)
+        elif what == "heal":
+            self.displace(replica.id, False)
         elif what == "lose":
             self.set(replica.id, lost=True)
         elif what == "return":
@@ -167,7 +189,9 @@ EVENTS = st.one_of(
     st.tuples(st.just("advance"), st.integers(0, 30)),
     st.tuples(st.just("advance"), st.integers(0, 30)),
     st.tuples(st.just("everyone"), st.just(0)),
-    st.tuples(st.sampled_from(["fail", "unready", "lose", "return"]), st.integers(0, 30)),
+    st.tuples(
+        st.sampled_from(["fail", "unready", "lose", "return", "refuse", "sicken", "sicken", "heal"]), st.integers(0, 30)
+    ),
     st.tuples(st.just("apply"), st.just(0)),
     st.tuples(st.just("scale"), st.integers(1, 4)),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
@@ -225,6 +249,7 @@ def test_whatever_happened_a_run_that_is_left_alone_serves_its_count_of_the_newe
     serving = [replica for replica in world.left() if is_serving(replica)]
     assert [replica.revision for replica in serving] == [world.good[-1]] * world.goal.count
     assert not [replica for replica in world.left() if not is_serving(replica) and not replica.lost]
+    assert not [replica for replica in world.left() if replica.id in world.sick and not replica.lost]
     assert decided.state is RunState.RUNNING
 
 
@@ -269,3 +294,54 @@ def test_a_deadline_ends_a_run_in_a_word_of_its_own(replicas: int, events: list[
     assert decided.reason.startswith("max_duration_exceeded")
     world.settle()
     assert world.goal.finished is RunState.TERMINATED
+
+
+SICK = st.one_of(
+    STEADY,
+    st.tuples(st.sampled_from(["sicken", "sicken", "heal"]), st.integers(0, 30)),
+    st.tuples(st.just("refuse-new"), st.integers(0, 30)),
+    st.tuples(st.just("room"), st.booleans().map(int)),
+)
+
+
+@given(st.integers(1, 4), st.booleans(), st.lists(SICK, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_sick_gpus_drains_and_refusals_never_take_a_run_below_its_count_and_all_have_moved_once_there_is_room(
+    replicas: int, retry: bool, events: list[tuple[str, int]]
+) -> None:
+    world = World(goal(count=replicas, retry=retry))
+    world.settle()
+    for what, number in events:
+        starting = [it for it in world.left() if it.first_ready_at_s is None and it.host_id and it.wanted is Wanted.RUN]
+        if what == "room":
+            world.has_room = bool(number)
+        elif what != "refuse-new":
+            play(world, [(what, number)])
+        elif starting:
+            world.disturb(starting[number % len(starting)], "refuse")
+            world.turn()
+        assert sum(is_serving(replica) for replica in world.left()) >= replicas
+        others = [it for it in world.left() if is_live(it) and it.id not in world.ever_sick]
+        assert len(others) <= replicas + world.goal.surge, "only what was sick, and healed, comes on top for a while"
+    world.has_room = True
+    world.settle()
+    assert world.goal.finished is None, "nothing of this is a failure"
+    assert sum(is_serving(replica) for replica in world.left()) == replicas
+    assert not [replica for replica in world.left() if replica.id in world.sick]
+
+
+@given(st.integers(1, 4), st.lists(st.integers(0, 30), min_size=1, max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_when_all_is_well_again_before_there_was_room_those_that_served_are_still_the_ones(
+    replicas: int, sick: list[int]
+) -> None:
+    world = World(goal(count=replicas))
+    world.settle()
+    served = {replica.id for replica in world.left()}
+    world.has_room = False
+    play(world, [("sicken", number) for number in sick])
+    world.settle()
+    assert {replica.id for replica in world.left() if is_serving(replica)} == served
+    world.sick.clear()
+    world.settle()
+    assert {replica.id for replica in world.left()} == served, "only the ones in waiting have gone"

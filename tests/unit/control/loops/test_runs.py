@@ -1,6 +1,7 @@
 """loops/runs: what an apply and a stop become, on a real database; what is decided stands in decide's own tests."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from fixtures.control import (
     revision,
     service,
 )
+from homeport_control.domain.hosts import Finding, Health
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import RunState, RunWanted
 from homeport_control.loops.runs import RunsLoop, goal_of
-from homeport_control.store import events, replicas, runs
+from homeport_control.store import events, hosts, replicas, runs
 from homeport_control.store.events import Filter
 
 
@@ -245,3 +247,94 @@ async def test_a_replacement_has_the_cause_of_what_it_replaces(state: State, loo
         await runs.update(write, run_id, wanted=RunWanted.STOP)
     await loop.turn(time.time())
     assert {replica.cause_id for replica in await present(state, run_id)} == {"stop"}
+
+
+LOST = Finding("gpu-lost", Health.FAILING, "it has fallen off the bus", gpu_uuid="GPU-3f2a")
+
+
+async def on_gpu(state: State, run_id: str, replica_id: str, gpu_uuid: str) -> None:
+    await add_replica(state, run_id, replica_id)
+    async with state.database.write() as write:
+        assert await replicas.claim(write, replace(claim(replica_id, "h1"), gpu_uuids=(gpu_uuid,)))
+
+
+async def change_host(state: State, **changed: Any) -> str:
+    """Returns the cause of it."""
+    async with state.database.write() as write:
+        await hosts.update(write, "h1", changed)
+        write.touch("health")
+        return write.cause_id
+
+
+async def test_a_replica_leaves_a_failing_gpu_when_another_serves_and_the_events_tell_the_cause(
+    state: State, loop: RunsLoop
+) -> None:
+    assert "health" in loop.topics
+    await add_host(state)
+    run_id = await add_run(state)
+    await on_gpu(state, run_id, "old", "GPU-3f2a")
+    await serving(state, "old")
+    await loop.turn(time.time())
+    assert [it.id for it in await present(state, run_id)] == ["old"]
+
+    cause_id = await change_host(state, findings=(LOST,))
+    turn = await loop.turn(time.time())
+    assert "replica 0 must leave h1 (GPU 3f2a is failing: it has fallen off the bus)" in turn.sentence
+    new = next(it for it in await present(state, run_id) if it.id != "old")
+    assert (new.index, new.cause_id) == (0, cause_id)
+    assert (await get_replica(state, "old")).wanted is Wanted.RUN
+
+    async with state.database.write() as write:
+        await replicas.claim(write, replace(claim(new.id, "h1"), gpu_uuids=("GPU-77c0",)))
+    await serving(state, new.id, 40001)
+    await loop.turn(time.time())
+    assert (await get_replica(state, "old")).wanted is Wanted.DRAIN
+    async with state.database.read() as connection:
+        told = await events.newest(connection, Filter(cause_id=cause_id), 100)
+    assert "drains on h1: replica 0 must leave h1 (GPU 3f2a is failing" in "\n".join(it.sentence for it in told)
+
+
+async def test_a_gpu_that_heals_keeps_its_replica(state: State, loop: RunsLoop) -> None:
+    await add_host(state)
+    run_id = await add_run(state)
+    await on_gpu(state, run_id, "old", "GPU-3f2a")
+    await serving(state, "old")
+    await change_host(state, cordoned_gpus=("GPU-3f2a",))
+    await loop.turn(time.time())
+    assert len(await present(state, run_id)) == 2
+    await change_host(state, cordoned_gpus=())
+    await loop.turn(time.time())
+    assert [it.id for it in await present(state, run_id)] == ["old"]
+
+
+async def test_a_drained_host_is_left_by_all(state: State, loop: RunsLoop) -> None:
+    await add_host(state)
+    run_id = await add_run(state, retry=False)
+    await add_replica(state, run_id, "old", host_id="h1")
+    await serving(state, "old")
+    await change_host(state, cordoned=True)
+    turn = await loop.turn(time.time())
+    assert "replica 0 must leave h1 (the host is drained)" in turn.sentence
+    assert len(await present(state, run_id)) == 2
+
+
+async def test_a_refusal_is_placed_anew_after_a_pause_and_remembered(state: State, loop: RunsLoop) -> None:
+    await add_host(state)
+    run_id = await add_run(state, retry=False)
+    await add_replica(state, run_id, "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.FAILED, refused=True, message="GPU 3f2a: pid 3123 python3 holds 12.8GB")
+    now_s = time.time()
+    turn = await loop.turn(now_s)
+    assert "replica 0 was refused by its host: GPU 3f2a: pid 3123 python3 holds 12.8GB" in turn.sentence
+    await observe(state, "h1", "r1", Phase.STOPPED)
+    await loop.turn(now_s)
+    turn = await loop.turn(now_s + 0.2)
+    assert "tried again in 1 s, its last host refused it: GPU 3f2a: pid 3123 python3 holds 12.8GB" in turn.sentence
+    assert await present(state, run_id) == []
+    assert turn.wake_at_s == now_s + 1.0
+    await loop.turn(now_s + 1.0)
+    assert len(await present(state, run_id)) == 1
+    assert (await get_run(state, run_id)).ended_at_s is None
+    async with state.database.read() as connection:
+        told = [it.sentence for it in await events.newest(connection, Filter(kind="replica"), 100)]
+    assert any("was refused: GPU 3f2a: pid 3123 python3 holds 12.8GB" in it for it in told)
