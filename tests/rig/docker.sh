@@ -5,6 +5,7 @@
 #   docker.sh down    stop the engine that `up` started; leaves any other one alone
 #
 # The pid and the log lie in $HOMEPORT_TEST_RUN (default /run/homeport-tests). Needs root and Debian's docker.io.
+# Its containers can be given GPUs that are not there: a stand-in of NVIDIA's hook lies in bin/, what it knows in gpus/.
 set -euo pipefail
 
 run=${HOMEPORT_TEST_RUN:-/run/homeport-tests}
@@ -17,8 +18,10 @@ up() {
         echo "docker: an engine answers already, it is used and left as it is"
         return
     fi
-    mkdir -p "$run"
-    setsid /usr/sbin/dockerd --pidfile "$run/dockerd.pid" >"$run/dockerd.log" 2>&1 </dev/null &
+    mkdir -p "$run/bin" "$run/gpus"
+    # dockerd looks for it once, at its start, and hands its environment on to it.
+    install -m 755 "$(dirname "$0")/nvidia_hook.py" "$run/bin/nvidia-container-runtime-hook"
+    PATH="$run/bin:$PATH" FAKE_HOOK="$run/gpus" setsid /usr/sbin/dockerd --pidfile "$run/dockerd.pid" >"$run/dockerd.log" 2>&1 </dev/null &
     for _ in $(seq 150); do
         if answers; then
             echo "docker: engine $($docker version -f '{{.Server.Version}}') started, log $run/dockerd.log"
@@ -48,7 +51,7 @@ case ${1:-} in
 up) up ;;
 down) down ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -25,8 +25,14 @@ class FakeGpus:
     """State of the library: `set` and what stands below it change it for every process that has it loaded."""
 
     def __init__(
-        self, folder: Path, count: int = 2, memory_mib: int = 81920, name: str = "NVIDIA H100 80GB HBM3"
+        self,
+        folder: Path,
+        count: int = 2,
+        memory_mib: int = 81920,
+        name: str = "NVIDIA H100 80GB HBM3",
+        batch: int = 0,  # the first part of the UUIDs: several at a time must differ where they meet
     ) -> None:
+        self._batch = batch
         self.library_folder = folder
         self.path = folder / "nvml.conf"
         self._events = 0
@@ -40,13 +46,11 @@ class FakeGpus:
             }
         self._write()
 
-    @staticmethod
-    def uuid(index: int) -> str:
-        return f"GPU-00000000-0000-4000-8000-{index:012d}"
+    def uuid(self, index: int) -> str:
+        return f"GPU-{self._batch:08x}-0000-4000-8000-{index:012d}"
 
-    @staticmethod
-    def mig_uuid(index: int, instance: int) -> str:
-        return f"MIG-00000000-0000-4000-8000-{index:06d}{instance:06d}"
+    def mig_uuid(self, index: int, instance: int) -> str:
+        return f"MIG-{self._batch:08x}-0000-4000-8000-{index:06d}{instance:06d}"
 
     def set(self, **values: str | int | None) -> None:
         """`gpu0__mem_used=5` sets gpu0.mem_used; None removes a key."""

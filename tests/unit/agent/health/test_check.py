@@ -31,7 +31,7 @@ def gpus(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake
 
 
 def gpu(index: int = 1, **more: object) -> Gpu:
-    return Gpu(FakeGpus.uuid(index), "H100", 81920, 0, **more)  # type: ignore[arg-type]
+    return Gpu(f"GPU-00000000-0000-4000-8000-{index:012d}", "H100", 81920, 0, **more)  # type: ignore[arg-type]
 
 
 async def test_a_gpu_that_computes_right_passes(gpus: FakeGpus) -> None:
