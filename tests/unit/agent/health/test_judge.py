@@ -197,9 +197,11 @@ def test_a_lost_gpu_stays_listed_and_failing() -> None:
     assert [it.uuid for it in judge.known_gpus(watch.memory)] == [uuid(0)]
     watch.troubles.clear()
     watch.look(4)
+    assert not watch.due
+    watch.look(100)
     assert watch.codes == ["GPU-0 gpu-lost failing"], "it answers again, but nothing proved it"
-    watch.look(1)
     watch.checked()
+    assert watch.codes == []
     watch.look(60)
     assert watch.codes == []
 
@@ -219,6 +221,30 @@ def test_a_gpu_that_is_gone_without_a_word_is_missing() -> None:
     watch.look(10)
     assert watch.codes == [], "it was taken out, and an admin said so"
     assert judge.known_gpus(watch.memory) == ()
+
+
+def test_a_gpu_that_was_missing_must_be_proved_when_it_is_back() -> None:
+    watch = Watch()
+    watch.look(2)
+    gpu = watch.gpus.pop(uuid(0))
+    watch.look(20)
+    watch.gpus[uuid(0)] = gpu
+    watch.look(100)
+    assert watch.codes == ["GPU-0 gpu-missing failing"]
+    assert watch.due == uuid(0)
+    watch.checked()
+    watch.look(20)
+    assert watch.codes == []
+
+
+def test_a_driver_that_lists_nothing_says_so_of_each_gpu() -> None:
+    watch = Watch()
+    watch.look(2)
+    watch.gpus = {}
+    watch.driver = ("", "the NVIDIA driver finds no GPU")
+    watch.look(12)
+    assert watch.codes == ["GPU-0 gpu-missing failing", "GPU-1 gpu-missing failing"]
+    assert watch.findings[0].reason == "NVIDIA H100 (0000:07:00.0) is gone: the NVIDIA driver finds no GPU"
 
 
 def test_gpus_are_not_missed_because_nvml_failed_for_a_moment() -> None:

@@ -172,7 +172,9 @@ async def test_the_log_says_what_begins_and_what_is_over(tmp_path: Path, caplog:
     rig.look(2)
     with caplog.at_level(logging.INFO):
         rig.xid(79)
+        rig.xid(63, 1)
         rig.room.clear(())
+    assert caplog.text.count("is failing: XID 79") == 1, "it is said when it begins, and not with each other news"
     assert f"GPU {uuid(0)} is failing: XID 79: GPU has fallen off the bus; reboot the host" in caplog.text
     assert f"GPU {uuid(0)}: over: XID 79" in caplog.text
 
