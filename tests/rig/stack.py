@@ -20,10 +20,12 @@ from typing import Any, TypeVar
 
 import docker
 from rig.gateway import envoy_binary
+from rig.nvml.gpus import FakeGpus
 
 ANSWER = TypeVar("ANSWER")
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_S = 30.0
+ENGINE = Path(os.environ.get("HOMEPORT_TEST_RUN", "/run/homeport-tests"))  # of docker.sh
 
 
 def free_ports(count: int) -> list[int]:
@@ -102,12 +104,22 @@ class Process:
 
 
 class Stack:
-    """`start()` to a joined agent with a ready gateway; `close()` takes away all that it made, containers included."""
+    """`start()` to a joined agent with a ready gateway; `close()` takes away all that it made, containers included.
+
+    `gpus`: what the host has; the engine gives them to containers as far as its hook goes (nvidia_hook.py).
+    """
 
     def __init__(
-        self, folder: Path, *, server_flags: list[str] | None = None, agent_env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        server_flags: list[str] | None = None,
+        agent_env: Mapping[str, str] | None = None,
+        gpus: FakeGpus | None = None,
     ):
         self.folder = folder
+        self.gpus = gpus
+        self._known_gpus = ENGINE / "gpus" / f"{folder.name}.conf"
         self.documents = folder / "documents"  # of its own: `apply` sends the folder of a document along
         self.documents.mkdir()
         self.api_port, self.link_port, self.web_port, self.gateway_port = free_ports(4)
@@ -138,7 +150,7 @@ class Stack:
             "agent",
             [sys.executable, "-P", "-m", "homeport_agent", "run", "--state-dir", str(self.agent_state)],
             folder / "agent.log",
-            {**self.environment, **(agent_env or {})},
+            {**self.environment, **self._gpu_environment(), **(agent_env or {})},
         )
 
     def start(self) -> None:
@@ -149,7 +161,24 @@ class Stack:
         login = self.homeport("login", "--server", initial["server"], "--token", self.token, "--ca", initial["ca"])
         assert login.returncode == 0, login.stderr
         self.join()
+        if self.gpus is not None:
+            self._known_gpus.symlink_to(self.gpus.path)
         self.agent.start()
+
+    def given_gpus(self) -> dict[str, str]:
+        """By container: what the engine's hook was asked to give it, of all containers that it saw."""
+        log = ENGINE / "gpus" / "given.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return {line["id"]: line["visible"] for line in lines}
+
+    def _gpu_environment(self) -> dict[str, str]:
+        if self.gpus is None:
+            return {}
+        return {
+            "PATH": f"{ENGINE / 'bin'}:{self.environment['PATH']}",
+            "LD_LIBRARY_PATH": str(self.gpus.library_folder),
+            "FAKE_NVML": str(self.gpus.path),
+        }
 
     def ready(self) -> None:
         """Wait until the host is connected and its gateway serves."""
@@ -204,6 +233,7 @@ class Stack:
         return str(json.loads((self.agent_state / "identity" / "server.json").read_text())["server_id"])
 
     def close(self) -> None:
+        self._known_gpus.unlink(missing_ok=True)
         self.agent.stop()
         stop_envoy = [sys.executable, "-P", "-m", "homeport_agent.envoy", "stop", "--state-dir", str(self.agent_state)]
         subprocess.run(stop_envoy, env=self.environment, capture_output=True, timeout=60, cwd="/")
