@@ -22,8 +22,10 @@ from homeport_control import __version__
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
+from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
+from homeport_control.agents.telemetry import Telemetry
 from homeport_control.api.server import ApiFacts, ApiServicer
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
@@ -122,6 +124,8 @@ async def run(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings, state: Opened) -> None:
     database = state.database
     sessions = Sessions()
+    peaks = Peaks(database)
+    telemetry = Telemetry(peaks.heard)
     code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
     gateway = GatewayLoop(database, GATEWAY, settings.gateway_address, settings.gateway_port, settings.domain)
@@ -150,7 +154,15 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port, settings.base_image
     )
     servicer = ApiServicer(
-        database, state.sealer, facts, sessions.logs, code, read_stats=sessions.stats, read_rates=rates.of
+        database,
+        state.sealer,
+        facts,
+        sessions.logs,
+        code,
+        read_stats=sessions.stats,
+        read_rates=rates.of,
+        readings=telemetry,
+        clear_findings=sessions.clear_findings,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
@@ -164,6 +176,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         settings.report_interval_s,
         silence_s,
         CodeOut(database, code),
+        telemetry,
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)
@@ -177,6 +190,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await api.start()
         await link.start()
         tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
+        tasks.append(group.create_task(peaks.run(), name="peaks"))
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()

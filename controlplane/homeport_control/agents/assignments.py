@@ -76,7 +76,7 @@ def assigned_replica(
         command=spec.run_command,
         working_dir=working_dir(spec, revision),
         user=spec.user or "",
-        env={**run_environment(run, replica, host), **home(spec), **secrets.env},
+        env={**run_environment(run, replica, host), **home(spec), **secrets.env, **gpu_environment(replica)},
         container_port=spec.port,
         gpu_uuids=replica.gpu_uuids,
         cpu_limit=float(spec.resources.cpu.max or 0) if spec.resources.cpu else 0.0,
@@ -107,6 +107,9 @@ def assigned_replica(
         code_id=revision.code_id,
         code_bytes=revision.code_bytes,
     )
+    gpu = spec.resources.gpu
+    if gpu is not None and gpu.shared and gpu.memory_mib is not None:
+        message.gpus_shared, message.gpu_memory_mib = True, gpu.memory_mib.min or 0
     if auth is not None:
         message.registry_auth.CopyFrom(agent_pb2.RegistryAuth(username=auth.username, password=auth.password))
     return message
@@ -122,6 +125,13 @@ def working_dir(spec: ServiceSpec, revision: Revision) -> str:
 def home(spec: ServiceSpec) -> dict[str, str]:
     """`home_dir` as programs ask for it; `env` may say otherwise."""
     return {"HOME": spec.home_dir} if spec.home_dir is not None else {}
+
+
+def gpu_environment(replica: Replica) -> dict[str, str]:
+    """Which GPUs it has, by UUID. Not even `env` may say otherwise: CUDA images ask for all, and where NVIDIA's runtime is
+    Docker's default one, NVIDIA_VISIBLE_DEVICES alone decides what a container gets. "void" gives none."""
+    uuids = ",".join(replica.gpu_uuids)
+    return {"HOMEPORT_GPUS": uuids, "NVIDIA_VISIBLE_DEVICES": uuids or "void"}
 
 
 def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, str]:

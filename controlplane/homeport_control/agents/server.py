@@ -17,12 +17,14 @@ from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
-from homeport_control.agents.convert import facts_from, observation_from
+from homeport_control.agents.convert import facts_from
 from homeport_control.agents.peers import code_of, peer_host_id
+from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
+from homeport_control.agents.telemetry import Telemetry
 from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
-from homeport_control.store import hosts, replicas
+from homeport_control.store import hosts
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 
@@ -54,6 +56,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         report_interval_s: float,
         silence_s: float,
         code: CodeOut,
+        telemetry: Telemetry,
     ) -> None:
         self._database = database
         self._ca = ca
@@ -63,6 +66,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._report_interval_s = report_interval_s
         self._silence_s = silence_s
         self._code = code
+        self._telemetry = telemetry
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
@@ -115,7 +119,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             await self._opened(host_id, hello)
             welcome = agent_pb2.Welcome(
-                protocol=PROTOCOL, server_id=self._server_id, report_interval_s=self._report_interval_s
+                protocol=PROTOCOL,
+                server_id=self._server_id,
+                report_interval_s=self._report_interval_s,
+                at_s=time.time(),
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
             async with asyncio.TaskGroup() as group:
@@ -181,6 +188,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
         if not self._sessions.close(session):
             return
+        self._telemetry.forget(session.host_id)
         values = {
             "connection": Connection.UNREACHABLE,
             "connection_reason": reason,
@@ -226,22 +234,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     session.log_end(message.log_end)
                 case "stats":
                     session.stats_answer(message.stats)
+                case "telemetry":
+                    if self._sessions.is_newest(session):
+                        self._telemetry.take(session.host_id, message.telemetry)
 
     async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
         if report.boot_id != boot_id:
             return
-        observations = [observation_from(replica) for replica in report.replicas]
-        async with self._database.write(actor=self._actors[host_id]) as write:
-            if not await hosts.accept_report(write, host_id, boot_id, report.sequence, new_session=False):
-                return
-            if report.HasField("facts"):
-                await hosts.update(write, host_id, {"facts": facts_from(report.facts)})
-            await replicas.observe(write, host_id, observations, time.time())
-            if report.HasField("gateway"):
-                host = await hosts.get(write.connection, host_id)
-                seen = (report.gateway.running, report.gateway.message)
-                if host is not None and host.gateway and (host.gateway_ready, host.gateway_message) != seen:
-                    await hosts.update(write, host_id, {"gateway_ready": seen[0], "gateway_message": seen[1]})
+        await take_report(self._database, host_id, self._actors[host_id], report)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:

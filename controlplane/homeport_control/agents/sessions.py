@@ -94,6 +94,22 @@ class Sessions:
     def is_connected(self, host_id: str) -> bool:
         return host_id in self._by_host
 
+    def is_newest(self, session: AgentSession) -> bool:
+        return self._by_host.get(session.host_id) is session
+
+    async def clear_findings(self, host_id: str, gpu_uuids: Sequence[str], deadline_s: float) -> bool:
+        """Have a host look anew at what it found. False: it is not connected, or takes nothing within the deadline."""
+        session = self._by_host.get(host_id)
+        if session is None:
+            return False
+        message = agent_pb2.ToAgent(clear_findings=agent_pb2.ClearFindings(gpu_uuids=gpu_uuids))
+        try:
+            async with asyncio.timeout(deadline_s):
+                await session.outgoing.put(message)
+        except TimeoutError:
+            return False
+        return True
+
     async def logs(self, host_id: str, host_name: str, query: LogQuery) -> AsyncGenerator[list[LogLine], None]:
         """Lines as they come, with back-pressure by credit.
 

@@ -1,13 +1,24 @@
 """Domain to wire for users: what `ps`, `fleet list` and the plan show. Protobuf types of the API stop here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import host_pb2
+from homeport_protos.gpu_memory import gigabytes
 
 from homeport_control.decide.offers import resources_text
-from homeport_control.domain.hosts import Connection, Host, HostFacts
+from homeport_control.domain.hosts import (
+    BADNESS,
+    Connection,
+    Finding,
+    Gpu,
+    GpuProcess,
+    Health,
+    Host,
+    HostFacts,
+    Reservation,
+)
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 
@@ -91,26 +102,65 @@ def _replica_message(replica: Replica, hosts: Mapping[str, Host]) -> api_pb2.Rep
     )
 
 
-def host_message(host: Host, replicas: Iterable[Replica]) -> api_pb2.Host:
-    count = sum(replica.host_id == host.id for replica in replicas)
+def host_message(host: Host, replicas: int, claims: Sequence[Reservation], index_of: Mapping[str, int]) -> api_pb2.Host:
+    """`replicas`: how many are on it. `claims`: those on it; `index_of`: of the replicas that hold them."""
     connected = host.connection is Connection.CONNECTED
     reason = host.connection_reason or host.facts.docker_unavailable
     if host.connection_reason == "" and not connected:
         reason = "not connected"
-    health = "failing" if host.facts.docker_unavailable else "healthy"
+    state = "busy" if replicas else "idle" if connected or host.facts.cpus else "pending"
     return api_pb2.Host(
         id=host.id,
         name=host.name,
         fleet=host.fleet,
         address=host.address,
         resources=resources_text(host.facts),
-        state="busy" if count else "idle" if connected or host.facts.cpus else "pending",
+        state="draining" if host.cordoned and replicas else state,
         connection=host.connection,
-        health=health,
+        health=Health.FAILING if host.facts.docker_unavailable else host.health,
         reason=reason,
         created_at=timestamp(host.created_at_s),
         facts=_facts_message(host.facts),
-        replicas=count,
+        replicas=replicas,
+        findings=[
+            _finding(it)
+            for it in sorted(host.findings, key=lambda it: (-BADNESS.index(it.severity), it.gpu_uuid, it.code))
+        ],
+        cordoned=host.cordoned,
+        gpus=[_gpu_use(host, gpu, claims, index_of) for gpu in host.facts.gpus],
+        labels=dict(host.labels),
+    )
+
+
+def _finding(it: Finding) -> host_pb2.Finding:
+    return host_pb2.Finding(
+        gpu_uuid=it.gpu_uuid, code=it.code, severity=it.severity, reason=it.reason, action=it.action, since_s=it.since_s
+    )
+
+
+def _gpu_use(host: Host, gpu: Gpu, claims: Sequence[Reservation], index_of: Mapping[str, int]) -> api_pb2.GpuUse:
+    mine = [claim for claim in claims if gpu.uuid in claim.gpu_uuids]
+    holders = []
+    for claim in mine:
+        name = f"{claim.run_name}/{index_of[claim.replica_id]}" if claim.replica_id in index_of else claim.run_name
+        holders.append(name if claim.exclusive else f"{name} ({gigabytes(claim.gpu_memory_mib)} shared)")
+    return api_pb2.GpuUse(
+        uuid=gpu.uuid,
+        health=host.health_of(gpu.uuid),
+        cordoned=gpu.uuid in host.cordoned_gpus,
+        holders=sorted(holders),
+        reserved_mib=sum(gpu.memory_total_mib if it.exclusive else it.gpu_memory_mib for it in mine),
+    )
+
+
+def _process(it: GpuProcess) -> host_pb2.GpuProcess:
+    return host_pb2.GpuProcess(
+        pid=it.pid,
+        name=it.name,
+        memory_mib=it.memory_mib,
+        replica_id=it.replica_id,
+        container=it.container,
+        graphics=it.graphics,
     )
 
 
@@ -137,7 +187,17 @@ def _facts_message(facts: HostFacts) -> host_pb2.HostFacts:
                 driver_version=facts.driver_version,
                 cuda_version=facts.cuda_version,
                 compute_capability=gpu.compute_capability,
+                architecture=gpu.architecture,
+                pci_bus_id=gpu.pci_bus_id,
+                mig_parent=gpu.mig_parent,
+                mig_enabled=gpu.mig_enabled,
+                compute_mode=gpu.compute_mode,
+                persistence_mode=gpu.persistence_mode,
+                unified_memory=gpu.unified_memory,
+                near=[host_pb2.GpuNear(uuid=it.uuid, path=it.path) for it in gpu.near],
+                processes=[_process(it) for it in gpu.processes],
             )
             for gpu in facts.gpus
         ],
+        images=facts.images,
     )

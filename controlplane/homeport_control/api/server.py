@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
 from homeport_protos.versions import PROTOCOL
@@ -11,12 +12,15 @@ from homeport_control import __version__
 from homeport_control.api import events, tokens, users
 from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
+from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
+from homeport_control.api.hosts import Hosts
 from homeport_control.api.logs import ReadLogs, RunLogs
 from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
 from homeport_control.api.models import RESERVED_NAME
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
+from homeport_control.api.readings import Readings
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.views import Views
 from homeport_control.domain.errors import NotReady
@@ -60,6 +64,8 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         *,
         read_stats: ReadStats,
         read_rates: ReadRates,
+        readings: Readings,
+        clear_findings: ClearFindings,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
@@ -68,6 +74,8 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url)
+        self._hosts = Hosts(database, readings)
+        self._clear_findings = clear_findings
         self._logs = RunLogs(database, read_logs)
         self._metrics = RunMetrics(database, read_stats, read_rates)
 
@@ -129,7 +137,20 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             yield response
 
     async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:
-        return await answer(self._database, context, lambda _caller: self._views.hosts(request))
+        return await answer(self._database, context, lambda _caller: self._hosts.list(request))
+
+    async def WatchHosts(
+        self, request: api_pb2.ListHostsRequest, context: Context
+    ) -> AsyncIterator[api_pb2.ListHostsResponse]:
+        async for response in stream(self._database, context, lambda _caller: self._hosts.watch(request)):
+            yield response
+
+    async def Drain(self, request: api_pb2.DrainRequest, context: Context) -> api_pb2.DrainResponse:
+        return await answer(self._database, context, lambda caller: drain(self._database, caller, request))
+
+    async def Undrain(self, request: api_pb2.DrainRequest, context: Context) -> api_pb2.DrainResponse:
+        method = partial(undrain, self._database, self._clear_findings)
+        return await answer(self._database, context, lambda caller: method(caller, request))
 
     async def ListOffers(self, request: api_pb2.ListOffersRequest, context: Context) -> api_pb2.ListOffersResponse:
         return await answer(self._database, context, lambda _caller: list_offers(self._database, request))

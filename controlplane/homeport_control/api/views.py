@@ -1,10 +1,10 @@
-"""What is there, for `ps` and `fleet list`: read from the database, shown as messages, watched by topics."""
+"""What runs are there, for `ps`: read from the database, shown as messages, watched by topics."""
 
 from collections.abc import AsyncGenerator, Callable
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.api.convert import host_message, run_message
+from homeport_control.api.convert import run_message
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import hosts, replicas, runs
@@ -51,13 +51,6 @@ class Views:
                     sent = current
                     yield current
                 await subscription.wait(KEEP_ALIVE_S)
-
-    async def hosts(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
-        async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
-            active = await replicas.list_active(connection)
-        shown = [host for host in known if not request.fleet or host.fleet == request.fleet]
-        return api_pb2.ListHostsResponse(hosts=[host_message(host, active) for host in shown])
 
 
 def spec_of(run: Run) -> ServiceSpec:

@@ -4,7 +4,7 @@ Covers what is worth an event: what a user would see change. Pulled bytes, probe
 are not. Does not cover writing it (store/events.py).
 """
 
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.hosts import Health, Host
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 
 _PHASES = {
@@ -103,7 +103,42 @@ def of_host(before: Host, after: Host) -> str:
     without = after.facts.docker_unavailable
     if bool(without) != bool(before.facts.docker_unavailable):
         parts.append(f"host {after.name} is failing: {without}" if without else f"host {after.name} is healthy")
+    parts += _findings(before, after)
     return "; ".join(parts)
+
+
+def _findings(before: Host, after: Host) -> list[str]:
+    """What was found anew, became worse or better, or is over; and which GPUs an admin took out or gave back."""
+    old = {(it.gpu_uuid, it.code): it for it in before.findings}
+    new = {(it.gpu_uuid, it.code): it for it in after.findings}
+    parts = []
+    for key, it in new.items():
+        if key not in old or old[key].severity is not it.severity:
+            follows = (
+                "; it gets nothing new, what it runs moves" if it.gpu_uuid and it.severity is Health.FAILING else ""
+            )
+            what = f"is failing: {it.reason}" if it.severity is Health.FAILING else f"has a warning: {it.reason}"
+            parts.append(f"{_whose(after, it.gpu_uuid)} {what}{follows}")
+    for uuid in dict.fromkeys(it.gpu_uuid for key, it in old.items() if key not in new):
+        now = after.health_of(uuid)
+        over = ", ".join(it.code for key, it in old.items() if key not in new and key[0] == uuid)
+        parts.append(
+            f"{_whose(after, uuid)} is healthy again ({over} is over)"
+            if now is Health.HEALTHY
+            else f"{_whose(after, uuid)}: {over} is over"
+        )
+    was, now_out = set(before.cordoned_gpus), set(after.cordoned_gpus)
+    parts += [f"{_whose(after, uuid)} is drained: it gets nothing new" for uuid in sorted(now_out - was)]
+    parts += [f"{_whose(after, uuid)} is not drained any more" for uuid in sorted(was - now_out)]
+    return parts
+
+
+def _whose(host: Host, uuid: str) -> str:
+    """ "GPU-3f2a… (NVIDIA A100-SXM4-80GB) of gpu-1"; "host gpu-1"."""
+    if not uuid:
+        return f"host {host.name}"
+    name = next((gpu.name for gpu in host.facts.gpus if gpu.uuid == uuid), "")
+    return f"GPU {uuid}{f' ({name})' if name else ''} of {host.name}"
 
 
 def of_gateway(before: Host, after: Host) -> str:

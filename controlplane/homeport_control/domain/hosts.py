@@ -111,7 +111,9 @@ class Host:
     gateway: str = ""  # name of the gateway whose role this host has
     gateway_ready: bool = False
     gateway_message: str = ""
-    cause_id: str = ""  # of its last change of connection, health or drain: what its replicas suffer from it has the same
+    cause_id: str = (
+        ""  # of its last change of connection, health or drain: what its replicas suffer from it has the same
+    )
     price: float = 0.0
     spot: bool = False
     findings: tuple[Finding, ...] = ()
@@ -123,7 +125,8 @@ class Host:
         """The worst of the host and its GPUs."""
         return max((it.severity for it in self.findings), key=BADNESS.index, default=Health.HEALTHY)
 
-    def gpu_health(self, uuid: str) -> Health:
+    def health_of(self, uuid: str) -> Health:
+        """Of one GPU; "": of the host itself, without its GPUs."""
         mine = (it.severity for it in self.findings if it.gpu_uuid == uuid)
         return max(mine, key=BADNESS.index, default=Health.HEALTHY)
 

@@ -113,7 +113,7 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
     if _TOLD & values.keys():
         values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
-    write.touch("hosts")
+    write.touch("hosts", *(("health",) if not changed.keys().isdisjoint(_MOVES) else ()))
 
 
 async def next_generation(write: Write, host_id: str) -> int:

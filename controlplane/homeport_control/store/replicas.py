@@ -133,6 +133,13 @@ async def update(write: Write, replica_id: str, **changed: Any) -> None:
 async def renumber(write: Write, replica: Replica, run_name: str, revision: int) -> None:
     """It goes on, container and claim and all, as a replica of a revision whose container would be the same."""
     await update(write, replica.id, revision=revision, cause_id=write.cause_id)
+    # What it was seen to need holds for the revision that it is one of now.
+    old, new = (revisions.alias(), revisions)
+    peak = sa.select(old.c.gpu_memory_peak_mib).where(old.c.run_id == replica.run_id, old.c.number == replica.revision)
+    known = sa.update(new).where(new.c.run_id == replica.run_id, new.c.number == revision)
+    await write.connection.execute(
+        known.where(new.c.gpu_memory_peak_mib.is_(None)).values(gpu_memory_peak_mib=peak.scalar_subquery())
+    )
     claim = sa.update(reservations).where(reservations.c.replica_id == replica.id)
     await write.connection.execute(claim.values(revision=revision))
     _tell(write, replica, run_name, f"goes on as it is, as one of revision {revision}", write.cause_id)

@@ -15,6 +15,10 @@ from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import replicas, revisions, runs
 
+# A peak is written anew when it has grown by one of these.
+PEAK_STEP_MIB = 64
+PEAK_STEP_SHARE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class NewRevision:
@@ -39,6 +43,21 @@ def _revision(row: sa.Row[Any]) -> Revision:
         code_bytes=values["code_bytes"],
         gpu_memory_peak_mib=values["gpu_memory_peak_mib"],
     )
+
+
+async def raise_peak(write: Write, host_id: str, replica_id: str, mib: int) -> None:
+    """A replica that is on this host has held so much GPU memory. Small steps are not worth a write."""
+    which = sa.select(replicas.c.run_id, replicas.c.revision).where(
+        replicas.c.id == replica_id, replicas.c.host_id == host_id
+    )
+    row = (await write.connection.execute(which)).one_or_none()
+    if row is None:
+        return  # of another host, or none: a host speaks only for what it was given
+    known = revisions.c.gpu_memory_peak_mib
+    grew = sa.or_(known.is_(None), known + PEAK_STEP_MIB <= mib, known * (1 + PEAK_STEP_SHARE) <= mib)
+    query = sa.update(revisions).where(revisions.c.run_id == row.run_id, revisions.c.number == row.revision, grew)
+    if (await write.connection.execute(query.values(gpu_memory_peak_mib=mib))).rowcount:
+        write.touch("runs")
 
 
 async def _with_revisions(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> tuple[Run, ...]:

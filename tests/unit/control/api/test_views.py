@@ -124,7 +124,7 @@ async def test_the_server_says_who_asks_and_how_its_gateway_is(plane: Plane, use
 
 def test_a_host_whose_docker_does_not_answer_is_failing_and_says_why() -> None:
     host = replace(a_host("h1"), facts=replace(FACTS, docker_unavailable="Docker does not run", gpus=(GPU,)))
-    message = host_message(host, ())
+    message = host_message(host, 0, (), {})
     assert (message.health, message.reason, message.state) == ("failing", "Docker does not run", "idle")
     assert message.facts.gpus[0].uuid == "GPU-1"
 

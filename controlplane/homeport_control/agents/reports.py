@@ -1,0 +1,31 @@
+"""What a report of an agent changes: one guarded write. An older report than the last one seen changes nothing."""
+
+import time
+
+from homeport_protos.agent.v1 import agent_pb2
+
+from homeport_control.agents.convert import facts_from, findings_from, observation_from
+from homeport_control.store import hosts, replicas
+from homeport_control.store.connect import Database
+
+
+async def take_report(database: Database, host_id: str, actor: str, report: agent_pb2.Report) -> None:
+    """Write what differs from what is known. The caller has checked the boot id. Raises NotReady."""
+    observations = [observation_from(replica) for replica in report.replicas]
+    async with database.write(actor=actor) as write:
+        if not await hosts.accept_report(write, host_id, report.boot_id, report.sequence, new_session=False):
+            return
+        # Facts first: what was found is told of GPUs that are known by then.
+        if report.HasField("facts"):
+            await hosts.update(write, host_id, {"facts": facts_from(report.facts)})
+        if report.HasField("findings"):
+            host = await hosts.get(write.connection, host_id)
+            findings = findings_from(report.findings)
+            if host is not None and host.findings != findings:
+                await hosts.update(write, host_id, {"findings": findings})
+        await replicas.observe(write, host_id, observations, time.time())
+        if report.HasField("gateway"):
+            host = await hosts.get(write.connection, host_id)
+            seen = (report.gateway.running, report.gateway.message)
+            if host is not None and host.gateway and (host.gateway_ready, host.gateway_message) != seen:
+                await hosts.update(write, host_id, {"gateway_ready": seen[0], "gateway_message": seen[1]})

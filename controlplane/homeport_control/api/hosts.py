@@ -1,0 +1,76 @@
+"""Hosts and how they are: `fleet list`, `fleet get`, `top`. Facts and findings of the database, readings of the sessions."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable
+
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_control.api.convert import host_message
+from homeport_control.api.readings import Readings
+from homeport_control.domain.errors import NotFound
+from homeport_control.domain.hosts import Host
+from homeport_control.store import hosts, replicas
+from homeport_control.store.connect import Database
+
+PICTURE_S = 1.0  # between two answers of a watch
+KEEP_ALIVE_S = 15.0
+
+
+class Hosts:
+    def __init__(self, database: Database, readings: Readings, picture_s: float = PICTURE_S) -> None:
+        self._database = database
+        self._readings = readings
+        self._picture_s = picture_s
+
+    async def list(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
+        """Raises NotFound for a name that no host has."""
+        async with self._database.read() as connection:
+            known = await hosts.list_all(connection)
+            active = await replicas.list_active(connection)
+            claims = await replicas.list_reservations(connection)
+        shown = [host for host in _named(known, request.names) if not request.fleet or host.fleet == request.fleet]
+        count: dict[str, int] = {}
+        for replica in active:
+            count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
+        index_of = {replica.id: replica.index for replica in active}
+        messages = []
+        for host in shown:
+            mine = [claim for claim in claims if claim.host_id == host.id]
+            message = host_message(host, count.get(host.id, 0), mine, index_of)
+            if request.telemetry and (reading := self._readings.of(host.id)):
+                message.gpu_readings.extend(
+                    reading.gpus[gpu.uuid] for gpu in host.facts.gpus if gpu.uuid in reading.gpus
+                )
+                if reading.host is not None:
+                    message.reading.CopyFrom(reading.host)
+            messages.append(message)
+        return api_pb2.ListHostsResponse(hosts=messages)
+
+    async def watch(self, request: api_pb2.ListHostsRequest) -> AsyncGenerator[api_pb2.ListHostsResponse, None]:
+        """At once, then when something that a reader could see is another, once a second at most. Raises NotFound."""
+        with self._database.changes.subscribe("hosts", "replicas", "health") as changes, self._readings.watch() as news:
+            sent: api_pb2.ListHostsResponse | None = None
+            while True:
+                began_s = time.monotonic()
+                news.clear()
+                current = await self.list(request)
+                if current != sent:
+                    sent = current
+                    yield current
+                await asyncio.sleep(max(0.0, began_s + self._picture_s - time.monotonic()))
+                waits = [asyncio.ensure_future(changes.wait(KEEP_ALIVE_S))]
+                if request.telemetry:
+                    waits.append(asyncio.ensure_future(news.wait()))
+                try:
+                    await asyncio.wait(waits, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for wait in waits:
+                        wait.cancel()
+
+
+def _named(known: Iterable[Host], names: Iterable[str]) -> list[Host]:
+    wanted, known = set(names), list(known)
+    if unknown := wanted - {name for host in known for name in (host.name, host.id)}:
+        raise NotFound(f"no host {sorted(unknown)[0]}; `homeport fleet list` shows all")
+    return [host for host in known if not wanted or wanted & {host.name, host.id}]
