@@ -101,7 +101,7 @@ def test_two_replicas_get_one_gpu_each_and_a_third_is_told_who_has_them(homeport
     applied(homeport, "each", 2, "1")
     found = [requested(homeport, container) for container in homeport.containers("each")]
     assert sorted(found) == sorted([[gpus.uuid(0)], [gpus.uuid(1)]])
-    refused = homeport.homeport("offer", "gpu=1")
+    refused = homeport.homeport("offer", "--gpu", "1")
     assert "a replica of each holds it" in refused.stdout + refused.stderr
 
 
@@ -126,7 +126,7 @@ def test_a_gpu_that_a_stranger_uses_is_given_to_nobody_and_the_reason_names_him(
             want = f"pid {stranger.pid} sleep holds 12.7GB"
 
             def offered() -> str:
-                done = homeport.homeport("offer", "gpu=2")
+                done = homeport.homeport("offer", "--gpu", "2")
                 return done.stdout + done.stderr
 
             wait_for("the stranger is named", lambda: want in " ".join(offered().split()), 10)
