@@ -14,6 +14,7 @@ from typing import Any
 
 from homeport_agent import events as ev
 from homeport_agent import lock, renewal
+from homeport_agent.admission import Look
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
@@ -142,7 +143,10 @@ async def run(settings: AgentSettings) -> None:
             sampler = FactsSampler(engine, gpus, identity.name, changed)
             code = CodeRoom(settings.state_dir, store.read)
             archive = LogArchive(settings.state_dir / "logs")
-            runner = Runner(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive)
+            runner = Runner(
+                *(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive),
+                look=lambda: _look(sampler, health),
+            )
             host = ThisHost(machine, runner, sampler, gateway)
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             link = Link(store, host, LogStreams(engine, spawn, archive), stats, boot_id, version("homeport"))
@@ -178,6 +182,11 @@ async def run(settings: AgentSettings) -> None:
         await gpus.close()
         await engine.close()
         lock.release(held)
+
+
+def _look(sampler: FactsSampler, health: HealthRoom) -> Look:
+    seen = sampler.newest
+    return Look(seen.gpus, health.findings, seen.unavailable, seen.driver_trouble, sampler.newest_s)
 
 
 def _xid_table(settings: AgentSettings) -> Table:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from homeport_agent.engine.base import Engine, EngineError
-from homeport_agent.gpus.base import Gpus
+from homeport_agent.gpus.base import Gpus, GpuSample
 from homeport_agent.model import HostFacts
 
 GPU_SAMPLE_S = 1.0
@@ -47,7 +47,10 @@ def _rounded(it: HostFacts) -> tuple[object, ...]:
 
 
 class FactsSampler:
-    """`facts` is the last sample that was worth telling; on_change is called when it is replaced."""
+    """`facts` is the last sample that was worth telling; on_change is called when it is replaced.
+
+    `newest` is the last look at the GPUs, at `newest_s` of the monotonic clock: what admission judges by.
+    """
 
     def __init__(self, engine: Engine, gpus: Gpus, hostname: str, on_change: Callable[[], None]) -> None:
         self._engine = engine
@@ -57,6 +60,7 @@ class FactsSampler:
         self._data_root = "/"
         self.facts = HostFacts(self._hostname)
         self._host = self.facts
+        self.newest, self.newest_s = GpuSample(), float("-inf")
         self._sampled_host_s = float("-inf")
 
     async def run(self) -> None:
@@ -71,6 +75,7 @@ class FactsSampler:
             self._host = await self._sample_host()
             self._sampled_host_s = now_s
         gpus = await self._gpus.sample()
+        self.newest, self.newest_s = gpus, time.monotonic()
         fresh = HostFacts(
             **{name: getattr(self._host, name) for name in HostFacts.__slots__ if not name.startswith("gpus")},
             gpus=gpus.gpus,

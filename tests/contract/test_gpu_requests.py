@@ -107,5 +107,6 @@ async def test_the_trial_tells_a_gpu_that_is_given_from_one_that_is_not(engine: 
 
 
 async def test_a_docker_without_nvidia_support_says_what_to_install() -> None:
-    said = await container.refusal("/var/run/docker.sock", GPU)
+    with gpu_docker(has_hook=False) as bare:
+        said = await container.refusal(bare.socket, GPU)
     assert said == "Docker has no NVIDIA support: install nvidia-container-toolkit and restart docker"

@@ -46,15 +46,16 @@ class GpuDocker:
 
 
 @contextmanager
-def gpu_docker(*uuids: str) -> Iterator[GpuDocker]:
-    """Needs root and Debian's docker.io."""
+def gpu_docker(*uuids: str, has_hook: bool = True) -> Iterator[GpuDocker]:
+    """Needs root and Debian's docker.io. Without the hook: an engine without any NVIDIA support."""
     folder = Path(tempfile.mkdtemp(prefix="hp-gpu-"))  # short: containerd's sockets lie in it
     made = GpuDocker(folder)
     made.know(*uuids)
     hook = folder / "bin" / "nvidia-container-runtime-hook"
     hook.parent.mkdir()
-    shutil.copy(HOOK, hook)
-    hook.chmod(0o755)
+    if has_hook:
+        shutil.copy(HOOK, hook)
+        hook.chmod(0o755)
     command = [
         # In a network namespace of its own: without a bridge it would remove the `docker0` of the machine's own engine.
         *("unshare", "--net", "/usr/sbin/dockerd", "--host", f"unix://{made.socket}", "--pidfile", str(folder / "pid")),
