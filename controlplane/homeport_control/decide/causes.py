@@ -30,8 +30,7 @@ def of_action(run: Run, replicas: Sequence[Replica], action: Action, moved: Mapp
         case CreateReplica(index, revision, _):  # what took the last one of its place away
             return _of_newest(run, [r for r in replicas if r.index == index and r.revision == revision], moved)
         case DrainReplica(replica_id, _) | StopReplica(replica_id, _, _) | EndReplica(replica_id, _):
-            broken = (r for r in replicas if r.id == replica_id and (r.lost or r.phase in _GONE or r.id in moved))
-            return _of_newest(run, list(broken), moved)
+            return _of_newest(run, [r for r in replicas if r.id == replica_id and _has_a_story(r, moved)], moved)
         case GiveUpRevision(_, _, _):
             return _of_newest(run, _failed(replicas))
         case FinishRun(state, _, _):
@@ -44,6 +43,11 @@ def of_state(run: Run, replicas: Sequence[Replica], state: RunState) -> str:
         return run.cause_id
     wanted = [replica for replica in replicas if replica.wanted is Wanted.RUN and replica.ended_at_s is None]
     return _of_newest(run, [replica for replica in wanted if replica.in_rotation is (state is RunState.RUNNING)])
+
+
+def _has_a_story(replica: Replica, moved: Mapping[str, str]) -> bool:
+    """Something happened to it, or it is on its way out already: what is done follows from that, not from the last apply."""
+    return replica.lost or replica.phase in _GONE or replica.wanted is not Wanted.RUN or replica.id in moved
 
 
 def _failed(replicas: Sequence[Replica]) -> list[Replica]:

@@ -199,7 +199,7 @@ def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | Sto
     for replica in first_to_go(it for it in present if is_live(it) and it.id in goal.displaced):
         if serving - is_serving(replica) >= goal.count:
             serving -= is_serving(replica)
-            chosen.append((replica, f"replica {replica.index} {goal.displaced[replica.id]}; others serve in its place"))
+            chosen.append((replica, f"it {goal.displaced[replica.id]}; others serve in its place"))
     live = [replica for replica in present if _is_settled(goal, replica)]
     new = [replica for replica in live if replica.revision == goal.revision]
     old = [replica for replica in live if replica.revision != goal.revision]

@@ -70,3 +70,8 @@ def test_who_moves_does_so_for_what_happened_to_its_host() -> None:
         assert causes.of_action(RUN, (serving,), action, moved) == "xid"
     assert causes.of_action(RUN, (serving,), CreateReplica(1, 1, ""), moved) == "apply"
     assert causes.of_action(RUN, (serving,), DrainReplica("r1", ""), {"r1": ""}) == "apply-of-then"
+
+
+def test_one_on_its_way_out_goes_on_with_the_story_that_made_it_go() -> None:
+    draining = a_replica(cause_id="xid", phase=Phase.READY, wanted=Wanted.DRAIN)
+    assert causes.of_action(RUN, (draining,), StopReplica("r1", 9.0, "")) == "xid"

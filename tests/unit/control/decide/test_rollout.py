@@ -213,7 +213,7 @@ def test_one_that_must_leave_serves_until_another_does_so_in_its_place() -> None
     assert step(goal, (replica("a"), replica("b", 1), ready), NOW).actions == (), "no gateway has it yet"
 
     decided = step(goal, (replica("a"), replica("b", 1), replica("c", created_at_s=990.0)), NOW)
-    assert decided.actions == (DrainReplica("a", f"replica 0 {MUST_LEAVE}; others serve in its place"),)
+    assert decided.actions == (DrainReplica("a", f"it {MUST_LEAVE}; others serve in its place"),)
 
 
 def test_without_room_elsewhere_it_goes_on_and_the_reason_says_both() -> None:

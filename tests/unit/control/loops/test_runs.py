@@ -291,7 +291,7 @@ async def test_a_replica_leaves_a_failing_gpu_when_another_serves_and_the_events
     assert (await get_replica(state, "old")).wanted is Wanted.DRAIN
     async with state.database.read() as connection:
         told = await events.newest(connection, Filter(cause_id=cause_id), 100)
-    assert "drains on h1: replica 0 must leave h1 (GPU 3f2a is failing" in "\n".join(it.sentence for it in told)
+    assert "drains on h1: it must leave h1 (GPU 3f2a is failing" in "\n".join(it.sentence for it in told)
 
 
 async def test_a_gpu_that_heals_keeps_its_replica(state: State, loop: RunsLoop) -> None:
