@@ -69,6 +69,8 @@ def _replica(it: wire.AssignedReplica) -> model.AssignedReplica:
         privileged=it.privileged,
         code_id=it.code_id,
         code_bytes=it.code_bytes,
+        gpus_shared=it.gpus_shared,
+        gpu_memory_mib=it.gpu_memory_mib,
     )
 
 
@@ -97,6 +99,7 @@ def replica_to_wire(it: model.ReplicaObserved) -> wire.ReplicaReport:
         log_tail=it.log_tail,
         probes_passed=it.probes_passed,
         probes_total=it.probes_total,
+        refused=it.refused,
     )
     if it.exit_code is not None:
         report.exit_code = it.exit_code
