@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fakes.hosts import NOW, ask, claim, gpu, host
+from fakes.hosts import NOW, ask, claim, finding, gpu, host, part, process
 from homeport_control.decide.offers import Offer, offers, resources_text
 
 
@@ -43,3 +43,26 @@ def test_a_host_that_could_never_hold_it_is_no_offer() -> None:
 
 def test_a_machine_of_less_than_a_gigabyte_is_told_in_megabytes() -> None:
     assert resources_text(host("a", cpus=1, memory_mib=512).facts) == "1xCPU, 512MB"
+
+
+def test_a_host_whose_gpu_a_replica_of_ours_uses_is_busy_and_one_that_a_stranger_uses_is_none() -> None:
+    ours = host("a", gpu("A1", used_mib=20600, processes=(process(20000, "r-a-other"),)))
+    theirs = host("b", gpu("B1", used_mib=20600, processes=(process(20000),)))
+    sick = host("c", gpu("C1"), findings=(finding("C1"),))
+    found, refusals = offers([ours, theirs, sick], (claim("a", "A1"),), ask(gpu="24GB"), NOW)
+    assert [(offer.host, offer.availability) for offer in found] == [("a", "busy")]
+    assert [(refusal.host, refusal.reason) for refusal in refusals] == [
+        ("a", "needs 24GB on 1 GPU, largest free 0GB (a replica of other holds it)"),
+        ("b", "needs 24GB on 1 GPU, largest free 3.9GB (pid 3123 python3 holds 19.5GB)"),
+        ("c", "needs 24GB on 1 GPU, largest free 0GB (a GPU is failing: it fell off the bus)"),
+    ]
+
+
+def test_a_part_is_offered_beside_others() -> None:
+    hosts = [host("a", gpu("A1")), host("b", gpu("B1"))]
+    claims = (part("r1", "a", "A1", 20000), part("r2", "b", "B1", 8192))
+    found, refusals = offers(hosts, claims, ask(gpu={"memory": "8GB", "shared": True}), NOW)
+    assert [(offer.host, offer.availability) for offer in found] == [("b", "idle"), ("a", "busy")]
+    assert refusals[0].reason == (
+        "needs 8GB of a shared GPU, largest free 4.5GB (a replica of chat shares it and has 19.5GB)"
+    )

@@ -24,6 +24,18 @@ def test_the_claim_is_what_was_asked_at_least() -> None:
     assert placed.reservation == Reservation("r1", "id-a", ("G1",), True, 0, 2.0, 3072, "hello", 1)
 
 
+def test_the_claim_of_a_part_is_its_memory_beside_others() -> None:
+    asks = [ask(f"r{number}", gpu={"memory": "10GB..", "shared": True}) for number in range(3)]
+    answers = place([host("a", gpu("G1"))], (), asks, NOW)
+    assert isinstance(answers[0], Placed)
+    assert answers[0].reservation == Reservation("r0", "id-a", ("G1",), False, 10240, 0.0, 0, "hello", 1)
+    assert isinstance(answers[1], Placed)
+    assert isinstance(answers[2], Unplaced)
+    assert answers[2].summary == (
+        "0 of 1 host fit: 1 needs 10GB of a shared GPU, largest free 4GB (2 replicas of hello share it and have 20GB)"
+    )
+
+
 def test_replicas_of_one_run_spread_over_hosts() -> None:
     hosts = [host("a"), host("b"), host("c")]
     assert where(hosts, [ask(f"r{number}") for number in range(4)]) == ["a", "b", "c", "a"]

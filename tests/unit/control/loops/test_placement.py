@@ -4,9 +4,12 @@ import time
 
 import pytest
 from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run
+from homeport_control.domain.hosts import Finding, Gpu, Health, HostFacts
 from homeport_control.domain.replicas import Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.placement import PlacementLoop, ask_of
+from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
+from homeport_control.spec.service import spec_from_json
 from homeport_control.store import hosts, replicas, runs, volumes
 
 
@@ -104,3 +107,27 @@ async def test_the_ask_is_that_of_the_replicas_own_revision(state: State) -> Non
     await add_replica(state, run_id, "r1")
     ask = ask_of(await get_run(state, run_id), await get_replica(state, "r1"))
     assert (ask.replica_id, ask.run_name, ask.cpus, ask.memory_mib) == ("r1", "hello", 2.0, 1024)
+    spec = spec_from_json((await get_run(state, run_id)).newest.spec_json)
+    assert ask.image == image_of(spec, DEFAULT_TEMPLATE)
+
+
+async def test_what_waits_for_a_sick_gpu_is_placed_when_it_is_well_again(state: State, loop: PlacementLoop) -> None:
+    one = Gpu("G1", "NVIDIA RTX A5000", 24564, 4)
+    facts = HostFacts(cpus=8, memory_mib=16384, disk_free_mib=99_999, gpus=(one,))
+    await add_host(state)
+    broken = Finding("xid-79", Health.FAILING, "it fell off the bus", gpu_uuid="G1")
+    async with state.database.write() as write:
+        await hosts.update(write, "h1", {"facts": facts, "findings": (broken,)})
+    run_id = await add_run(state, resources={"gpu": {"memory": "8GB", "shared": True}})
+    await add_replica(state, run_id, "r1")
+    await loop.turn(time.time())
+    assert "a GPU is failing: it fell off the bus" in (await get_replica(state, "r1")).message
+    with state.database.changes.subscribe(*PlacementLoop.topics) as woken:
+        async with state.database.write() as write:
+            await hosts.update(write, "h1", {"findings": ()})
+        assert await woken.wait(0)
+    await loop.turn(time.time())
+    assert (await get_replica(state, "r1")).gpu_uuids == ("G1",)
+    async with state.database.read() as connection:
+        (claimed,) = await replicas.list_reservations(connection)
+    assert (claimed.exclusive, claimed.gpu_memory_mib) == (False, 8192)
