@@ -20,6 +20,7 @@ EXACT_SETS = 100  # up to 8 GPUs every set is looked at (4 of 8 are 70), of more
 Matrix = tuple[tuple[int, ...], ...]
 
 
+@lru_cache(maxsize=256)
 def distance(path: str) -> int:
     """Of two GPUs, less is nearer."""
     links = path[2:]
