@@ -116,6 +116,26 @@ def test_two_shared_replicas_live_on_one_gpu(homeport: Stack, gpus: FakeGpus) ->
     assert requested(homeport, container) != found[0], "one that wants a GPU for itself gets the other"
 
 
+def test_what_the_host_refuses_is_made_anew_and_fails_nothing_not_even_a_first_deployment(
+    homeport: Stack, gpus: FakeGpus
+) -> None:
+    homeport.hide_gpus()
+    try:
+        assert homeport.apply(SERVICE % ("denied", 1, "1") + "retry: false\n", "-d").returncode == 0
+        wait_for("the reason is told", lambda: "is not there any more" in homeport.run("denied").get("reason", ""), 15)
+        seen: set[str] = set()
+
+        def again() -> bool:
+            seen.update(it["id"] for it in homeport.run("denied").get("replicas", []))
+            return len(seen) >= 2
+
+        wait_for("another one is made", again, 15)
+        assert homeport.run("denied")["state"] in {"submitted", "provisioning"}
+    finally:
+        homeport.show_gpus()
+    wait_for("it runs", lambda: homeport.run("denied")["state"] == "running")
+
+
 def test_a_gpu_that_a_stranger_uses_is_given_to_nobody_and_the_reason_names_him(
     homeport: Stack, gpus: FakeGpus
 ) -> None:

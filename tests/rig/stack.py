@@ -161,9 +161,17 @@ class Stack:
         login = self.homeport("login", "--server", initial["server"], "--token", self.token, "--ca", initial["ca"])
         assert login.returncode == 0, login.stderr
         self.join()
+        self.show_gpus()
+        self.agent.start()
+
+    def show_gpus(self) -> None:
+        """The engine can give the host's GPUs, as from the start; until `hide_gpus`."""
         if self.gpus is not None:
             self._known_gpus.symlink_to(self.gpus.path)
-        self.agent.start()
+
+    def hide_gpus(self) -> None:
+        """The engine's hook refuses them as unknown devices; the agent sees them all the same."""
+        self._known_gpus.unlink(missing_ok=True)
 
     def given_gpus(self) -> dict[str, str]:
         """By container: what the engine's hook was asked to give it, of all containers that it saw."""
@@ -233,7 +241,7 @@ class Stack:
         return str(json.loads((self.agent_state / "identity" / "server.json").read_text())["server_id"])
 
     def close(self) -> None:
-        self._known_gpus.unlink(missing_ok=True)
+        self.hide_gpus()
         self.agent.stop()
         stop_envoy = [sys.executable, "-P", "-m", "homeport_agent.envoy", "stop", "--state-dir", str(self.agent_state)]
         subprocess.run(stop_envoy, env=self.environment, capture_output=True, timeout=60, cwd="/")
