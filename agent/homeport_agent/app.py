@@ -22,6 +22,7 @@ from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.base import Gpus
+from homeport_agent.gpus.model import Finding
 from homeport_agent.gpus.nvml import NvmlGpus
 from homeport_agent.health import overrides
 from homeport_agent.health.check import CudaCheck
@@ -45,6 +46,8 @@ from homeport_agent.model import (
 from homeport_agent.runner import Runner
 from homeport_agent.settings import AgentSettings
 from homeport_agent.stats import StatsDesk
+from homeport_agent.telemetry.changes import News
+from homeport_agent.telemetry.room import TelemetryRoom
 
 log = logging.getLogger("homeport.agent")
 
@@ -58,7 +61,17 @@ class Stopped(Exception):
 class ThisHost:
     """What the link tells about, put together from the parts."""
 
-    def __init__(self, machine: Machine, runner: Runner, sampler: FactsSampler, gateway: GatewayHost) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        runner: Runner,
+        sampler: FactsSampler,
+        gateway: GatewayHost,
+        health: HealthRoom,
+        telemetry: TelemetryRoom,
+    ) -> None:
+        self._health = health
+        self._telemetry = telemetry
         self._machine = machine
         self._runner = runner
         self._sampler = sampler
@@ -71,6 +84,18 @@ class ThisHost:
 
     def replicas(self) -> tuple[ReplicaObserved, ...]:
         return self._machine.observe(self._runner.now_s())
+
+    def findings(self) -> tuple[Finding, ...]:
+        return (*self._health.findings, *self._telemetry.findings)
+
+    def clear_findings(self, gpu_uuids: tuple[str, ...]) -> None:
+        self._health.clear(gpu_uuids)
+
+    def news(self, *, anew: bool = False) -> News | None:
+        return self._telemetry.news(anew=anew)
+
+    def server_clock(self, offset_s: float) -> None:
+        self._telemetry.clock_offset_s = offset_s
 
     def gateway(self) -> GatewayObserved | None:
         return self._gateway.observed()
@@ -140,14 +165,15 @@ async def run(settings: AgentSettings) -> None:
             gateway = _envoy(settings, store, changed)
             health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
             await asyncio.to_thread(health.read)
-            sampler = FactsSampler(engine, gpus, identity.name, changed)
+            telemetry = TelemetryRoom(machine.running, lambda: link.has_readings(), changed)
+            sampler = FactsSampler(engine, gpus, identity.name, changed, health, telemetry)
             code = CodeRoom(settings.state_dir, store.read)
             archive = LogArchive(settings.state_dir / "logs")
             runner = Runner(
                 *(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive),
                 look=lambda: _look(sampler, health),
             )
-            host = ThisHost(machine, runner, sampler, gateway)
+            host = ThisHost(machine, runner, sampler, gateway, health, telemetry)
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             link = Link(store, host, LogStreams(engine, spawn, archive), stats, boot_id, version("homeport"))
 

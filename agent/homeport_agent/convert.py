@@ -4,12 +4,15 @@ Covers values. An enum value that this agent does not know is read as the one th
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
 
 from homeport_protos.agent.v1 import agent_pb2 as wire
 from homeport_protos.common.v1 import host_pb2
 
 from homeport_agent import model
-from homeport_agent.gpus.model import Gpu
+from homeport_agent.gpus.model import Finding, Gpu, GpuProcess, GpuReading
+from homeport_agent.telemetry.changes import News
+from homeport_agent.telemetry.model import HostReading
 
 _PHASES = {
     model.Phase.WAITING: wire.PHASE_WAITING,
@@ -125,6 +128,7 @@ def facts_to_wire(it: model.HostFacts) -> host_pb2.HostFacts:
         docker_unavailable=it.docker_unavailable,
         gpus=[_gpu(gpu) for gpu in it.gpus],
         gpus_unavailable=it.gpus_unavailable,
+        images=it.images,
     )
 
 
@@ -137,7 +141,70 @@ def _gpu(it: Gpu) -> host_pb2.Gpu:
         driver_version=it.driver_version,
         cuda_version=it.cuda_version,
         compute_capability=it.compute_capability,
+        architecture=it.architecture,
+        pci_bus_id=it.pci_bus_id,
+        mig_parent=it.mig_parent,
+        mig_enabled=it.mig_enabled,
+        compute_mode=it.compute_mode,
+        persistence_mode=it.persistence_mode,
+        unified_memory=it.unified_memory,
+        near=[host_pb2.GpuNear(uuid=near.uuid, path=near.path) for near in it.near],
+        processes=[_process(process) for process in it.processes],
     )
+
+
+def _process(it: GpuProcess) -> host_pb2.GpuProcess:
+    return host_pb2.GpuProcess(
+        pid=it.pid,
+        name=it.name,
+        memory_mib=it.memory_mib,
+        replica_id=it.replica_id,
+        container=it.container,
+        graphics=it.graphics,
+    )
+
+
+def findings_to_wire(findings: Iterable[Finding]) -> wire.Findings:
+    return wire.Findings(
+        findings=[
+            host_pb2.Finding(
+                gpu_uuid=it.gpu_uuid,
+                code=it.code,
+                severity=it.severity,
+                reason=it.reason,
+                action=it.action,
+                since_s=it.since_s,
+            )
+            for it in findings
+        ]
+    )
+
+
+def telemetry_to_wire(it: News) -> wire.FromAgent:
+    message = wire.Telemetry(
+        full=it.full,
+        gpus=[_reading(gpu) for gpu in it.gpus],
+        replicas=[
+            host_pb2.ReplicaReading(
+                replica_id=replica.replica_id,
+                gpu_memory_mib=replica.gpu_memory_mib,
+                gpu_memory_peak_mib=replica.gpu_memory_peak_mib,
+            )
+            for replica in it.replicas
+        ],
+    )
+    if it.host is not None:
+        message.host.CopyFrom(_host_reading(it.host))
+    return wire.FromAgent(telemetry=message)
+
+
+def _reading(it: GpuReading) -> host_pb2.GpuReading:
+    plain = {field.name: getattr(it, field.name) for field in fields(it) if field.name not in {"processes", "faults"}}
+    return host_pb2.GpuReading(**plain, processes=[_process(process) for process in it.processes])
+
+
+def _host_reading(it: HostReading) -> host_pb2.HostReading:
+    return host_pb2.HostReading(**{field.name: getattr(it, field.name) for field in fields(it)})
 
 
 def stats_to_wire(request_id: int, rows: Iterable[model.ReplicaUsage]) -> wire.FromAgent:

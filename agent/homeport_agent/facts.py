@@ -10,13 +10,18 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from homeport_agent.engine.base import Engine, EngineError
 from homeport_agent.gpus.base import Gpus, GpuSample
+from homeport_agent.gpus.model import Gpu
+from homeport_agent.health.model import HostLook
+from homeport_agent.health.room import HealthRoom
 from homeport_agent.model import HostFacts
+from homeport_agent.telemetry.room import TelemetryRoom
 
 GPU_SAMPLE_S = 1.0
 HOST_SAMPLE_S = 5.0
@@ -27,23 +32,32 @@ MEMORY_STEP_MIB = 512
 DISK_STEP_MIB = 1024
 
 
+def _memory_moved(old: Gpu, new: Gpu) -> bool:
+    if abs(old.memory_used_mib - new.memory_used_mib) >= GPU_MEMORY_STEP_MIB:
+        return True
+    return any(
+        abs((a.memory_mib or 0) - (b.memory_mib or 0)) >= GPU_MEMORY_STEP_MIB
+        for a, b in zip(old.processes, new.processes, strict=False)
+    )
+
+
 def matters(old: HostFacts, new: HostFacts) -> bool:
     """Whether the server should hear of the difference at once."""
     return (
         _rounded(old) != _rounded(new)
-        or any(
-            abs(a.memory_used_mib - b.memory_used_mib) >= GPU_MEMORY_STEP_MIB
-            for a, b in zip(old.gpus, new.gpus, strict=False)
-        )
+        or any(_memory_moved(a, b) for a, b in zip(old.gpus, new.gpus, strict=False))
         or abs(old.memory_available_mib - new.memory_available_mib) >= MEMORY_STEP_MIB
         or abs(old.disk_free_mib - new.disk_free_mib) >= DISK_STEP_MIB
     )
 
 
 def _rounded(it: HostFacts) -> tuple[object, ...]:
-    gpus = tuple((g.uuid, g.name, g.memory_total_mib, g.driver_version, g.cuda_version) for g in it.gpus)
+    gpus = tuple(
+        replace(gpu, memory_used_mib=0, processes=tuple(replace(p, memory_mib=None) for p in gpu.processes))
+        for gpu in it.gpus
+    )
     fixed = (it.hostname, it.os, it.kernel, it.architecture, it.cpus, it.memory_mib, it.disk_total_mib)
-    return (*fixed, it.docker_version, it.docker_unavailable, it.gpus_unavailable, gpus)
+    return (*fixed, it.docker_version, it.docker_unavailable, it.gpus_unavailable, it.images, gpus)
 
 
 class FactsSampler:
@@ -52,7 +66,17 @@ class FactsSampler:
     `newest` is the last look at the GPUs, at `newest_s` of the monotonic clock: what admission judges by.
     """
 
-    def __init__(self, engine: Engine, gpus: Gpus, hostname: str, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        gpus: Gpus,
+        hostname: str,
+        on_change: Callable[[], None],
+        health: HealthRoom | None = None,
+        telemetry: TelemetryRoom | None = None,
+    ) -> None:
+        self._health = health
+        self._telemetry = telemetry
         self._engine = engine
         self._gpus = gpus
         self._hostname = hostname or socket.gethostname()
@@ -75,15 +99,28 @@ class FactsSampler:
             self._host = await self._sample_host()
             self._sampled_host_s = now_s
         gpus = await self._gpus.sample()
+        if self._telemetry is not None:
+            gpus = self._telemetry.owned(gpus)
         self.newest, self.newest_s = gpus, time.monotonic()
+        known: tuple[Gpu, ...] = ()
+        if self._health is not None:
+            self._health.looked(gpus, self._look())
+            known = self._health.known
         fresh = HostFacts(
             **{name: getattr(self._host, name) for name in HostFacts.__slots__ if not name.startswith("gpus")},
-            gpus=gpus.gpus,
+            gpus=tuple(sorted((*gpus.gpus, *known), key=lambda gpu: gpu.uuid)),
             gpus_unavailable=gpus.unavailable,
         )
         if matters(self.facts, fresh):
             self.facts = fresh
             self._on_change()
+        if self._telemetry is not None:
+            self._telemetry.looked(gpus, fresh)
+
+    def _look(self) -> HostLook:
+        host = self._host
+        offset_s = self._telemetry.clock_offset_s if self._telemetry is not None else None
+        return HostLook(host.docker_unavailable, host.disk_total_mib, host.disk_free_mib, offset_s)
 
     async def _sample_host(self) -> HostFacts:
         version, unavailable = "", ""

@@ -18,10 +18,19 @@ from homeport_protos.common.v1 import host_pb2
 from homeport_protos.versions import PROTOCOL
 
 from homeport_agent.channel import expiry_hint, mtls_channel, why
-from homeport_agent.convert import assignment_from_wire, facts_to_wire, gateway_to_wire, replica_to_wire
+from homeport_agent.convert import (
+    assignment_from_wire,
+    facts_to_wire,
+    findings_to_wire,
+    gateway_to_wire,
+    replica_to_wire,
+    telemetry_to_wire,
+)
+from homeport_agent.gpus.model import Finding
 from homeport_agent.identity import Identity, IdentityStore
 from homeport_agent.model import Assignment, GatewayObserved, HostFacts, ReplicaObserved
-from homeport_agent.outbox import Outbox
+from homeport_agent.outbox import Due, Outbox
+from homeport_agent.telemetry.changes import News
 
 log = logging.getLogger("homeport.agent")
 
@@ -42,6 +51,13 @@ class Host(Protocol):
         """Returns once the containers on this host are known, or that they cannot be."""
 
     def assigned(self, assignment: Assignment) -> None: ...
+    def findings(self) -> tuple[Finding, ...]: ...
+    def clear_findings(self, gpu_uuids: tuple[str, ...]) -> None: ...
+    def news(self, *, anew: bool = False) -> News | None:
+        """Readings that were not told yet; `anew`: to a server that knows none. None: nothing new."""
+
+    def server_clock(self, offset_s: float) -> None:
+        """How far this host's clock is ahead of the server's."""
 
 
 class LogDesk(Protocol):
@@ -84,6 +100,10 @@ class Link:
         """Something that the server is told has changed."""
         self._outbox.report_due()
 
+    def has_readings(self) -> None:
+        """There is a new sample."""
+        self._outbox.telemetry_due()
+
     async def run(self) -> None:
         """Hold a session until cancelled; after a break try again, later and later, never all agents at once."""
         pause_s, last_said = FIRST_PAUSE_S, ""
@@ -111,9 +131,10 @@ class Link:
             async with mtls_channel(identity) as channel:
                 call = AgentLinkStub(channel).Session(self._outgoing(self._outbox, self._is_welcome))
                 messages = aiter(call)
+                began_s = time.time()
                 async with asyncio.timeout(WELCOME_S):
                     first = await anext(messages)
-                self._welcomed(first, identity)
+                self._welcomed(first, identity, began_s)
                 async for message in messages:
                     self._heard(message, identity)
             raise SessionEnded(f"the server at {identity.link_target} ended it")
@@ -127,11 +148,14 @@ class Link:
             self._outbox.close()
             self._desk.closed()
 
-    def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity) -> None:
+    def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity, began_s: float) -> None:
         if message.WhichOneof("message") != "welcome":
             raise SessionEnded("the server did not begin with a welcome")
         if message.welcome.server_id != identity.server_id:
             raise SessionEnded(f"the server calls itself {message.welcome.server_id}, this host joined another one")
+        if message.welcome.at_s:
+            # Its answer was made about half-way between our hello and now.
+            self._host.server_clock((began_s + time.time()) / 2 - message.welcome.at_s)
         self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
         self._is_welcome.set()
         log.info("session with %s", identity.link_target)
@@ -149,6 +173,8 @@ class Link:
                 self._desk.credited(message.log_credit.request_id, message.log_credit.lines)
             case "stats_request":
                 self._stats.requested(message.stats_request)
+            case "clear_findings":
+                self._host.clear_findings(tuple(message.clear_findings.gpu_uuids))
             case _:
                 pass  # a newer server's message: not ours to judge
 
@@ -165,15 +191,23 @@ class Link:
             pass
         outbox.report_due()
         last_report_s = time.monotonic()
+        found: agent_pb2.Findings | None = None
+        is_first = True
         while True:
             message = await outbox.take(max(0.0, last_report_s + self._report_interval_s - time.monotonic()))
-            if message is None:
-                facts = facts_to_wire(self._host.facts())
-                message = agent_pb2.FromAgent(report=self._report(None if facts == told else facts))
-                told, last_report_s = facts, time.monotonic()
-            yield message
+            if message is Due.REPORT:
+                facts, findings = facts_to_wire(self._host.facts()), findings_to_wire(self._host.findings())
+                report = self._report(None if facts == told else facts, None if findings == found else findings)
+                told, found, last_report_s = facts, findings, time.monotonic()
+                yield agent_pb2.FromAgent(report=report)
+            elif message is Due.TELEMETRY:
+                news, is_first = self._host.news(anew=is_first), False
+                if news is not None:
+                    yield telemetry_to_wire(news)
+            else:
+                yield message
 
-    def _report(self, facts: host_pb2.HostFacts | None) -> agent_pb2.Report:
+    def _report(self, facts: host_pb2.HostFacts | None, findings: agent_pb2.Findings | None) -> agent_pb2.Report:
         self._sequence += 1
         gateway = self._host.gateway()
         return agent_pb2.Report(
@@ -182,5 +216,6 @@ class Link:
             accepted_generation=self._host.accepted_generation(),
             replicas=[replica_to_wire(it) for it in self._host.replicas()],
             facts=facts,
+            findings=findings,
             gateway=gateway_to_wire(gateway) if gateway else None,
         )

@@ -60,6 +60,10 @@ class Machine:
         """All replicas but this one, by id, for its admission."""
         return tuple(Other(it.assigned, it.phase) for key, it in sorted(self._replicas.items()) if key != replica_id)
 
+    def running(self) -> dict[str, tuple[AssignedReplica, str]]:
+        """By replica id: what it was assigned, and its container's id. Those that have a container."""
+        return {key: (it.assigned, it.container_id) for key, it in self._replicas.items() if it.container_id}
+
     def next_wake_s(self) -> float | None:
         """When TimePassed is due; None: no replica waits for a time."""
         return min((it.act_at_s for it in self._replicas.values() if it.act_at_s is not None), default=None)

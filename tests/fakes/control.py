@@ -6,6 +6,7 @@ Covers what an agent meets. Steered by tests: what it answers to a join, what it
 import asyncio
 import datetime
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.lifetime_s = 86400.0
         self.server_id = SERVER_ID
         self.report_interval_s = 0.05
+        self.clock_ahead_s = 3600.0
         self.sessions: asyncio.Queue[Session] = asyncio.Queue()
         self.manifests: dict[str, CodeManifest] = {}  # by the id under which they are given out
         self.contents: dict[str, bytes] = {}
@@ -108,7 +110,12 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
 
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         session = Session()
-        welcome = agent_pb2.Welcome(protocol=1, server_id=self.server_id, report_interval_s=self.report_interval_s)
+        welcome = agent_pb2.Welcome(
+            protocol=1,
+            server_id=self.server_id,
+            report_interval_s=self.report_interval_s,
+            at_s=time.time() + self.clock_ahead_s,
+        )
         session.from_agent.put_nowait(await anext(request_iterator))
         await context.write(agent_pb2.ToAgent(welcome=welcome))
         self.sessions.put_nowait(session)

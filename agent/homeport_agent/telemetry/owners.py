@@ -4,6 +4,7 @@ Covers the reading of /proc. Paths of both control group versions, as Docker, co
 the container's id as 64 hex digits; nothing else on a system's path does.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -23,33 +24,43 @@ def container_of(cgroup: str) -> str:
 
 
 class Owners:
-    """`replicas`: replica ids by the ids of our containers. Looks at each process once in its life."""
+    """`replicas`: replica ids by the ids of our containers. Looks at each process once in its life.
 
-    def __init__(self, replicas: Callable[[], Mapping[str, str]], proc: Path = Path("/proc")) -> None:
+    Children of this process are left out: the check that proves a GPU is nobody who holds it.
+    """
+
+    def __init__(
+        self, replicas: Callable[[], Mapping[str, str]], proc: Path = Path("/proc"), own_pid: int | None = None
+    ) -> None:
         self._replicas = replicas
         self._proc = proc
-        self._known: dict[tuple[int, str], str] = {}  # container by pid and start time
+        self._own_pid = str(own_pid or os.getpid())
+        self._known: dict[tuple[int, str], str | None] = {}  # container by pid and start time; None: a child of ours
 
     def named(self, processes: Iterable[GpuProcess]) -> tuple[GpuProcess, ...]:
         """The same, each with its replica or its container."""
         ours = self._replicas()
-        return tuple(self._named(it, ours) for it in processes)
+        return tuple(named for it in processes if (named := self._named(it, ours)) is not None)
 
-    def _named(self, process: GpuProcess, ours: Mapping[str, str]) -> GpuProcess:
+    def _named(self, process: GpuProcess, ours: Mapping[str, str]) -> GpuProcess | None:
         container = self._container(process.pid)
+        if container is None:
+            return None
         if container in ours:
             return replace(process, replica_id=ours[container])
         return replace(process, container=container[:SHORT]) if container else process
 
-    def _container(self, pid: int) -> str:
+    def _container(self, pid: int) -> str | None:
         try:
             # A pid is used again; with its start time (field 22, after the name's last bracket) it is not.
             stat = (self._proc / str(pid) / "stat").read_text()
-            key = (pid, stat.rpartition(")")[2].split()[19])
+            fields = stat.rpartition(")")[2].split()
+            key = (pid, fields[19])
             if key not in self._known:
                 if len(self._known) >= MOST_KNOWN:
                     self._known.clear()
-                self._known[key] = container_of((self._proc / str(pid) / "cgroup").read_text())
+                cgroup = (self._proc / str(pid) / "cgroup").read_text()
+                self._known[key] = None if fields[1] == self._own_pid else container_of(cgroup)
             return self._known[key]
         except (OSError, IndexError, UnicodeDecodeError):
             return ""  # it has ended, or it is another PID namespace's

@@ -39,7 +39,7 @@ def test_the_whole_of_the_facts_travels() -> None:
     facts = model.HostFacts("h", "Debian", "6.1", "x86_64", 4, 10, 9, 8, 7, "20.10", "", (gpu,), "")
     sent = convert.facts_to_wire(facts)
     for name in model.HostFacts.__slots__:
-        if name != "gpus":
+        if name not in {"gpus", "images"}:
             assert getattr(sent, name) == getattr(facts, name)
     assert all(getattr(sent.gpus[0], name) == getattr(gpu, name) for name in model.Gpu.__slots__)
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from fakes.control import FakeControl, fake_control
+from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.identity import IdentityStore
 from homeport_agent.join import join
 from homeport_agent.link import Link
 from homeport_agent.model import Assignment, GatewayObserved, HostFacts, Phase, ReplicaObserved
 from homeport_agent.outbox import Outbox
+from homeport_agent.telemetry.changes import News
+from homeport_agent.telemetry.model import HostReading, ReplicaReading
 from homeport_protos.agent.v1 import agent_pb2
 
 
@@ -27,6 +30,11 @@ class Host:
         self.is_settled.set()
         self.assignments: asyncio.Queue[Assignment] = asyncio.Queue()
         self.generation = 0
+        self.found: tuple[Finding, ...] = ()
+        self.cleared: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+        self.fresh: list[News] = []
+        self.asked_anew: list[bool] = []
+        self.offsets_s: list[float] = []
 
     def facts(self) -> HostFacts:
         return self.known
@@ -46,6 +54,19 @@ class Host:
     def assigned(self, assignment: Assignment) -> None:
         self.generation = assignment.generation
         self.assignments.put_nowait(assignment)
+
+    def findings(self) -> tuple[Finding, ...]:
+        return self.found
+
+    def clear_findings(self, gpu_uuids: tuple[str, ...]) -> None:
+        self.cleared.put_nowait(gpu_uuids)
+
+    def news(self, *, anew: bool = False) -> News | None:
+        self.asked_anew.append(anew)
+        return self.fresh.pop(0) if self.fresh else None
+
+    def server_clock(self, offset_s: float) -> None:
+        self.offsets_s.append(offset_s)
 
 
 class Desk:
@@ -130,6 +151,53 @@ async def test_a_session_begins_with_a_hello_and_a_report(rig: Rig) -> None:
     assert report.replicas[0].HasField("exit_code")
     assert not report.HasField("facts")
     assert not report.HasField("gateway")
+
+
+async def test_what_is_found_is_told_first_and_then_only_when_it_is_another(rig: Rig) -> None:
+    session = await rig.control.session()
+    assert (await session.next("report")).HasField("findings"), "a new server may know of findings that are over"
+    assert not (await session.next("report")).HasField("findings")
+    rig.host.found = (Finding("xid-79", Severity.FAILING, "it fell off the bus", gpu_uuid="GPU-1", since_s=5.0),)
+    rig.link.changed()
+    while not (report := await session.next("report")).HasField("findings"):
+        pass
+    (finding,) = report.findings.findings
+    assert (finding.code, finding.severity, finding.gpu_uuid, finding.since_s) == ("xid-79", "failing", "GPU-1", 5.0)
+
+
+async def test_readings_are_sent_when_there_are_new_ones(rig: Rig) -> None:
+    session = await rig.control.session()
+    await session.next("report")
+    rig.host.fresh = [
+        News(True, HostReading(cpu=0.5), (GpuReading("GPU-1", memory_used_mib=0, throttled=("hw-slowdown",)),), ()),
+        News(False, None, (), (ReplicaReading("r1", 5, 9),)),
+    ]
+    rig.link.has_readings()
+    first = await session.next("telemetry")
+    assert (first.full, first.host.cpu, first.gpus[0].uuid, list(first.gpus[0].throttled)) == (
+        True,
+        0.5,
+        "GPU-1",
+        ["hw-slowdown"],
+    )
+    assert first.gpus[0].HasField("memory_used_mib")
+    assert not first.gpus[0].HasField("power_w")
+    rig.link.has_readings()
+    second = await session.next("telemetry")
+    assert (second.full, second.HasField("host"), second.replicas[0].gpu_memory_peak_mib) == (False, False, 9)
+    assert rig.host.asked_anew == [True, False], "only to a new session everything is told"
+
+
+async def test_an_admins_word_reaches_the_health_of_the_host(rig: Rig) -> None:
+    session = await rig.control.session()
+    session.push(clear_findings=agent_pb2.ClearFindings(gpu_uuids=["GPU-1"]))
+    assert await asyncio.wait_for(rig.host.cleared.get(), 5) == ("GPU-1",)
+
+
+async def test_the_servers_clock_is_compared_at_each_welcome(rig: Rig) -> None:
+    session = await rig.control.session()
+    await session.next("report")
+    assert rig.host.offsets_s == [pytest.approx(-3600.0, abs=60.0)], "the fake server's clock is an hour ahead"
 
 
 async def test_reports_come_at_their_interval_and_in_order(rig: Rig) -> None:

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from homeport_agent.outbox import LOG_MESSAGES, Outbox, SessionClosed
+from homeport_agent.outbox import LOG_MESSAGES, Due, Outbox, SessionClosed
 from homeport_protos.agent.v1 import agent_pb2
 
 
@@ -13,19 +13,28 @@ async def test_a_report_that_is_due_goes_before_the_logs() -> None:
     outbox = Outbox()
     await outbox.put(message(1))
     outbox.report_due()
-    assert await outbox.take(10) is None
+    assert await outbox.take(10) is Due.REPORT
     assert await outbox.take(10) == message(1)
 
 
+async def test_readings_go_after_a_report_and_before_the_logs_and_never_in_their_stead() -> None:
+    outbox = Outbox()
+    await outbox.put(message(1))
+    outbox.telemetry_due()
+    outbox.telemetry_due()
+    outbox.report_due()
+    assert [await outbox.take(10) for _ in range(3)] == [Due.REPORT, Due.TELEMETRY, message(1)]
+
+
 async def test_a_report_is_due_after_the_wait() -> None:
-    assert await Outbox().take(0.01) is None
+    assert await Outbox().take(0.01) is Due.REPORT
 
 
 async def test_many_changes_make_one_report() -> None:
     outbox = Outbox()
     for _ in range(5):
         outbox.report_due()
-    assert await outbox.take(10) is None
+    assert await outbox.take(10) is Due.REPORT
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await outbox.take(10)
