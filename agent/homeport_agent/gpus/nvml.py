@@ -1,121 +1,233 @@
-"""GPUs by NVML, in one worker thread with a deadline: a driver that hangs must not hang the agent.
+"""GPUs by NVML: one thread for the driver and one for each GPU, each call with a deadline, so that what hangs hangs alone.
 
-Covers sampling. pynvml is imported only once the driver's library is there: a host without GPUs pays nothing for it.
+Covers which GPUs there are, who is asked and for how long, and a driver that comes, goes or is replaced. Does not cover what
+is asked of one GPU (sampling) nor what the driver tells unasked (xids). pynvml is imported only once the driver's library is
+there: a host without GPUs pays nothing for it.
 """
 
 import asyncio
 import ctypes
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from homeport_agent.gpus.base import GpuSample
-from homeport_agent.gpus.model import Gpu, XidEvent
+from homeport_agent.gpus.calls import MISMATCH, DriverGone, GpuError, text
+from homeport_agent.gpus.model import GpuNear, GpuTrouble, XidEvent
+from homeport_agent.gpus.sampling import Driver, GpuSampler, Look
+from homeport_agent.gpus.topology import Peer, find_near
+from homeport_agent.gpus.workers import Worker
+from homeport_agent.gpus.xids import XidListener
 from homeport_agent.model import GpuUsage
 
 LIBRARY = "libnvidia-ml.so.1"
-CALL_S = 5.0
+CALL_S = 2.0  # a sample takes milliseconds; a GPU that resets takes seconds, and is told as one that does not answer
+SLOW_S = 5.0  # between two looks at counters, modes and instances
 LOOK_AGAIN_S = 30.0  # a driver that was not there may have been installed since
-_MIB = 2**20
+TRY_AGAIN_S = 2.0  # one that does not work may be on its way in
+FRESH_S = 2.0
 Answer = TypeVar("Answer")
 
 
+@dataclass(slots=True)
+class _Unit:
+    """One index of NVML; its GPU's names outlive the GPU, so that a lost one can be told."""
+
+    index: int
+    worker: Worker
+    sampler: GpuSampler | None = None
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The driver answers."""
+
+    count: int
+    driver: Driver
+    generation: int  # another number: what was known of handles is void
+
+
+class _Absent(Exception):
+    """Why there are no GPUs to be asked."""
+
+    def __init__(self, why: str, trouble: str = "") -> None:
+        super().__init__(why)
+        self.trouble = trouble
+
+
 class NvmlGpus:
-    def __init__(self, call_s: float = CALL_S) -> None:
-        self._worker = ThreadPoolExecutor(1, "nvml")
+    def __init__(self, call_s: float = CALL_S, slow_s: float = SLOW_S) -> None:
         self._call_s = call_s
-        self._hung: asyncio.Future[Any] | None = None  # a call that did not come back in time
+        self._slow_s = slow_s
+        self._driver = Worker("nvml")
+        self._units: list[_Unit] = []
         self._nvml: Any = None
         self._is_begun = False
+        self._generation = 0
+        self._absent: _Absent | None = None
         self._look_again_s = 0.0
-        self._absent = ""
+        self._seen = _Ready(0, Driver(), 0)
+        self._near: dict[str, tuple[GpuNear, ...]] = {}
+        self._near_of: object = None  # what `_near` was made from
+        self._turn = asyncio.Lock()
+        self._last = GpuSample()
+        self._last_s = float("-inf")
+        self._xids = XidListener()
 
     async def sample(self) -> GpuSample:
-        return await self._ask(self._sample) or self._hanging()
+        async with self._turn:
+            self._last = await self._sample()
+            self._last_s = time.monotonic()
+            return self._last
 
     async def usage(self) -> tuple[GpuUsage, ...]:
-        return await self._ask(self._usage) or ()
+        sample = self._last if time.monotonic() - self._last_s <= FRESH_S else await self.sample()
+        totals = {gpu.uuid: gpu.memory_total_mib for gpu in sample.gpus}
+        return tuple(
+            GpuUsage(it.uuid, it.memory_used_mib, totals.get(it.uuid), it.utilisation) for it in sample.readings
+        )
 
     async def xids(self) -> tuple[XidEvent, ...]:
-        await asyncio.sleep(self._call_s)
-        return ()
-
-    async def _ask(self, what: Callable[[], Answer]) -> Answer | None:
-        """None: the driver hangs."""
-        if self._hung is not None and not self._hung.done():
-            return None
-        self._hung = None
-        call = asyncio.get_running_loop().run_in_executor(self._worker, what)
-        try:
-            return await asyncio.wait_for(asyncio.shield(call), self._call_s)
-        except TimeoutError:
-            # Only one call at a time may hang: the next ones are not even begun until it has come back.
-            self._hung = call
-            return None
+        buses = {unit.sampler.pci_bus_id: unit.uuid for unit in self._units if unit.sampler is not None}
+        return await self._xids.wait(self._nvml if self._is_begun else None, self._generation, buses)
 
     async def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        for worker in (self._driver, *(unit.worker for unit in self._units)):
+            worker.stop()
+        self._xids.close()
 
-    def _hanging(self) -> GpuSample:
-        return GpuSample(unavailable=f"the NVIDIA driver does not answer (NVML hangs for more than {self._call_s:g} s)")
+    async def _sample(self) -> GpuSample:
+        hung = f"the NVIDIA driver does not answer (NVML hangs for more than {self._call_s:g} s)"
+        for _ in range(2):  # a driver that was reloaded is begun anew at once
+            try:
+                ready = await self._ask(self._driver, self._look_at_driver)
+            except TimeoutError:
+                return GpuSample(unavailable=hung, driver_trouble="hung")
+            except _Absent as absent:
+                return GpuSample(unavailable=str(absent), driver_trouble=absent.trouble)
+            try:
+                return await self._sample_all(ready)
+            except DriverGone as gone:
+                self._is_begun, why = False, str(gone)
+        return GpuSample(unavailable=f"the NVIDIA driver goes away again and again: {why}", driver_trouble="not-loaded")
 
-    # --- in the worker ---
+    async def _sample_all(self, ready: _Ready) -> GpuSample:
+        """Raises DriverGone."""
+        self._settle(ready)
+        units = self._units[: ready.count]
+        answers = await asyncio.gather(*(self._look_at(unit, ready) for unit in units), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        looks = [(unit, it) for unit, it in zip(units, answers, strict=True) if isinstance(it, Look)]
+        troubles = tuple(it for it in answers if isinstance(it, GpuTrouble))
+        await self._find_near([unit for unit, _ in looks], ready)
+        gpus = [replace(gpu, near=self._near.get(gpu.uuid, ())) for _, look in looks for gpu in look.gpus]
+        why = f"{len(troubles)} of {ready.count} GPUs do not answer: {troubles[0].reason}" if troubles else ""
+        return GpuSample(
+            gpus=tuple(sorted(gpus, key=lambda gpu: gpu.uuid)),
+            unavailable=why or ("" if ready.count else "the NVIDIA driver finds no GPU"),
+            readings=tuple(sorted((it for _, look in looks for it in look.readings), key=lambda it: it.uuid)),
+            troubles=troubles,
+        )
 
-    def _sample(self) -> GpuSample:
-        if not self._is_there():
-            return GpuSample(unavailable=self._absent)
+    def _settle(self, ready: _Ready) -> None:
+        """Units for all indexes; where the driver or their number is another, what was known of them is void."""
+        if (ready.generation, ready.count) != (self._seen.generation, self._seen.count):
+            for unit in self._units:
+                unit.sampler = None
+                if ready.count != self._seen.count and not unit.worker.is_busy:
+                    unit.uuid = ""  # indexes move up when one in the middle is gone
+        self._seen = ready
+        for index in range(len(self._units), ready.count):
+            self._units.append(_Unit(index, Worker(f"nvml-{index}")))
+
+    async def _look_at(self, unit: _Unit, ready: _Ready) -> Look | GpuTrouble:
+        """Raises DriverGone."""
+        sampler = unit.sampler
+        if sampler is None:
+            sampler = unit.sampler = GpuSampler(self._nvml, unit.index, ready.driver, self._slow_s, time.monotonic)
+        which = unit.uuid or f"the GPU at index {unit.index}"
         try:
-            return self._read()
-        except self._nvml.NVMLError as error:
-            self._end()
-            return GpuSample(unavailable=f"NVML failed: {error}")
+            look = await self._ask(unit.worker, sampler.look)
+        except TimeoutError:
+            unit.sampler = None
+            return GpuTrouble(unit.uuid, "hung", f"{which} does not answer for more than {self._call_s:g} s")
+        except GpuError as error:
+            unit.sampler = None  # with a handle of its own, when it is back
+            unit.uuid = sampler.uuid or unit.uuid
+            return GpuTrouble(unit.uuid, error.kind, str(error))
+        unit.uuid = sampler.uuid
+        return look
 
-    def _usage(self) -> tuple[GpuUsage, ...]:
-        if not self._is_there():
-            return ()
-        n, found = self._nvml, []
-        with suppress(n.NVMLError):  # a driver that is going: the next sample says so
-            for index in range(n.nvmlDeviceGetCount()):
-                with suppress(n.NVMLError):
-                    found.append(self._usage_of(n.nvmlDeviceGetHandleByIndex(index)))
-        return tuple(found)
+    async def _find_near(self, units: list[_Unit], ready: _Ready) -> None:
+        """Asked again only when other GPUs or links are there."""
+        samplers = [unit.sampler for unit in units if unit.sampler is not None]
+        made_from = (ready.generation, tuple((it.uuid, it.active_links) for it in samplers))
+        if made_from == self._near_of or len(samplers) < 2:
+            return
+        peers = [Peer(it.uuid, it.handle, it.pci_bus_id, len(it.active_links)) for it in samplers]
 
-    def _usage_of(self, handle: Any) -> GpuUsage:
-        n = self._nvml
-        memory, utilisation = n.nvmlDeviceGetMemoryInfo(handle), None
-        with suppress(n.NVMLError):  # not every GPU counts it (a MIG slice does not)
-            utilisation = int(n.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
-        uuid = _text(n.nvmlDeviceGetUUID(handle))
-        return GpuUsage(uuid, -(-memory.used // _MIB), memory.total // _MIB, utilisation)
+        async def ways(unit: _Unit, own: Peer, links: tuple[int, ...]) -> tuple[GpuNear, ...]:
+            others = [peer for peer in peers if peer is not own]
+            try:
+                return await self._ask(unit.worker, lambda: find_near(self._nvml, own, links, others))
+            except (TimeoutError, GpuError):
+                return ()  # its next sample says so
 
-    def _is_there(self) -> bool:
-        """Whether NVML can be asked; looked at again only now and then."""
-        if self._absent and time.monotonic() < self._look_again_s:
-            return False
-        self._absent = self._begin()
-        if self._absent:
-            self._look_again_s = time.monotonic() + LOOK_AGAIN_S
-        return not self._absent
+        found = await asyncio.gather(
+            *(ways(*it) for it in zip(units, peers, (it.active_links for it in samplers), strict=True))
+        )
+        self._near = {peer.uuid: near for peer, near in zip(peers, found, strict=True)}
+        self._near_of = made_from
 
-    def _begin(self) -> str:
-        """Empty once NVML is ready, else why it is not."""
+    async def _ask(self, worker: Worker, what: Callable[[], Answer]) -> Answer:
+        """Raises TimeoutError, at once where the last call has not come back yet."""
+        if worker.is_busy:
+            raise TimeoutError
+        return await asyncio.wait_for(asyncio.shield(worker.begin(what)), self._call_s)
+
+    # --- in the driver's thread ---
+
+    def _look_at_driver(self) -> _Ready:
+        """Raises _Absent. What is there is made sure of each time; looked for again only now and then."""
         if self._is_begun:
-            return ""
+            try:
+                return replace(self._seen, count=self._nvml.nvmlDeviceGetCount(), generation=self._generation)
+            except self._nvml.NVMLError:
+                self._end()
+        if self._absent is not None and time.monotonic() < self._look_again_s:
+            raise self._absent
+        try:
+            ready = self._begin()
+        except _Absent as absent:
+            self._absent = absent
+            self._look_again_s = time.monotonic() + (TRY_AGAIN_S if absent.trouble else LOOK_AGAIN_S)
+            raise
+        self._absent = None
+        return ready
+
+    def _begin(self) -> _Ready:
         try:
             ctypes.CDLL(LIBRARY)
         except OSError:
-            return f"no NVIDIA driver: {LIBRARY} not found"
-        import pynvml
+            raise _Absent(f"no NVIDIA driver: {LIBRARY} not found") from None
+        import pynvml as n
 
-        self._nvml = pynvml
+        self._nvml = n
         try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            return f"the NVIDIA driver does not work: {error}"
+            n.nvmlInit()
+            cuda = int(n.nvmlSystemGetCudaDriverVersion_v2())
+            driver = Driver(text(n.nvmlSystemGetDriverVersion()), f"{cuda // 1000}.{cuda % 1000 // 10}")
+            count = n.nvmlDeviceGetCount()
+        except n.NVMLError as error:
+            trouble = "mismatch" if error.value == MISMATCH else "not-loaded"
+            raise _Absent(f"the NVIDIA driver does not work: {error}", trouble) from None
         self._is_begun = True
-        return ""
+        self._generation += 1
+        return _Ready(count, driver, self._generation)
 
     def _end(self) -> None:
         self._is_begun = False
@@ -123,38 +235,3 @@ class NvmlGpus:
             self._nvml.nvmlShutdown()
         except self._nvml.NVMLError:
             return  # it was gone already
-
-    def _read(self) -> GpuSample:
-        n = self._nvml
-        driver, cuda = _text(n.nvmlSystemGetDriverVersion()), int(n.nvmlSystemGetCudaDriverVersion_v2())
-        count = n.nvmlDeviceGetCount()
-        gpus, lost = [], []
-        for index in range(count):
-            try:
-                gpus.append(
-                    self._gpu(n.nvmlDeviceGetHandleByIndex(index), driver, f"{cuda // 1000}.{cuda % 1000 // 10}")
-                )
-            except n.NVMLError as error:
-                lost.append(str(error))
-        why = f"{len(lost)} of {count} GPUs do not answer: {lost[0]}" if lost else ""
-        if not count:
-            why = "the NVIDIA driver finds no GPU"
-        return GpuSample(tuple(sorted(gpus, key=lambda gpu: gpu.uuid)), why)
-
-    def _gpu(self, handle: Any, driver: str, cuda: str) -> Gpu:
-        n = self._nvml
-        memory = n.nvmlDeviceGetMemoryInfo(handle)
-        major, minor = n.nvmlDeviceGetCudaComputeCapability(handle)
-        return Gpu(
-            uuid=_text(n.nvmlDeviceGetUUID(handle)),
-            name=_text(n.nvmlDeviceGetName(handle)),
-            memory_total_mib=memory.total // _MIB,
-            memory_used_mib=-(-memory.used // _MIB),
-            driver_version=driver,
-            cuda_version=cuda,
-            compute_capability=f"{major}.{minor}",
-        )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -41,7 +41,17 @@ def test_the_whole_of_the_facts_travels() -> None:
     for name in model.HostFacts.__slots__:
         if name not in {"gpus", "images"}:
             assert getattr(sent, name) == getattr(facts, name)
-    assert all(getattr(sent.gpus[0], name) == getattr(gpu, name) for name in model.Gpu.__slots__)
+    told = (
+        "uuid",
+        "name",
+        "memory_total_mib",
+        "memory_used_mib",
+        "driver_version",
+        "cuda_version",
+        "compute_capability",
+    )
+    assert all(getattr(sent.gpus[0], name) == getattr(gpu, name) for name in told)
+    assert not sent.gpus[0].HasField("persistence_mode"), "not told is not off"
 
 
 def test_the_code_of_a_replica_travels() -> None:
