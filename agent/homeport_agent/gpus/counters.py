@@ -46,7 +46,7 @@ class Counters:
 
 
 class CounterReader:
-    """Asks one device; fields that it lacks are asked for once."""
+    """Asks one device."""
 
     def __init__(self, calls: Calls, nvml: Any, handle: Any) -> None:
         self._calls = calls

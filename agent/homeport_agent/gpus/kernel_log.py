@@ -6,6 +6,7 @@ the bus."
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,8 @@ class KernelLog:
         self._file: int | None = None
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(self._file, 0, os.SEEK_END)
+            with suppress(OSError):  # a pipe has nothing from before
+                os.lseek(self._file, 0, os.SEEK_END)
         except OSError:
             self.close()
 
@@ -68,8 +70,8 @@ class KernelLog:
                 break
             if not record:
                 break
-            if (xid := parse(record.decode("utf-8", "replace"))) is not None:
-                found.append(xid)
+            # One record a time from the kernel; a file has more of them, and a record has lines that tell nothing.
+            found += [it for it in map(parse, record.decode("utf-8", "replace").split("\n")) if it is not None]
         return found
 
     def close(self) -> None:

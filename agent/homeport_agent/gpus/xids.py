@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from homeport_agent.gpus.calls import text
 from homeport_agent.gpus.kernel_log import KernelLog, bus_key
 from homeport_agent.gpus.model import XidEvent
 from homeport_agent.gpus.workers import Worker
 
-WAIT_S = 0.5  # how long one wait in the driver lasts; the kernel's log is looked at in between
+WAIT_S = 1.0  # how long one wait in the driver lasts, which an event ends; the kernel's log is looked at in between
 HUNG_S = 5.0
 AGAIN_S = 30.0  # where no GPU could be registered: looked at again
 SAME_S = 2.0  # the same XID of the same GPU within so long is the same one
+
+# The driver's generation, and index and UUID of each GPU that answers: one that hangs would hang the listener too.
+Wanted = tuple[int, tuple[tuple[int, str], ...]]
 
 
 class XidListener:
@@ -29,17 +31,17 @@ class XidListener:
         self._log = log or KernelLog()
         self._set: Any = None
         self._uuids: dict[int, str] = {}  # by the address that a handle is
-        self._registered: object = None  # what the set was made for
+        self._registered: Wanted | None = None  # what the set was made for
+        self._set_of = 0  # the driver's generation that the set is of
         self._retry_s = 0.0
         self._told_s: dict[tuple[str, int], float] = {}
 
-    async def wait(self, nvml: Any, generation: int, buses: Mapping[str, str]) -> tuple[XidEvent, ...]:
-        """`nvml`: None while there is no driver. `generation`: of the driver; `buses`: UUIDs by PCI bus id."""
+    async def wait(self, nvml: Any, wanted: Wanted, buses: Mapping[str, str]) -> tuple[XidEvent, ...]:
+        """`nvml`: None while there is no driver. `wanted`: whose events; `buses`: UUIDs by PCI bus id, of lost GPUs too."""
         found: list[XidEvent] = []
         if nvml is None or self._worker.is_busy:
             await asyncio.sleep(WAIT_S)
         else:
-            wanted = (generation, tuple(sorted(buses.values())))
             call = self._worker.begin(lambda: self._listen(nvml, wanted))
             with suppress(TimeoutError):  # the sample says that it hangs; nothing more is asked until this comes back
                 found += await asyncio.wait_for(asyncio.shield(call), HUNG_S)
@@ -62,7 +64,7 @@ class XidListener:
 
     # --- in the worker ---
 
-    def _listen(self, nvml: Any, wanted: tuple[int, tuple[str, ...]]) -> list[XidEvent]:
+    def _listen(self, nvml: Any, wanted: Wanted) -> list[XidEvent]:
         if self._registered != wanted:
             self._register(nvml, wanted)
         if not self._uuids:
@@ -81,32 +83,31 @@ class XidListener:
             return []
         return [XidEvent(self._uuids.get(_address(told.device), ""), int(told.eventData), time.time())]
 
-    def _register(self, nvml: Any, wanted: tuple[int, tuple[str, ...]]) -> None:
+    def _register(self, nvml: Any, wanted: Wanted) -> None:
         """GPUs that tell no events, or are lost, are left out."""
-        self._free(nvml)
+        generation, present = wanted
+        self._free(nvml, generation)
         self._registered = wanted
         try:
-            self._set = nvml.nvmlEventSetCreate()
-            count = nvml.nvmlDeviceGetCount()
+            self._set, self._set_of = nvml.nvmlEventSetCreate(), generation
         except nvml.NVMLError:
             self._set = None
             return
-        for index in range(count):
+        for index, uuid in present:
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(index)
                 if not nvml.nvmlDeviceGetSupportedEventTypes(handle) & nvml.nvmlEventTypeXidCriticalError:
                     continue
                 nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, self._set)
-                self._uuids[_address(handle)] = text(nvml.nvmlDeviceGetUUID(handle))
+                self._uuids[_address(handle)] = uuid
             except nvml.NVMLError:
                 continue
 
-    def _free(self, nvml: Any) -> None:
+    def _free(self, nvml: Any, generation: int) -> None:
         self._uuids = {}
-        if self._set is None:
-            return
-        with suppress(nvml.NVMLError):  # it went with its driver
-            nvml.nvmlEventSetFree(self._set)
+        if self._set is not None and self._set_of == generation:  # another one went with its driver
+            with suppress(nvml.NVMLError):
+                nvml.nvmlEventSetFree(self._set)
         self._set = None
 
 

@@ -1,13 +1,15 @@
-/* The state of the fake library: a file of "key=value" lines, read again on every call, that a test writes.
+/* The state of the fake library: a file of "key=value" lines, read again when it is another one, that a test writes.
  *
  * $FAKE_NVML names it. Write a new file and rename it over the old one, so that no call sees half of it.
  * fake_nvml.c says which keys there are.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,18 +18,58 @@
 /* Calls `line(context, key, value)` for each line until it says that it has enough. */
 typedef int (*Line)(void *context, const char *key, char *value);
 
+/* The file as it was read last, cut into keys and values. What a real library costs is no reading of a file in each call. */
+enum { MAX_LINES = 4096 };
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct stat read_of;
+static char *text;
+static struct { const char *key; char *value; } lines[MAX_LINES];
+static int line_count;
+
+static void cut(void) {
+    line_count = 0;
+    for (char *at = text; *at && line_count < MAX_LINES;) {
+        char *end = at + strcspn(at, "\n"), *value = memchr(at, '=', (size_t)(end - at));
+        char *next = *end ? end + 1 : end;
+        *end = 0;
+        if (value) {
+            *value++ = 0;
+            lines[line_count].key = at;
+            lines[line_count++].value = value;
+        }
+        at = next;
+    }
+}
+
+/* With the lock held. */
+static void refresh(const char *path) {
+    struct stat now;
+    if (stat(path, &now)) {
+        line_count = 0;
+        read_of = (struct stat){ 0 };
+        return;
+    }
+    if (now.st_ino == read_of.st_ino && now.st_size == read_of.st_size && now.st_mtim.tv_sec == read_of.st_mtim.tv_sec &&
+        now.st_mtim.tv_nsec == read_of.st_mtim.tv_nsec) return;
+    FILE *file = fopen(path, "re");
+    if (!file) return;
+    free(text);
+    text = calloc(1, (size_t)now.st_size + 1);
+    if (text && fread(text, 1, (size_t)now.st_size, file) != (size_t)now.st_size) *text = 0;
+    fclose(file);
+    if (!text) abort();
+    read_of = now;
+    cut();
+}
+
 static void each_line(Line line, void *context) {
     const char *path = getenv("FAKE_NVML");
-    FILE *file = path ? fopen(path, "re") : NULL;
-    char text[4096];
-    while (file && fgets(text, sizeof text, file)) {
-        text[strcspn(text, "\n")] = 0;
-        char *value = strchr(text, '=');
-        if (!value) continue;
-        *value++ = 0;
-        if (line(context, text, value)) break;
-    }
-    if (file) fclose(file);
+    if (!path) return;
+    pthread_mutex_lock(&lock);
+    refresh(path);
+    for (int at = 0; at < line_count; at++)
+        if (line(context, lines[at].key, lines[at].value)) break;
+    pthread_mutex_unlock(&lock);
 }
 
 struct wanted {

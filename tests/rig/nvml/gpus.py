@@ -15,7 +15,7 @@ MIB = 2**20
 def compile_library(folder: Path) -> Path:
     """The library in `folder`; needs gcc."""
     library = folder / "libnvidia-ml.so.1"
-    flags = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", f"-Wl,-soname,{library.name}"]
+    flags = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread", f"-Wl,-soname,{library.name}"]
     sources = [str(path) for path in sorted(FOLDER.glob("fake_*.c"))]
     subprocess.run(["gcc", *flags, "-o", str(library), *sources], check=True, timeout=60)
     return library
