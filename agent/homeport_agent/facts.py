@@ -25,6 +25,8 @@ from homeport_agent.telemetry.room import TelemetryRoom
 
 GPU_SAMPLE_S = 1.0
 HOST_SAMPLE_S = 5.0
+IMAGES_SAMPLE_S = 30.0  # where an image is, only decides between hosts that fit
+MOST_IMAGES = 500
 _MIB = 2**20
 # Numbers that move all the time are told when they have moved by this much, else with the next report that has news.
 GPU_MEMORY_STEP_MIB = 64
@@ -85,7 +87,8 @@ class FactsSampler:
         self.facts = HostFacts(self._hostname)
         self._host = self.facts
         self.newest, self.newest_s = GpuSample(), float("-inf")
-        self._sampled_host_s = float("-inf")
+        self._images: tuple[str, ...] = ()
+        self._sampled_host_s = self._sampled_images_s = float("-inf")
 
     async def run(self) -> None:
         while True:
@@ -127,6 +130,9 @@ class FactsSampler:
         try:
             info = await self._engine.info()
             version, self._data_root = info.version, info.data_root
+            if time.monotonic() - self._sampled_images_s >= IMAGES_SAMPLE_S:
+                self._images = (await self._engine.images())[:MOST_IMAGES]
+                self._sampled_images_s = time.monotonic()
         except EngineError as error:
             unavailable = str(error)
         memory = psutil.virtual_memory()
@@ -143,6 +149,7 @@ class FactsSampler:
             disk_free_mib=free_mib,
             docker_version=version,
             docker_unavailable=unavailable,
+            images=self._images,
         )
 
 

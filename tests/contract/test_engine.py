@@ -136,6 +136,9 @@ async def test_it_tells_its_version_and_where_its_data_lies(engine: Engine) -> N
 
 async def test_it_knows_which_images_are_here(engine: Engine) -> None:
     assert await engine.has_image(IMAGE)
+    listed = await engine.images()
+    assert IMAGE in listed
+    assert list(listed) == sorted(set(listed))
     assert not await engine.has_image("homeport-test/nosuch:1")
 
 

@@ -79,7 +79,7 @@ class FakeContainer:
 
 class FakeEngine:
     def __init__(self, images: set[str], programs: Mapping[tuple[str, ...], Program]) -> None:
-        self.images = set(images)
+        self.known_images = set(images)
         self.registry: dict[str, EngineError | int] = {}  # image -> bytes, or why it cannot be pulled
         self.programs = dict(programs)
         self.containers: dict[str, FakeContainer] = {}
@@ -136,9 +136,13 @@ class FakeEngine:
         await self._enter("info")
         return EngineInfo("0.0-fake", "/")
 
+    async def images(self) -> tuple[str, ...]:
+        await self._enter("images")
+        return tuple(sorted(self.known_images))
+
     async def has_image(self, image: str) -> bool:
         await self._enter("has_image")
-        return image in self.images
+        return image in self.known_images
 
     async def pull(self, image: str, auth: RegistryAuth | None, on_progress: PullProgress, stall_s: float) -> None:
         await self._enter("pull")
@@ -147,11 +151,11 @@ class FakeEngine:
             raise found
         on_progress(found // 2, found)
         on_progress(found, found)
-        self.images.add(image)
+        self.known_images.add(image)
 
     async def create(self, spec: ContainerSpec) -> str:
         await self._enter("create")
-        if spec.image not in self.images:
+        if spec.image not in self.known_images:
             raise ImageNotFound(f"image {spec.image} is not on this host any more")
         if spec.name in self.containers:
             raise EngineError(f"the container of {spec.image} did not start: the name {spec.name} is already in use")

@@ -140,6 +140,9 @@ class Engine(Protocol):
 
     async def has_image(self, image: str) -> bool: ...
 
+    async def images(self) -> tuple[str, ...]:
+        """The tags that it has, sorted."""
+
     async def pull(self, image: str, auth: RegistryAuth | None, on_progress: PullProgress, stall_s: float) -> None:
         """Fetch an image. Gives up with RegistryUnreachable when nothing at all is heard for `stall_s` seconds.
         Cancelling it ends the download."""

@@ -82,6 +82,10 @@ class DockerEngine:
         self._data_root = answer.get("DockerRootDir") or self._data_root
         return EngineInfo(version=str(answer.get("ServerVersion", "")), data_root=self._data_root)
 
+    async def images(self) -> tuple[str, ...]:
+        listed = await self._call(lambda client: client.images())  # type: ignore[no-untyped-call]
+        return tuple(sorted({tag for it in listed for tag in it.get("RepoTags") or () if not tag.startswith("<none>")}))
+
     async def has_image(self, image: str) -> bool:
         try:
             await self._call(lambda client: client.inspect_image(image))  # type: ignore[no-untyped-call]

@@ -324,7 +324,7 @@ nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long ty
 }
 
 nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *event, unsigned timeout_ms) {
-    for (long long waited_ms = 0;; waited_ms += 50) {
+    for (long long waited_ms = 0;; waited_ms += 200) {
         ENTER("EventSetWait");
         int index;
         unsigned long long type, data;
@@ -336,7 +336,7 @@ nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *event, uns
             return NVML_SUCCESS;
         }
         if (waited_ms >= timeout_ms) return NVML_ERROR_TIMEOUT;
-        struct timespec pause = { 0, 50 * 1000000 };
+        struct timespec pause = { 0, 200 * 1000000 };
         nanosleep(&pause, NULL);
     }
 }

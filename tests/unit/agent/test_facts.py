@@ -4,7 +4,7 @@ import pytest
 from fakes.engine import FakeEngine
 from homeport_agent.facts import FactsSampler, matters
 from homeport_agent.gpus.base import GpuSample
-from homeport_agent.gpus.model import Gpu
+from homeport_agent.gpus.model import Gpu, GpuProcess
 from homeport_agent.model import HostFacts
 
 GPU = Gpu("GPU-1", "NVIDIA A5000", 24564, 10)
@@ -35,6 +35,9 @@ class FakeGpus:
         ({"gpus": (dataclasses.replace(GPU, memory_used_mib=11),)}, False),
         ({"gpus": (dataclasses.replace(GPU, memory_used_mib=9000),)}, True),
         ({"gpus": (), "gpus_unavailable": "no driver"}, True),
+        ({"images": ("busybox:1",)}, True),
+        ({"gpus": (dataclasses.replace(GPU, processes=(GpuProcess(7, "python3", 5),)),)}, True),
+        ({"gpus": (dataclasses.replace(GPU, mig_enabled=True),)}, True),
     ],
 )
 def test_only_what_matters_is_told_at_once(values: dict[str, object], expected: bool) -> None:
@@ -76,3 +79,11 @@ async def test_gpus_are_sampled_each_time_and_told_when_it_matters() -> None:
     assert len(told) == 2
     await sampler.sample()
     assert len(told) == 2
+
+
+def test_a_process_that_grows_is_told_in_steps() -> None:
+    def held(mib: int) -> HostFacts:
+        return dataclasses.replace(FACTS, gpus=(dataclasses.replace(GPU, processes=(GpuProcess(7, "python3", mib),)),))
+
+    assert not matters(held(1000), held(1060))
+    assert matters(held(1000), held(1064))

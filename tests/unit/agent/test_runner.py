@@ -89,7 +89,7 @@ async def test_a_stop_cancels_a_pull_that_is_under_way(engine: FakeEngine) -> No
             agent.assign(assignment(2, replica(image="big:1", command=SERVE, wanted=Wanted.STOP)))
             await agent.until_phase(Phase.STOPPED)
     assert engine.containers == {}
-    assert "big:1" not in engine.images
+    assert "big:1" not in engine.known_images
 
 
 async def test_a_stop_that_comes_during_a_start_waits_for_it_and_then_stops_it(engine: FakeEngine, port: int) -> None:
