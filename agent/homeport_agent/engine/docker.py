@@ -83,7 +83,7 @@ class DockerEngine:
         return EngineInfo(version=str(answer.get("ServerVersion", "")), data_root=self._data_root)
 
     async def images(self) -> tuple[str, ...]:
-        listed = await self._call(lambda client: client.images())  # type: ignore[no-untyped-call]
+        listed = await self._call(lambda client: client.images())
         return tuple(sorted({tag for it in listed for tag in it.get("RepoTags") or () if not tag.startswith("<none>")}))
 
     async def has_image(self, image: str) -> bool:
