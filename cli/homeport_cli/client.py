@@ -113,8 +113,19 @@ class Api:
     def stop_runs(self, names: Sequence[str], *, abort: bool = False) -> api_pb2.StopRunsResponse:
         return self._call("StopRuns", api_pb2.StopRunsRequest(names=names, abort=abort), api_pb2.StopRunsResponse)
 
-    def list_hosts(self) -> api_pb2.ListHostsResponse:
-        return self._call("ListHosts", api_pb2.ListHostsRequest(), api_pb2.ListHostsResponse)
+    def list_hosts(self, names: Sequence[str] = (), *, telemetry: bool = False) -> api_pb2.ListHostsResponse:
+        request = api_pb2.ListHostsRequest(names=names, telemetry=telemetry)
+        return self._call("ListHosts", request, api_pb2.ListHostsResponse)
+
+    def drain(self, host: str, gpus: Sequence[str]) -> str:
+        """What was done, in a sentence."""
+        request = api_pb2.DrainRequest(host=host, gpu_uuids=gpus)
+        return self._call("Drain", request, api_pb2.DrainResponse).sentence
+
+    def undrain(self, host: str, gpus: Sequence[str]) -> str:
+        """What was done, in a sentence."""
+        request = api_pb2.DrainRequest(host=host, gpu_uuids=gpus)
+        return self._call("Undrain", request, api_pb2.DrainResponse).sentence
 
     def list_gateways(self) -> api_pb2.ListGatewaysResponse:
         return self._call("ListGateways", api_pb2.ListGatewaysRequest(), api_pb2.ListGatewaysResponse)

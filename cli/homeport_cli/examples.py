@@ -64,6 +64,14 @@ EXAMPLES = {
         ("homeport image build --from-registry --variant nvcc", "by the Dockerfile, where Docker Hub is reachable"),
         ("homeport image build --python 3.13 --dry-run", "the commands that would run"),
     ),
+    "fleet drain": (
+        ("homeport fleet drain gpu-1", "its replicas move, each when another serves in its place"),
+        ("homeport fleet drain gpu-1 --gpu GPU-3f2a -y", "only one of its GPUs"),
+    ),
+    "fleet undrain": (
+        ("homeport fleet undrain gpu-1", "it gets replicas again"),
+        ("homeport fleet undrain gpu-1 --gpu GPU-3f2a", "also: what was found wrong with that GPU is looked at anew"),
+    ),
     "login": (
         ("homeport login --server 10.0.0.5", "asks whether to trust its CA, then for the token"),
         ("homeport login --server box:7400 --token - --ca-hash HASH", "the token on standard input, no question"),

@@ -33,11 +33,39 @@ def get(
 ) -> None:
     """Show one host: its facts, its GPUs, and what runs on it."""
     with connect() as api:
-        found = [host for host in api.list_hosts().hosts if name in {host.name, host.id}]
+        found = [host for host in api.list_hosts([name], telemetry=True).hosts if name in {host.name, host.id}]
         if not found:
             raise CliError(f"no host {name}; `homeport fleet list` shows all")
         runs = [] if as_json else api.list_runs().runs
     terminal().data(render.json_text(found[0]) if as_json else cards.host(found[0], runs, time.time()))
+
+
+Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.")]
+Gpus = Annotated[
+    list[str] | None,
+    typer.Option("--gpu", metavar="UUID", help="Only this GPU, by the beginning of its UUID; repeat it."),
+]
+
+
+@app.command("drain")
+def drain(
+    host: Host, gpu: Gpus = None, yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False
+) -> None:
+    """Keep everything new away from a host, or from some of its GPUs, and move its replicas elsewhere."""
+    screen = terminal()
+    what = f"{len(gpu)} GPU{'s' if len(gpu) > 1 else ''} of {host}" if gpu else f"the host {host}"
+    if not screen.confirm(f"Drain {what}?", yes=yes):
+        screen.say("Nothing was drained.")
+        return
+    with connect() as api:
+        screen.data(api.drain(host, gpu or []))
+
+
+@app.command("undrain")
+def undrain(host: Host, gpu: Gpus = None) -> None:
+    """Let a host, or some of its GPUs, get replicas again; what was found wrong with them is looked at anew."""
+    with connect() as api:
+        terminal().data(api.undrain(host, gpu or []))
 
 
 @app.command("join-command")

@@ -51,3 +51,21 @@ def test_an_unknown_host_is_an_error_that_says_where_to_look(server: FakeApi, ho
     done = homeport("fleet", "get", "nobody")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "homeport fleet list" in done.stderr
+
+
+def test_a_drain_asks_or_is_told_not_to_and_says_what_was_done(logged_in: FakeApi, homeport: Homeport) -> None:
+    logged_in.answers["Drain"] = api_pb2.DrainResponse(sentence="GPU GPU-1 of gpu-1 is drained: 1 replica moves")
+    asked = homeport("fleet", "drain", "gpu-1", "--gpu", "GPU-1")
+    assert asked.exit_code == 2, "nobody is there to ask"
+    assert "-y" in asked.stderr
+    assert logged_in.requests("Drain") == []
+    done = homeport("fleet", "drain", "gpu-1", "--gpu", "GPU-1", "-y")
+    assert done.stdout == "GPU GPU-1 of gpu-1 is drained: 1 replica moves\n"
+    (request,) = logged_in.requests("Drain")
+    assert (request.host, list(request.gpu_uuids)) == ("gpu-1", ["GPU-1"])
+
+
+def test_an_undrain_needs_no_question(logged_in: FakeApi, homeport: Homeport) -> None:
+    logged_in.answers["Undrain"] = api_pb2.DrainResponse(sentence="host gpu-1 is not drained")
+    assert homeport("fleet", "undrain", "gpu-1").stdout == "host gpu-1 is not drained\n"
+    assert list(logged_in.requests("Undrain")[0].gpu_uuids) == []
