@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from homeport_cli.columns import Quick
-from homeport_cli.render import STATE_STYLES, age, properties, replica_state
+from homeport_cli.render import STATE_STYLES, age, findings, properties, replica_state
 
 MIB = 1024
 
@@ -41,11 +41,14 @@ def host(one: api_pb2.Host, runs: Iterable[api_pb2.Run], now_s: float) -> Render
         ("Disk", _of(facts.disk_free_mib, facts.disk_total_mib, "free")),
         ("Docker", facts.docker_version or facts.docker_unavailable),
         ("GPUs", "" if facts.gpus else facts.gpus_unavailable or "none"),
+        ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(one.labels.items()))),
         ("Created", age(one.created_at, now_s)),
     ]
     parts: list[RenderableType] = [
         properties(api_pb2.Property(name=name, value=value) for name, value in rows if value)
     ]
+    if wrong := findings(one, now_s):
+        parts += ["", *(Text(line) for line in wrong)]
     if facts.gpus:
         parts += ["", _gpus(one)]
     there = [(run, replica) for run in runs for replica in run.replicas if replica.host == one.name]
@@ -61,10 +64,17 @@ def host(one: api_pb2.Host, runs: Iterable[api_pb2.Run], now_s: float) -> Render
 
 
 def _gpus(one: api_pb2.Host) -> Table:
-    table = _table("GPU", "MEMORY", "DRIVER", "CUDA", "UUID")
+    table = _table("GPU", "MEMORY", "HEALTH", "HELD BY", "DRIVER", "CUDA", "UUID")
+    uses = {use.uuid: use for use in one.gpus}
     for gpu in one.facts.gpus:
         memory = f"{gpu.memory_used_mib / MIB:.1f}/{gpu.memory_total_mib / MIB:.1f}GB"
-        table.add_row(*map(Text, (gpu.name, memory, gpu.driver_version, gpu.cuda_version, gpu.uuid)))
+        use = uses.get(gpu.uuid, api_pb2.GpuUse())
+        strangers = [f"pid {it.pid} {it.name}" for it in gpu.processes if not it.replica_id]
+        held = ", ".join((*use.holders, *strangers))
+        health = Text(use.health, style=STATE_STYLES.get(use.health, ""))
+        table.add_row(
+            Text(gpu.name), Text(memory), health, *map(Text, (held, gpu.driver_version, gpu.cuda_version, gpu.uuid))
+        )
     return table
 
 

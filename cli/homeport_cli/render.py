@@ -131,7 +131,22 @@ def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> Rend
     for line in body:
         table.add_row(*(line[place] for place in columns))
     reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
+    reasons += [Text(f"{row.name}: {line}") for row in rows for line in findings(row, now_s)]
     return Group(table, "", *reasons) if reasons else table
+
+
+def findings(host: api_pb2.Host, now_s: float) -> list[str]:
+    """What is wrong with a host and its GPUs, worst first, a line each."""
+    names = {gpu.uuid: f"GPU {gpu.uuid} ({gpu.name}, {gpu.pci_bus_id})" for gpu in host.facts.gpus}
+    lines = []
+    for it in host.findings:
+        who = names.get(it.gpu_uuid, f"GPU {it.gpu_uuid}") if it.gpu_uuid else "the host"
+        what = "is failing" if it.severity == "failing" else "has a warning"
+        since = f" since {_span(now_s - it.since_s) or 'now'}" if it.since_s else ""
+        lines.append(f"{who} {what}{since}: {it.reason} ({it.code})" + (f"; do: {it.action}" if it.action else ""))
+    lines += ["is drained: it gets nothing new"] if host.cordoned else []
+    lines += [f"{names.get(it.uuid, it.uuid)} is drained" for it in host.gpus if it.cordoned]
+    return lines
 
 
 def tokens(rows: Sequence[api_pb2.Token], now_s: float) -> RenderableType:

@@ -2,13 +2,14 @@
 
   python tests/bench/bench_agent.py [SECONDS]
 
-A real server and a real agent over the fake NVML library (tests/rig/nvml). Prints a table; it asserts nothing. The library reads
-its state from a file in every call (about 10 µs, and more with more keys), which a driver does not: the agent's own cost is lower.
+A real server and a real agent over the fake NVML library (tests/rig/nvml), whose cost is in the numbers. Prints a table; it
+asserts nothing.
 """
 
 import json
 import os
 import random
+import secrets
 import sys
 import tempfile
 import time
@@ -40,7 +41,7 @@ def share(pid: int, seconds: float, gpus: FakeGpus | None = None) -> float:
     before_s, began_s = cpu_s(pid), time.monotonic()
     while (left_s := began_s + seconds - time.monotonic()) > 0:
         if gpus is not None:
-            pick = random.Random(left_s)
+            pick = random.Random(left_s)  # noqa: S311 - readings
             gpus.set(**{f"gpu{at}__{key}": pick.randint(1, most) for at in range(GPUS) for key, most in MOVING.items()})
         time.sleep(min(1.0, left_s))
     return 100 * (cpu_s(pid) - before_s) / (time.monotonic() - began_s)
@@ -66,7 +67,7 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     with tempfile.TemporaryDirectory() as folder:
         compile_library(Path(folder))
-        gpus = FakeGpus(Path(folder), count=GPUS, batch=random.Random().getrandbits(32))
+        gpus = FakeGpus(Path(folder), count=GPUS, batch=secrets.randbits(32))
         with stack(gpus=gpus) as homeport:
             pid = homeport.agent.pid
             rest = share(pid, seconds)
@@ -77,7 +78,8 @@ def main() -> None:
     print(f"  of one core, readings at rest              {rest:9.2f} %     1 %")
     print(f"  of one core, all readings move each second {moving:9.2f} %     1 %")
     print(f"  resident / proportional memory         {rss:6.1f} / {pss:.1f} MB   64 MB")
-    print(f"  XID told → the API says failing, median / most of 5 (with a CLI start each)   {took[2]:.0f} / {took[-1]:.0f} ms   2000 ms")
+    print("  from an XID to an API that says failing, with the start of the CLI that asks,")
+    print(f"  median / most of {len(took)}                       {took[2]:6.0f} / {took[-1]:.0f} ms   2000 ms")
 
 
 main()

@@ -51,7 +51,9 @@ def one_gpu(chance: random.Random, uuids: Sequence[str], at: int, kind: tuple[st
     found = gpu(uuids[at], name, memory_mib, chance.randint(4, 600), cc, near=near(uuids, at, nvlink))
     if chance.random() < 0.08:
         held_mib = chance.randint(500, memory_mib // 2)
-        found = replace(found, memory_used_mib=held_mib + 400, processes=(process(held_mib, pid=chance.randint(2, 9999)),))
+        found = replace(
+            found, memory_used_mib=held_mib + 400, processes=(process(held_mib, pid=chance.randint(2, 9999)),)
+        )
     return found
 
 
@@ -65,7 +67,8 @@ def fleet(number: int, chance: random.Random) -> list[Host]:
         if count and chance.random() < 0.03:
             gpus[0] = replace(gpus[0], mig_enabled=True, processes=())
             gpus += [
-                gpu(f"MIG-{at:04d}-{part}", f"{gpus[0].name} MIG 1g.10gb", 9728, mig_parent=uuids[0]) for part in range(7)
+                gpu(f"MIG-{at:04d}-{part}", f"{gpus[0].name} MIG 1g.10gb", 9728, mig_parent=uuids[0])
+                for part in range(7)
             ]
         sick = [finding(uuid) for uuid in uuids if chance.random() < 0.01]
         sick += [finding(uuid, Health.WARNING) for uuid in uuids if chance.random() < 0.02]
@@ -105,12 +108,14 @@ def asks(number: int, chance: random.Random) -> list[Ask]:
     runs = []
     for at in range(200):
         _, resources, filters = chance.choices(ways, [weight for weight, _, _ in ways])[0]
-        runs.append(replace(ask("", f"run-{at}", filters, **resources), image=chance.choice((*IMAGES, "new:1", "newer:1"))))
+        runs.append(
+            replace(ask("", f"run-{at}", filters, **resources), image=chance.choice((*IMAGES, "new:1", "newer:1")))
+        )
     return [replace(chance.choice(runs), replica_id=f"r{at}") for at in range(number)]
 
 
 def measure(number: int) -> None:
-    chance = random.Random(4)
+    chance = random.Random(4)  # noqa: S311 - a fleet, no secret
     hosts = fleet(number, chance)
     wanted = asks(number * GPUS * 2, chance)
     began_s = time.perf_counter()
@@ -138,8 +143,12 @@ def measure(number: int) -> None:
 
 def main() -> None:
     numbers = [int(sys.argv[1])] if len(sys.argv) > 1 else [10, 100, 1000]
-    print("                        decisions      ms each            decisions/s by quarter, empty to full     ms, full fleet")
-    print("hosts    asks  placed        /s      p50      p99      max     1st      2nd      3rd      4th    board  one ask")
+    print(
+        "                        decisions      ms each            decisions/s by quarter, empty to full     ms, full fleet"
+    )
+    print(
+        "hosts    asks  placed        /s      p50      p99      max     1st      2nd      3rd      4th    board  one ask"
+    )
     for number in numbers:
         measure(number)
 
