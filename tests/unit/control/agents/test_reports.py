@@ -1,0 +1,53 @@
+"""What a report changes: findings with their events, and nothing by an older one."""
+
+from fixtures.control import State, add_host, get_host
+from homeport_control.agents.reports import take_report
+from homeport_control.domain.hosts import Health
+from homeport_control.store import hosts
+from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.common.v1 import host_pb2
+
+GPU = host_pb2.Gpu(uuid="GPU-1", name="A100", memory_total_mib=81920)
+
+
+def report(sequence: int, *findings: host_pb2.Finding, told: bool = True) -> agent_pb2.Report:
+    message = agent_pb2.Report(boot_id="b1", sequence=sequence, facts=host_pb2.HostFacts(gpus=[GPU], cpus=4))
+    if told:
+        message.findings.CopyFrom(agent_pb2.Findings(findings=findings))
+    return message
+
+
+def xid(severity: str = "failing") -> host_pb2.Finding:
+    return host_pb2.Finding(gpu_uuid="GPU-1", code="xid-79", severity=severity, reason="XID 79", since_s=5.0)
+
+
+async def begun(state: State) -> None:
+    await add_host(state, "h1")
+    async with state.database.write() as write:
+        await hosts.accept_report(write, "h1", "b1", 0, new_session=True)
+
+
+async def test_a_finding_is_written_and_wakes_who_moves_replicas(state: State) -> None:
+    await begun(state)
+    with state.database.changes.subscribe("health") as woken:
+        await take_report(state.database, "h1", "host h1", report(1, xid()))
+        assert await woken.wait(0)
+        host = await get_host(state, "h1")
+        assert (host.health, host.health_of("GPU-1"), host.health_of("")) == (
+            Health.FAILING, Health.FAILING, Health.HEALTHY,
+        )  # fmt: skip
+        assert host.barred_gpu("GPU-1") == "is failing: XID 79"
+        await take_report(state.database, "h1", "host h1", report(2, xid()))
+        assert not await woken.wait(0), "the same again is no news"
+        await take_report(state.database, "h1", "host h1", report(3, told=False))
+        assert (await get_host(state, "h1")).findings, "a report without findings says nothing about them"
+        await take_report(state.database, "h1", "host h1", report(4))
+        assert await woken.wait(0)
+    assert (await get_host(state, "h1")).health is Health.HEALTHY
+
+
+async def test_an_older_report_changes_nothing(state: State) -> None:
+    await begun(state)
+    await take_report(state.database, "h1", "host h1", report(5, xid()))
+    await take_report(state.database, "h1", "host h1", report(4))
+    assert (await get_host(state, "h1")).health is Health.FAILING
