@@ -1,4 +1,4 @@
-"""One GPU sample of the real sampler per line of input ("usage": how busy they are), as JSON.
+"""One GPU sample of the real sampler per line of input ("usage": how busy they are, "xids": what the driver told), as JSON.
 
 Run in a process that may see the fake library.
 """
@@ -16,6 +16,9 @@ async def main() -> None:
     while asked := await asyncio.to_thread(sys.stdin.readline):
         if asked.strip() == "usage":
             print(json.dumps({"gpus": [asdict(it) for it in await gpus.usage()]}), flush=True)
+            continue
+        if asked.strip() == "xids":
+            print(json.dumps({"xids": [asdict(it) for it in await gpus.xids()]}), flush=True)
             continue
         sample = await gpus.sample()
         print(json.dumps(asdict(sample)), flush=True)

@@ -8,7 +8,7 @@ from fakes.agent import replica
 from fakes.engine import FakeEngine, Program
 from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import BATCH_LINES, REQUESTS, UNREAD_BYTES, LogStreams
-from homeport_agent.outbox import Outbox
+from homeport_agent.outbox import Due, Outbox
 from homeport_agent.work import container_name, container_spec
 from homeport_protos.agent.v1 import agent_pb2
 
@@ -45,7 +45,7 @@ class Desk:
 
     async def next(self) -> agent_pb2.FromAgent:
         async with asyncio.timeout(10):
-            while (message := await self.outbox.take(10)) is None:
+            while isinstance(message := await self.outbox.take(10), Due):
                 pass
         return message
 
@@ -87,10 +87,10 @@ async def test_the_tail_is_the_last_lines(desk: Desk) -> None:
 async def test_no_more_lines_are_sent_than_the_server_gave_credit_for(desk: Desk) -> None:
     desk.ask(credit=30)
     assert len((await desk.next()).log_lines.lines) == 30
-    assert await desk.outbox.take(0.05) is None
+    assert await desk.outbox.take(0.05) is Due.REPORT
     desk.streams.credited(1, 7)
     assert len((await desk.next()).log_lines.lines) == 7
-    assert await desk.outbox.take(0.05) is None
+    assert await desk.outbox.take(0.05) is Due.REPORT
 
 
 async def test_a_followed_log_goes_on_with_new_lines_until_the_container_ends(desk: Desk) -> None:
@@ -108,7 +108,7 @@ async def test_a_cancelled_request_sends_nothing_more(desk: Desk) -> None:
     desk.streams.cancelled(1)
     desk.engine.say(NAME, "fresh")
     await asyncio.wait(desk.tasks)
-    assert await desk.outbox.take(0.05) is None
+    assert await desk.outbox.take(0.05) is Due.REPORT
 
 
 async def test_a_replica_without_a_container_is_told(desk: Desk) -> None:
@@ -183,7 +183,7 @@ async def test_lines_on_the_way_are_bounded_in_bytes_too(desk: Desk) -> None:
     while sent < 4:
         sent += len((await desk.next()).log_lines.lines)
     assert sent == 4
-    assert await desk.outbox.take(0.05) is None
+    assert await desk.outbox.take(0.05) is Due.REPORT
     desk.streams.credited(1, 1)
     assert len((await desk.next()).log_lines.lines) == 1
 

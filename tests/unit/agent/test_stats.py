@@ -6,7 +6,7 @@ from fakes.agent import replica
 from fakes.engine import FakeEngine, Program
 from homeport_agent.gpus.base import GpuSample
 from homeport_agent.model import GpuUsage, Usage
-from homeport_agent.outbox import Outbox
+from homeport_agent.outbox import Due, Outbox
 from homeport_agent.stats import REQUESTS, StatsDesk
 from homeport_agent.work import container_name, container_spec
 from homeport_protos.agent.v1 import agent_pb2
@@ -56,7 +56,7 @@ class Desk:
 
     async def answer(self) -> agent_pb2.Stats:
         async with asyncio.timeout(10):
-            while (message := await self.outbox.take(10)) is None:
+            while isinstance(message := await self.outbox.take(10), Due):
                 pass
         return message.stats
 
