@@ -138,7 +138,7 @@ def test_a_drained_gpu_is_left_too(homeport: Stack, gpus: FakeGpus) -> None:
     other = gpus.uuid(1) if first == gpus.uuid(0) else gpus.uuid(0)
     with Traffic(homeport.gateway_port, "web", homeport.token) as traffic:
         more_of(traffic)
-        done = homeport.homeport("fleet", "drain", "test-host", "--gpu", first)
+        done = homeport.homeport("fleet", "drain", "test-host", "--gpu", first, "-y")
         assert done.returncode == 0, done.stderr
         wait_for("the replica has moved", lambda: gpus_of_containers(homeport) == [other])
         more_of(traffic)
