@@ -14,6 +14,8 @@ UNSEEN_SHARE = 0.05
 # The X server of a machine without a screen holds a few MiB of each GPU; a desktop that somebody works at holds more.
 DISPLAY_MIB = 64
 NAMED = 3  # processes that a sentence names
+# A program that allocates exactly what it reserved has its context on top.
+OVER_SHARE = 1.02
 
 
 class Process(Protocol):
@@ -60,6 +62,11 @@ def foreign(used_mib: int, total_mib: int, processes: Sequence[Process]) -> Fore
     if unseen_mib:
         parts.append(f"a program that cannot be seen from here holds {gigabytes(unseen_mib)}")
     return Foreign(sum(it.memory_mib or 0 for it in strangers) + unseen_mib, ", ".join(parts))
+
+
+def is_over(held_mib: int, reserved_mib: int) -> bool:
+    """A shared replica holds more than it reserved."""
+    return reserved_mib > 0 and held_mib > reserved_mib * OVER_SHARE
 
 
 def gigabytes(mib: float) -> str:

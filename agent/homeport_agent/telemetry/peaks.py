@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from homeport_protos.gpu_memory import gigabytes
+from homeport_protos.gpu_memory import gigabytes, is_over
 
 from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.model import AssignedReplica
 from homeport_agent.telemetry.model import ReplicaReading
-
-OVER_SHARE = 1.02  # a program that allocates exactly what it reserved has its context on top
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def over(
     for reading in told:
         assigned = running[reading.replica_id][0]
         reserved_mib = assigned.gpu_memory_mib * len(assigned.gpu_uuids)
-        if assigned.gpus_shared and reserved_mib and reading.gpu_memory_mib > reserved_mib * OVER_SHARE:
+        if assigned.gpus_shared and is_over(reading.gpu_memory_mib, reserved_mib):
             uuid = assigned.gpu_uuids[0]
             found.append(
                 Finding(

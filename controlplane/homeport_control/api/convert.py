@@ -1,12 +1,13 @@
 """Domain to wire for users: what `ps`, `fleet list` and the plan show. Protobuf types of the API stop here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import host_pb2
 from homeport_protos.gpu_memory import gigabytes
 
+from homeport_control.api.gpu_memory import GpuMemory
 from homeport_control.decide.offers import resources_text
 from homeport_control.domain.hosts import (
     BADNESS,
@@ -53,7 +54,15 @@ def replica_state(replica: Replica) -> str:
     return "draining" if replica.wanted is Wanted.DRAIN else "terminating"
 
 
-def run_message(run: Run, replicas: Sequence[Replica], hosts: Mapping[str, Host], count: int, url: str) -> api_pb2.Run:
+def run_message(
+    run: Run,
+    replicas: Sequence[Replica],
+    hosts: Mapping[str, Host],
+    count: int,
+    url: str,
+    memory: Callable[[Replica], GpuMemory | None],
+) -> api_pb2.Run:
+    """`memory`: what a replica has of its GPUs' memory."""
     current = run.current or run.newest
     shown = [replica for replica in replicas if replica.ended_at_s is None]
     if run.ended_at_s is not None and not shown:
@@ -71,7 +80,7 @@ def run_message(run: Run, replicas: Sequence[Replica], hosts: Mapping[str, Host]
         url=url,
         published=bool(newest_up),
         rolled_out=len(newest_up) == count and len(newest_up) == len(shown) and run.ended_at_s is None,
-        replicas=[_replica_message(replica, hosts) for replica in shown],
+        replicas=[_replica_message(replica, hosts, memory(replica)) for replica in shown],
         error=failed,
         log_tail=run.log_tail,
         replicas_wanted=count,
@@ -79,7 +88,7 @@ def run_message(run: Run, replicas: Sequence[Replica], hosts: Mapping[str, Host]
     )
 
 
-def _replica_message(replica: Replica, hosts: Mapping[str, Host]) -> api_pb2.Replica:
+def _replica_message(replica: Replica, hosts: Mapping[str, Host], memory: GpuMemory | None) -> api_pb2.Replica:
     host = hosts.get(replica.host_id or "")
     held = [gpu for gpu in host.facts.gpus if gpu.uuid in replica.gpu_uuids] if host else []
     return api_pb2.Replica(
@@ -99,6 +108,10 @@ def _replica_message(replica: Replica, hosts: Mapping[str, Host]) -> api_pb2.Rep
         probes_total=replica.probes_total,
         submitted_at=timestamp(replica.created_at_s),
         exit_code=replica.exit_code,
+        gpu_memory_reserved_mib=memory.reserved_mib if memory else None,
+        gpu_memory_peak_mib=memory.peak_mib if memory else None,
+        gpu_memory_mib=memory.now_mib if memory else None,
+        over_reservation=memory is not None and memory.is_over,
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import replica_state, timestamp
+from homeport_control.api.gpu_memory import memory_of
+from homeport_control.api.readings import Readings
 from homeport_control.decide.routes import LOOPBACK
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.hosts import Host
@@ -48,6 +50,7 @@ class RunMetrics:
         database: Database,
         read_stats: ReadStats,
         read_rates: ReadRates,
+        readings: Readings,
         *,
         first_reading_s: float = FIRST_READING_S,
         min_interval_s: float = MIN_INTERVAL_S,
@@ -55,6 +58,7 @@ class RunMetrics:
         self._database = database
         self._read_stats = read_stats
         self._read_rates = read_rates
+        self._readings = readings
         self._first_reading_s = first_reading_s
         self._min_interval_s = min_interval_s
 
@@ -71,7 +75,7 @@ class RunMetrics:
             now = await self._look(request.run_name)
             if now is None:
                 return
-            yield _message(now, before.usage, self._read_rates(now.run.name))
+            yield _message(now, before.usage, self._read_rates(now.run.name), self._readings)
             if not request.follow:
                 return
             before, wait_s = now, max(0.0, interval_s - (time.monotonic() - began_s))
@@ -103,11 +107,21 @@ class RunMetrics:
 
 
 def _message(
-    look: _Look, before: Mapping[str, ReplicaUsage], rates: Mapping[tuple[str, int], RequestRate] | None
+    look: _Look,
+    before: Mapping[str, ReplicaUsage],
+    rates: Mapping[tuple[str, int], RequestRate] | None,
+    readings: Readings,
 ) -> api_pb2.MetricsResponse:
     message = api_pb2.MetricsResponse(at=timestamp(time.time()))
+    memory_by_replica = memory_of(look.run, look.hosts.get, readings)
     for replica in look.replicas:
-        message.replicas.append(_replica(look, replica, before.get(replica.id), rates))
+        shown = _replica(look, replica, before.get(replica.id), rates)
+        if memory := memory_by_replica(replica):
+            shown.gpu_memory_reserved_mib = memory.reserved_mib
+            shown.over_reservation = memory.is_over
+            if memory.peak_mib is not None:
+                shown.gpu_memory_peak_mib = memory.peak_mib
+        message.replicas.append(shown)
     if rates is not None:
         message.requests_per_s = sum(rate.requests_per_s for rate in rates.values())
         message.in_flight = sum(rate.in_flight for rate in rates.values())

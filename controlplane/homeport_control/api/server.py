@@ -73,11 +73,11 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._gateway_start_s = gateway_start_s
         self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
-        self._views = Views(database, facts.url_of, facts.models_url)
+        self._views = Views(database, facts.url_of, facts.models_url, readings)
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
         self._logs = RunLogs(database, read_logs)
-        self._metrics = RunMetrics(database, read_stats, read_rates)
+        self._metrics = RunMetrics(database, read_stats, read_rates, readings)
 
     async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
         async def method(caller: Caller) -> api_pb2.GetServerResponse:

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Callable
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import run_message
+from homeport_control.api.gpu_memory import memory_of
+from homeport_control.api.readings import Readings
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import hosts, replicas, runs
@@ -14,10 +16,11 @@ KEEP_ALIVE_S = 15.0
 
 
 class Views:
-    def __init__(self, database: Database, url_of: Callable[[str], str], models_url: str) -> None:
+    def __init__(self, database: Database, url_of: Callable[[str], str], models_url: str, readings: Readings) -> None:
         self._database = database
         self._url_of = url_of
         self._models_url = models_url
+        self._readings = readings
 
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
         async with self._database.read() as connection:
@@ -33,7 +36,8 @@ class Views:
         for run in found:
             url = self._url_of(run.name) if run.ended_at_s is None else ""
             spec = specs[run.id]
-            message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url)
+            memory = memory_of(run, by_id.get, self._readings)
+            message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url, memory)
             message.open = not spec.auth
             if spec.model is not None:
                 message.model, message.model_type = spec.model.name, spec.model.type

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from fixtures.control import FACTS, GPU, State, add_host, add_replica, add_run, observe
 from fixtures.plane import Api, Plane, WireAgent, first, refusal
+from homeport_control.agents.telemetry import Telemetry
 from homeport_control.api.metrics import RunMetrics, cores_used
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.gateway import EndpointLoad, LoadReport
@@ -18,6 +19,7 @@ from homeport_control.store import hosts, replicas, runs
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
+TELEMETRY = Telemetry()  # no host has told anything
 REQUEST = api_pb2.MetricsRequest(run_name="hello")
 
 
@@ -51,7 +53,14 @@ async def serve(state: State, count: int = 1, *, host_id: str = "h1", **fields: 
 
 def of(state: State, source: Hosts, rates: Mapping[tuple[str, int], RequestRate] | None = None) -> RunMetrics:
     """Without the waits between readings."""
-    return RunMetrics(state.database, source.read, lambda _service: rates, first_reading_s=0.0, min_interval_s=0.001)
+    return RunMetrics(
+        state.database,
+        source.read,
+        lambda _service: rates,
+        TELEMETRY,
+        first_reading_s=0.0,
+        min_interval_s=0.001,
+    )
 
 
 async def test_one_call_has_numbers_of_every_kind(state: State) -> None:
