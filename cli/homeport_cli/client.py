@@ -113,9 +113,8 @@ class Api:
     def stop_runs(self, names: Sequence[str], *, abort: bool = False) -> api_pb2.StopRunsResponse:
         return self._call("StopRuns", api_pb2.StopRunsRequest(names=names, abort=abort), api_pb2.StopRunsResponse)
 
-    def list_hosts(self, names: Sequence[str] = (), *, telemetry: bool = False) -> api_pb2.ListHostsResponse:
-        request = api_pb2.ListHostsRequest(names=names, telemetry=telemetry)
-        return self._call("ListHosts", request, api_pb2.ListHostsResponse)
+    def list_hosts(self, request: api_pb2.ListHostsRequest | None = None) -> api_pb2.ListHostsResponse:
+        return self._call("ListHosts", request or api_pb2.ListHostsRequest(), api_pb2.ListHostsResponse)
 
     def drain(self, host: str, gpus: Sequence[str]) -> str:
         """What was done, in a sentence."""
@@ -208,6 +207,14 @@ class Api:
         request = api_pb2.ListRunsRequest(all=finished, names=names)
         yield from self._watched(
             lambda: self._stream("WatchRuns", request, api_pb2.ListRunsResponse, WATCH_DEADLINE_S), on_trouble
+        )
+
+    def watch_hosts(
+        self, request: api_pb2.ListHostsRequest, *, on_trouble: Callable[[str], None] = lambda line: None
+    ) -> Iterator[api_pb2.ListHostsResponse]:
+        """The hosts, at once and after each change, once a second at most, without an end. As `watch_runs`."""
+        yield from self._watched(
+            lambda: self._stream("WatchHosts", request, api_pb2.ListHostsResponse, WATCH_DEADLINE_S), on_trouble
         )
 
     def events(self, request: api_pb2.EventsRequest) -> Iterator[api_pb2.EventsResponse]:

@@ -1,4 +1,4 @@
-"""What a shell may complete that only the server knows: the names of runs.
+"""What a shell may complete that only the server knows: the names of runs and hosts.
 
 Quick or nothing: a shell waits for it at each press of the key, and an error there has no place to go.
 """
@@ -7,6 +7,17 @@ import contextlib
 import os
 
 DEADLINE_S = 1.0
+
+
+def host_names(incomplete: str) -> list[str]:
+    """Names of hosts that begin so; nothing when the server does not say so within a second."""
+    with contextlib.suppress(Exception):
+        from homeport_cli import config
+        from homeport_cli.client import Api
+
+        with Api(config.load(os.environ), DEADLINE_S) as api:
+            return sorted({host.name for host in api.list_hosts().hosts if host.name.startswith(incomplete)})
+    return []
 
 
 def run_names(incomplete: str) -> list[str]:

@@ -32,6 +32,13 @@ class Terminal:
         """To standard output."""
         _show(self.out, renderable)
 
+    def news(self, renderable: RenderableType, before: str) -> str:
+        """To standard output, unless it is letter by letter what `before` was. Returns what it is."""
+        text = _text(self.out, renderable)
+        if text != before:
+            self.data(renderable)
+        return text
+
     def say(self, renderable: RenderableType) -> None:
         """To standard error."""
         _show(self.err, renderable)
@@ -104,7 +111,11 @@ def _show(console: Console, renderable: RenderableType) -> None:
         console.print(renderable)
         return
     # Tables pad their last column; a pipe's reader gets lines without that.
-    with console.capture() as captured:
-        console.print(renderable)
-    console.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+    console.file.writelines(line.rstrip() + "\n" for line in _text(console, renderable).splitlines())
     console.file.flush()
+
+
+def _text(console: Console, renderable: RenderableType) -> str:
+    with console.capture() as captured:
+        console.print(renderable, markup=False, highlight=False)
+    return captured.get()

@@ -52,9 +52,15 @@ EXAMPLES = {
         ("homeport fleet join-command", "a line to run on the new host"),
         ("homeport fleet join-command lab --ttl 1d --one-use", "for one host of the fleet `lab`, within a day"),
     ),
+    "top": (
+        ("homeport top", "all hosts, what is worst first"),
+        ("homeport top gpu-1 gpu-2", "two of them"),
+        ("homeport top --fleet lab --json", "an object per line, for a program"),
+    ),
     "gateway list": (("homeport gateway list", "with the address that a service gets there"),),
     "offer": (
         ("homeport offer --gpu 24GB:2", "two GPUs with 24 GB each"),
+        ("homeport offer gpu=24GB:2 memory=64GB..", "the same in words"),
         ("homeport offer --cpu 8.. --memory 32GB.. --fleet lab", "a larger host of one fleet"),
         ("homeport offer --gpu A100,H100 --json", "for a program"),
     ),

@@ -32,6 +32,7 @@ SECTIONS = {
     "Machines": {
         "fleet": "The hosts that run services.",
         "gateway": "The gateways that publish services.",
+        "top": "Show all GPUs live: memory, load, temperature, health, who holds them. Once when it is piped.",
         "offer": "List the hosts on which something could run, and why it could not on the others.",
     },
     "Access": {

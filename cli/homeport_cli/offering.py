@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from homeport_protos.api.v1 import api_pb2
 
+from homeport_cli.errors import UsageError
+
 FLAGS = {
     "resources.gpu": "--gpu",
     "resources.cpu": "--cpu",
@@ -22,6 +24,33 @@ FLAGS = {
     "spot_policy": "--spot",
     "max_price": "--max-price",
 }
+
+
+# What `KEY=VALUE` may be besides: those that list take one value each time they stand there.
+WORDS = {
+    flag.removeprefix("--").replace("-", "_"): path
+    for path, flag in FLAGS.items()
+    if path not in {"spot_policy", "max_price"}
+}
+LISTS = frozenset({"fleets", "hosts", "regions", "backends"})
+
+
+def with_words(values: Mapping[str, object], words: Iterable[str]) -> dict[str, object]:
+    """`values` and what words like "gpu=24GB:2" say. Raises UsageError."""
+    found = dict(values)
+    for word in words:
+        key, is_pair, value = word.partition("=")
+        path = WORDS.get(key.replace("-", "_"))
+        if path is None or not is_pair or not value:
+            raise UsageError(f"{word} is not KEY=VALUE with a key of {', '.join(sorted(WORDS))}")
+        listed = found.get(path)
+        if path in LISTS:
+            found[path] = [*listed, value] if isinstance(listed, list) else [value]
+        elif listed is None:
+            found[path] = value
+        else:
+            raise UsageError(f"{key} is given twice: {listed} and {value}")
+    return found
 
 
 def asked(values: Mapping[str, object], *, reuse: bool) -> api_pb2.ListOffersRequest:

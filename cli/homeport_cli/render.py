@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.gpu_memory import gigabytes
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -62,14 +63,14 @@ def offered(answer: api_pb2.PlanResponse | api_pb2.ListOffersResponse) -> Render
 
 
 def properties(rows: Iterable[api_pb2.Property]) -> Table:
-    table = _table("", "", show_header=False)
+    table = table_of("", "", show_header=False)
     for row in rows:
         table.add_row(Text(row.name, style="bold"), Text(row.value))
     return table
 
 
 def changes(rows: Iterable[api_pb2.Change]) -> Table:
-    table = _table("CHANGE", "FROM", "TO", "HOW")
+    table = table_of("CHANGE", "FROM", "TO", "HOW")
     for row in rows:
         old, new = Text(row.old or "-", style="red"), Text(row.new or "-", style="green")
         table.add_row(Text(row.path), old, new, Text(row.how))
@@ -77,12 +78,12 @@ def changes(rows: Iterable[api_pb2.Change]) -> Table:
 
 
 def offers(rows: Iterable[api_pb2.Offer]) -> Table:
-    table = _table("#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE", "")
+    table = table_of("#", "BACKEND", "REGION", "HOST", "RESOURCES", "SPOT", "PRICE", "")
     for number, row in enumerate(rows, start=1):
         price = f"${row.price:.4f}".rstrip("0").rstrip(".")
         spot = "yes" if row.spot else "no"
         cells = (str(number), row.backend, row.region, row.host, row.resources, spot, price)
-        table.add_row(*map(Text, cells), _state(row.availability))
+        table.add_row(*map(Text, cells), state_text(row.availability))
     return table
 
 
@@ -106,70 +107,15 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
             who = f"{run.name} replica {replica.index}"
             body.append((_replica_cells(replica, run, now_s), who, replica_trouble(replica)))
     notes = [Text(f"{who}: {trouble}") for _, who, trouble in body if trouble]
+    models += [Text(f"{run.name}: {line}") for run in rows if verbose for line in _peaks(run)]
     as_column = bool(notes) and width >= WIDE
     heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
     columns = kept(heads, [cells for cells, _, _ in body], width, spare=("BACKEND", "SUBMITTED", "PROBES", "GPU"))
-    table = _table(*(heads[place] for place in columns), *(["ERROR"] if as_column else []))
+    table = table_of(*(heads[place] for place in columns), *(["ERROR"] if as_column else []))
     for cells, _, trouble in body:
         table.add_row(*(cells[place] for place in columns), *([Text(trouble)] if as_column else []))
     below = [*models, *([] if as_column else notes)]
     return Group(table, "", *below) if below else table
-
-
-def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> RenderableType:
-    """`fleet list`: a row per host, and a line for each that has something to say."""
-    if not rows:
-        return Text("No hosts. Add one with the line that `homeport fleet join-command` prints.")
-    heads = ["NAME", "HOST", "ADDRESS", "RESOURCES", "GPU MEMORY", "STATUS", "HEALTH", "CREATED"]
-    body = []
-    for row in rows:
-        state = row.state if row.connection in {"", "connected"} else f"{row.state} ({row.connection})"
-        cells = (row.fleet, row.name, row.address, row.resources, _gpu_memory(row))
-        body.append([*map(Text, cells), _state(state), _state(row.health), Text(age(row.created_at, now_s))])
-    columns = kept(heads, body, width, spare=("ADDRESS", "CREATED", "NAME"))
-    table = _table(*(heads[place] for place in columns))
-    for line in body:
-        table.add_row(*(line[place] for place in columns))
-    reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
-    reasons += [Text(f"{row.name}: {line}") for row in rows for line in findings(row, now_s)]
-    return Group(table, "", *reasons) if reasons else table
-
-
-def findings(host: api_pb2.Host, now_s: float) -> list[str]:
-    """What is wrong with a host and its GPUs, worst first, a line each."""
-    names = {gpu.uuid: f"GPU {gpu.uuid} ({gpu.name}, {gpu.pci_bus_id})" for gpu in host.facts.gpus}
-    lines = []
-    for it in host.findings:
-        who = names.get(it.gpu_uuid, f"GPU {it.gpu_uuid}") if it.gpu_uuid else "the host"
-        what = "is failing" if it.severity == "failing" else "has a warning"
-        since = f" since {_span(now_s - it.since_s) or 'now'}" if it.since_s else ""
-        lines.append(f"{who} {what}{since}: {it.reason} ({it.code})" + (f"; do: {it.action}" if it.action else ""))
-    lines += ["is drained: it gets nothing new"] if host.cordoned else []
-    lines += [f"{names.get(it.uuid, it.uuid)} is drained" for it in host.gpus if it.cordoned]
-    return lines
-
-
-def tokens(rows: Sequence[api_pb2.Token], now_s: float) -> RenderableType:
-    if not rows:
-        return Text("No tokens.")
-    table = _table("NAME", "ID", "USER", "ROLE", "SERVICES", "STATUS", "EXPIRES", "CREATED")
-    for row in rows:
-        services = ", ".join(row.services) if row.services else ("all" if row.role == "service" else "")
-        expires = until(row.expires_at, now_s) if row.HasField("expires_at") else "never"
-        cells = (row.name, row.id, row.user, row.role, services)
-        table.add_row(
-            *map(Text, cells), _state(_token_state(row, now_s)), Text(expires), Text(age(row.created_at, now_s))
-        )
-    return table
-
-
-def users(rows: Sequence[api_pb2.User], now_s: float) -> RenderableType:
-    if not rows:
-        return Text("No users.")
-    table = _table("NAME", "ROLE", "TOKENS", "CREATED")
-    for row in rows:
-        table.add_row(Text(row.name), Text(row.role), Text(str(row.tokens)), Text(age(row.created_at, now_s)))
-    return table
 
 
 def published(run: api_pb2.Run, token: str) -> list[str]:
@@ -197,30 +143,18 @@ def _printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def join_command(server: str, token: str) -> str:
-    join = f"homeport agent join --server {shlex.quote(server)} --token {shlex.quote(token)}"
-    return f"{join} && homeport agent run"
-
-
-def join_hint(server: str, expires_at: Timestamp, now_s: float) -> str:
-    hint = f"Run it as root on the host. The token in it expires {until(expires_at, now_s)}."
-    if server.startswith(("127.", "localhost:", "[::1]")):
-        hint += f" Only this machine knows the server as {server}: write the address that the host reaches it by."
-    return hint
-
-
 def age(moment: Timestamp, now_s: float) -> str:
     """ "3 mins ago"; empty when the moment is not set."""
     if not moment.seconds:
         return ""
-    words = _span(now_s - moment.seconds)
+    words = span(now_s - moment.seconds)
     return f"{words} ago" if words else "now"
 
 
 def until(moment: Timestamp, now_s: float) -> str:
     if moment.seconds <= now_s:
         return age(moment, now_s)
-    return f"in {_span(moment.seconds - now_s) or '1 sec'}"
+    return f"in {span(moment.seconds - now_s) or '1 sec'}"
 
 
 def size(count: int) -> str:
@@ -233,7 +167,7 @@ def size(count: int) -> str:
     return f"{value:.1f}{unit}" if unit in {"GB", "TB"} and value < 100 else f"{value:.0f}{unit}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     for unit, length_s in (("day", 86400), ("hour", 3600), ("min", 60), ("sec", 1)):
         count = int(seconds // length_s)
         if count >= 1:
@@ -241,7 +175,7 @@ def _span(seconds: float) -> str:
     return ""
 
 
-def _table(*heads: str, show_header: bool = True) -> Table:
+def table_of(*heads: str, show_header: bool = True) -> Table:
     table = Quick(*heads, show_header=show_header)
     for head in heads:
         # The short ones stay whole on a narrow terminal; names and lists fold first.
@@ -249,7 +183,7 @@ def _table(*heads: str, show_header: bool = True) -> Table:
     return table
 
 
-def _state(state: str) -> Text:
+def state_text(state: str) -> Text:
     return Text(state, style=STATE_STYLES.get(state.partition(" (")[0], ""))
 
 
@@ -261,8 +195,30 @@ def _trouble(run: api_pb2.Run, *, merge: bool) -> str:
 
 
 def replica_trouble(replica: api_pb2.Replica) -> str:
-    """Its message, where that is more than what its state says already."""
+    """Its message, where that is more than what its state says already; and that it holds more than is its."""
+    if replica.over_reservation:
+        held, reserved = gigabytes(replica.gpu_memory_mib), gigabytes(replica.gpu_memory_reserved_mib)
+        return f"holds {held} of GPU memory, it reserved {reserved}"
     return "" if replica.state in {"pulling", "draining", *LEAVING} else replica.message
+
+
+def reserved(one: api_pb2.Replica | api_pb2.ReplicaMetrics) -> str:
+    """ "reserved 24GB, peak 17.3GB": the peak is of all replicas of its revision. Empty without a GPU."""
+    if not one.gpu_memory_reserved_mib:
+        return ""
+    peak = f", peak {gigabytes(one.gpu_memory_peak_mib)}" if one.HasField("gpu_memory_peak_mib") else ""
+    return f"reserved {gigabytes(one.gpu_memory_reserved_mib)}{peak}"
+
+
+def _peaks(run: api_pb2.Run) -> list[str]:
+    """A line for each revision that holds GPUs."""
+    told = {(it.revision, reserved(it)) for it in _shown(run) if it.gpu_memory_reserved_mib}
+    which = (
+        "GPU memory of a replica"
+        if len({it.revision for it in _shown(run)}) == 1
+        else "GPU memory of a replica of revision {}"
+    )
+    return [f"{which.format(revision)}: {words}" for revision, words in sorted(told)]
 
 
 def _shown(run: api_pb2.Run) -> list[api_pb2.Replica]:
@@ -296,7 +252,7 @@ def _run_cells(run: api_pb2.Run, now_s: float, *, merge: bool) -> list[Text]:
         Text(first.host if first else ""),
         Text(first.gpus if first else ""),
         Text(f"{serving}/{run.replicas_wanted}"),
-        _state(run.state),
+        state_text(run.state),
         Text(f"{passed}/{total}" if total else ""),
         Text(age(run.submitted_at, now_s)),
     ]
@@ -312,24 +268,7 @@ def _replica_cells(replica: api_pb2.Replica, run: api_pb2.Run, now_s: float) -> 
         Text(replica.host),
         Text(replica.gpus),
         Text(""),
-        _state(replica_state(replica)),
+        state_text(replica_state(replica)),
         Text(f"{replica.probes_passed}/{replica.probes_total}" if replica.probes_total else ""),
         Text(age(replica.submitted_at, now_s)),
     ]
-
-
-def _gpu_memory(host: api_pb2.Host) -> str:
-    gpus = host.facts.gpus
-    if not gpus:
-        return ""
-    used = sum(gpu.memory_used_mib for gpu in gpus) / 1024
-    total = sum(gpu.memory_total_mib for gpu in gpus) / 1024
-    return f"{used:.1f}/{total:.1f}GB"
-
-
-def _token_state(token: api_pb2.Token, now_s: float) -> str:
-    if token.HasField("revoked_at"):
-        return "revoked"
-    if token.HasField("expires_at") and token.expires_at.seconds <= now_s:
-        return "expired"
-    return "valid"

@@ -6,32 +6,45 @@ A number that is not known is a dash, and a line below says why. What it does no
 from collections.abc import Sequence
 
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 from homeport_protos.api.v1 import api_pb2
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from homeport_cli.render import STATE_STYLES
+from homeport_cli.columns import kept
+from homeport_cli.render import reserved, state_text, table_of
 
 UNKNOWN = "-"
 Replicas = Sequence[api_pb2.ReplicaMetrics]
 
 
-def usage(name: str, answer: api_pb2.MetricsResponse) -> RenderableType:
+HEADS = ("NAME", "HOST", "STATUS", "CPU", "MEMORY", "GPU", "GPU MEMORY", "GPU UTIL", "RPS", "IN FLIGHT")
+SPARE = ("GPU", "STATUS", "HOST", "CPU")  # go in this order where the terminal is narrow
+
+
+def usage(name: str, answer: api_pb2.MetricsResponse, width: int) -> RenderableType:
     """A row for the run, one for each replica, and why numbers are missing."""
-    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for head in ("NAME", "HOST", "STATUS", "CPU", "MEMORY", "GPU", "GPU MEMORY", "GPU UTIL", "RPS", "IN FLIGHT"):
-        rows.add_column(head, overflow="fold", no_wrap=head not in {"NAME", "HOST"})
-    # Without limits: what two replicas may use of one host is not twice the host.
-    rows.add_row(Text(name, style="bold"), "", "", *_numbers(answer.replicas, answer, limits=False))
+    # The run's own row has no limits: what two replicas may use of one host is not twice the host.
+    rows = [[Text(name, style="bold"), Text(""), Text(""), *_numbers(answer.replicas, answer, limits=False)]]
     for replica in answer.replicas:
-        status = Text(replica.state, style=STATE_STYLES.get(replica.state, ""))
-        rows.add_row(f"  replica {replica.index}", replica.host, status, *_numbers([replica], replica, limits=True))
-    notes = [Text(f"replica {replica.index}: {replica.message}") for replica in answer.replicas if replica.message]
-    return Group(rows, "", *notes) if notes else rows
+        head = [Text(f"  replica {replica.index}"), Text(replica.host), state_text(replica.state)]
+        rows.append([*head, *_numbers([replica], replica, limits=True)])
+    columns = kept(HEADS, rows, width, SPARE)
+    table = table_of(*(HEADS[place] for place in columns))
+    for row in rows:
+        table.add_row(*(row[place] for place in columns))
+    notes = [Text(f"replica {replica.index}: {line}") for replica in answer.replicas for line in _notes(replica)]
+    return Group(table, "", *notes) if notes else table
 
 
-def json_line(answer: api_pb2.MetricsResponse) -> str:
+def _notes(replica: api_pb2.ReplicaMetrics) -> list[str]:
+    """Its reservation and its peak, and why numbers are missing."""
+    over = "; it holds more than it reserved" if replica.over_reservation else ""
+    memory = f"GPU memory {reserved(replica)}{over}" if reserved(replica) else ""
+    return [line for line in (memory, replica.message) if line]
+
+
+def json_line(answer: Message) -> str:
     """The API's own object on one line; a number that is not known is left out."""
     return MessageToJson(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
@@ -40,7 +53,7 @@ def json_line(answer: api_pb2.MetricsResponse) -> str:
 
 def _numbers(
     replicas: Replicas, requests: api_pb2.MetricsResponse | api_pb2.ReplicaMetrics, *, limits: bool
-) -> list[str]:
+) -> list[Text]:
     """The cells of one replica, or of all of them together."""
     gpus = [gpu for replica in replicas for gpu in replica.gpus]
     busy = [gpu.utilisation for gpu in gpus if gpu.HasField("utilisation")]
@@ -50,7 +63,7 @@ def _numbers(
     most_memory = [replica.memory_limit_mib / 1024 for replica in replicas if limits]
     held = [gpu.memory_used_mib / 1024 for gpu in gpus if gpu.HasField("memory_used_mib")]
     sizes = [gpu.memory_total_mib / 1024 for gpu in gpus if gpu.HasField("memory_total_mib")]
-    return [
+    cells = [
         _of(cores, most_cores, "{:.2f}"),
         _of(memory, most_memory, "{:.2f}", "GB"),
         str(len(gpus)) if gpus else "",
@@ -59,6 +72,7 @@ def _numbers(
         f"{requests.requests_per_s:.1f}" if requests.HasField("requests_per_s") else UNKNOWN,
         str(requests.in_flight) if requests.HasField("in_flight") else UNKNOWN,
     ]
+    return [Text(cell) for cell in cells]
 
 
 def _of(used: Sequence[float], limits: Sequence[float], form: str, unit: str = "") -> str:

@@ -1,4 +1,4 @@
-"""`apply` on a real terminal, its controlling one: keys are typed, Ctrl-C among them, and what is shown is read.
+"""`apply` and `top` on a real terminal, its controlling one: keys are typed, Ctrl-C among them, and what is shown is read.
 
 Covers the prompt, progress that is drawn over, interrupts and exit codes; against a server whose answers stand here.
 """
@@ -53,16 +53,16 @@ def server() -> Iterator[FakeApi]:
 
 
 class Screen:
-    """`homeport apply` on a terminal of its own."""
+    """A command on a terminal of its own."""
 
-    def __init__(self, server: FakeApi, folder: Path, *flags: str) -> None:
+    def __init__(self, server: FakeApi, folder: Path, *flags: str, verb: str = "apply") -> None:
         (folder / "web.homeport.yml").write_text("type: service\nname: web\nimage: a:1\nport: 80\nrepo: false\n")
         self._mine, its = pty.openpty()
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(folder), "TERM": "xterm", "COLUMNS": "100", "LANG": "C.UTF-8",
             "HOMEPORT_SERVER": server.address, "HOMEPORT_TOKEN": TOKEN, "HOMEPORT_CA": server.certificate.pem.decode(),
         }  # fmt: skip
-        command = [sys.executable, "-P", "-c", START, "apply", *flags]
+        command = [sys.executable, "-P", "-c", START, verb, *flags]
         streams = {"stdin": its, "stdout": its, "stderr": its}
         self.process = subprocess.Popen(command, **streams, cwd=folder, env=environment, start_new_session=True)
         os.close(its)
@@ -187,3 +187,17 @@ def test_without_a_terminal_it_is_2_with_the_sentence_and_with_y_plain_lines(ser
     assert "\x1b" not in done.stdout + done.stderr
     assert f"Service is published at {URL}" in done.stdout
     assert run("--nonsense").returncode == 2
+
+
+def test_top_draws_over_itself_and_gives_the_screen_back(server: FakeApi, tmp_path: Path) -> None:
+    hosts = [api_pb2.Host(name=name, state="idle", connection="connected") for name in ("gpu-1", "gpu-2")]
+    server.answers["WatchHosts"] = [api_pb2.ListHostsResponse(hosts=hosts[:1]), api_pb2.ListHostsResponse(hosts=hosts)]
+    top = Screen(server, tmp_path, verb="top")
+    try:
+        top.until("2 hosts")
+        assert "gpu-1 (idle)" in top.shown
+        top.type(CTRL_C)
+        assert top.end() == 130
+    finally:
+        top.close()
+    assert top.shown.index("\x1b[?1049h") < top.shown.index("1 host,") < top.shown.index("\x1b[?1049l")

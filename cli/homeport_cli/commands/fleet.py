@@ -5,14 +5,17 @@ import time
 from typing import Annotated
 
 import typer
+from homeport_protos.api.v1 import api_pb2
 
-from homeport_cli import cards, config, render
+from homeport_cli import accesstable, config, hostcard, hosttable, render
 from homeport_cli.commands import verbs
+from homeport_cli.completing import host_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
 from homeport_cli.errors import CliError
 
 app = verbs("The hosts that run services.")
+Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.", autocompletion=host_names)]
 
 
 @app.command("list")
@@ -22,25 +25,28 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
         answer = api.list_hosts()
     screen = terminal()
     screen.data(
-        render.json_text(answer) if as_json else render.hosts(answer.hosts, time.time(), width=screen.out.width)
+        render.json_text(answer) if as_json else hosttable.hosts(answer.hosts, time.time(), width=screen.out.width)
     )
 
 
 @app.command("get")
 def get(
-    name: Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.")],
+    name: Host,
     as_json: Annotated[bool, typer.Option("--json", help="The API's own object.")] = False,
 ) -> None:
-    """Show one host: its facts, its GPUs, and what runs on it."""
+    """Show one host with everything: facts, GPUs, health, readings, processes, and what runs on it."""
     with connect() as api:
-        found = [host for host in api.list_hosts([name], telemetry=True).hosts if name in {host.name, host.id}]
+        found = [
+            host
+            for host in api.list_hosts(api_pb2.ListHostsRequest(names=[name], telemetry=True)).hosts
+            if name in {host.name, host.id}
+        ]
         if not found:
             raise CliError(f"no host {name}; `homeport fleet list` shows all")
         runs = [] if as_json else api.list_runs().runs
-    terminal().data(render.json_text(found[0]) if as_json else cards.host(found[0], runs, time.time()))
+    terminal().data(render.json_text(found[0]) if as_json else hostcard.host(found[0], runs, time.time()))
 
 
-Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.")]
 Gpus = Annotated[
     list[str] | None,
     typer.Option("--gpu", metavar="UUID", help="Only this GPU, by the beginning of its UUID; repeat it."),
@@ -80,5 +86,5 @@ def join_command(
     with connect() as api:
         answer = api.create_join_token(fleet, ttl_s, one_use=one_use)
     server = config.load(os.environ).server
-    screen.data(render.join_command(server, answer.token))
-    screen.say(render.join_hint(server, answer.expires_at, time.time()))
+    screen.data(accesstable.join_command(server, answer.token))
+    screen.say(accesstable.join_hint(server, answer.expires_at, time.time()))

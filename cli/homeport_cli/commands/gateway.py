@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from homeport_cli import cards, render
+from homeport_cli import gatewaytable, render
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 
@@ -21,4 +21,4 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     """List gateways."""
     with connect() as api:
         answer = api.list_gateways()
-    terminal().data(render.json_text(answer) if as_json else cards.gateways(answer.gateways))
+    terminal().data(render.json_text(answer) if as_json else gatewaytable.gateways(answer.gateways))

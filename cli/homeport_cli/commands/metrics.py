@@ -29,8 +29,8 @@ def metrics(
                 screen.data(json_line(answer))
         elif not watch or not screen.out.is_terminal:
             for answer in answers:
-                screen.data(usage(name, answer))
+                screen.data(usage(name, answer, screen.out.width))
         else:
             with Live(console=screen.out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
                 for answer in answers:
-                    picture.update(usage(name, answer), refresh=True)
+                    picture.update(usage(name, answer, screen.out.width), refresh=True)

@@ -15,6 +15,9 @@ Words = list[str] | None
 
 @app.command("offer")
 def offer(
+    words: Annotated[
+        Words, typer.Argument(metavar="[KEY=VALUE]...", help="The flags as words: gpu=24GB:2 memory=64GB.. fleet=lab.")
+    ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", metavar="SPEC", help="24GB, A100:80GB:2, 24GB..40GB, 2.")] = None,
     cpu: Annotated[str | None, typer.Option("--cpu", metavar="RANGE", help="Cores: `4..`, 4..8.")] = None,
     memory: Annotated[
@@ -49,6 +52,7 @@ def offer(
         "spot_policy": None if spot is None else "spot" if spot else "on-demand",
         "max_price": max_price,
     }
+    values = offering.with_words(values, words or ())
     with connect() as api:
         answer = api.list_offers(offering.asked(values, reuse=reuse))
     if answer.problems:

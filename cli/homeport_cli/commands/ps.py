@@ -36,8 +36,9 @@ def ps(
         if not watch:
             screen.data(shown(api.list_runs(finished=finished)))
         elif as_json or not screen.out.is_terminal:
+            before = ""
             for answer in api.watch_runs(finished=finished, on_trouble=screen.say):
-                screen.data(shown(answer))
+                before = screen.news(shown(answer), before)
         else:
             with Live(console=screen.out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
                 for answer in api.watch_runs(finished=finished, on_trouble=screen.say):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_cli import render
+from homeport_cli import accesstable, render
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
@@ -52,7 +52,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     """List your tokens, an admin those of all; never the secret itself."""
     with connect() as api:
         answer = api.list_tokens()
-    terminal().data(render.json_text(answer) if as_json else render.tokens(answer.tokens, time.time()))
+    terminal().data(render.json_text(answer) if as_json else accesstable.tokens(answer.tokens, time.time()))
 
 
 @app.command("revoke")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from homeport_cli import render
+from homeport_cli import accesstable, render
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
@@ -39,7 +39,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     """List users."""
     with connect() as api:
         answer = api.list_users()
-    terminal().data(render.json_text(answer) if as_json else render.users(answer.users, time.time()))
+    terminal().data(render.json_text(answer) if as_json else accesstable.users(answer.users, time.time()))
 
 
 @app.command("delete")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from homeport_cli import cards, checks, progress, render
+from homeport_cli import accesstable, checks, gatewaytable, hostcard, hosttable, progress, render, toptext
 from homeport_cli.context import Terminal, _console
 from homeport_cli.eventtext import EventText
 from homeport_cli.usage import usage
@@ -73,18 +73,42 @@ RUNS = [
         state="provisioning", submitted_at=at(10),
     ),
 ]  # fmt: skip
+UUIDS = ("GPU-5d3c1a0e-0b8f-4a6b-9a53-0d6c1f2e7a10", "GPU-9e1b7c22-51aa-4b0e-8d4f-6a7f0c3e9b21")
 GPUS = [
-    host_pb2.Gpu(uuid=f"GPU-{n}", name="A5000", memory_total_mib=24576, memory_used_mib=11000 * n, driver_version="550.1",
-                 cuda_version="12.4")
-    for n in range(2)
+    host_pb2.Gpu(
+        uuid=uuid, name="A5000", memory_total_mib=24576, memory_used_mib=11000 * n, driver_version="550.1",
+        cuda_version="12.4", architecture="Ampere", compute_capability="8.6", pci_bus_id=f"00000000:{17 + n}:00.0",
+        compute_mode="default", persistence_mode=True, near=[host_pb2.GpuNear(uuid=UUIDS[1 - n], path="NV4")],
+    )
+    for n, uuid in enumerate(UUIDS)
 ]  # fmt: skip
+GPUS[1].processes.add(pid=3123, name="python3", memory_mib=11000)
 FACTS = host_pb2.HostFacts(
     hostname="gpu-1", os="Ubuntu 24.04", kernel="6.8.0", architecture="x86_64", cpus=24, memory_mib=65536,
     memory_available_mib=50000, disk_total_mib=900000, disk_free_mib=400000, docker_version="27.1", gpus=GPUS,
 )  # fmt: skip
+READINGS = [
+    host_pb2.GpuReading(
+        uuid=uuid, memory_used_mib=11000 * n, utilisation=0.87 * n, temperature_c=41 + 20 * n, power_w=60 + 150 * n,
+        power_limit_w=230, sm_clock_mhz=1410, memory_clock_mhz=5001, ecc_volatile_corrected=0,
+        ecc_volatile_uncorrected=n, pcie_replays=0, throttled=["sw-power-cap"] * n,
+    )
+    for n, uuid in enumerate(UUIDS)
+]  # fmt: skip
+SICK = host_pb2.Finding(
+    gpu_uuid=UUIDS[1], code="xid-48", severity="failing", since_s=NOW_S - 130, reason="XID 48: double-bit ECC error",
+    action="drain the GPU and reset it, or reboot the host",
+)  # fmt: skip
 HOSTS = [
-    api_pb2.Host(id="h1", name="gpu-1", fleet="lab", address="10.0.0.11", resources="24xCPU, 64GB, A5000:24GB:2",
-                 state="busy", connection="connected", health="healthy", created_at=at(86400 * 3), facts=FACTS),
+    api_pb2.Host(
+        id="h1", name="gpu-1", fleet="lab", address="10.0.0.11", resources="24xCPU, 64GB, A5000:24GB:2", state="busy",
+        connection="connected", health="failing", created_at=at(86400 * 3), facts=FACTS, replicas=3, findings=[SICK],
+        gpu_readings=READINGS, labels={"rack": "b2"},
+        gpus=[api_pb2.GpuUse(uuid=UUIDS[0], health="healthy", holders=["llama-chat/0"]),
+              api_pb2.GpuUse(uuid=UUIDS[1], health="failing")],
+        reading=host_pb2.HostReading(cpu=0.23, load=[1.2, 1.0, 0.5], memory_used_mib=15536, docker="answers",
+                                     network_received_bytes_s=1.2e6, network_sent_bytes_s=3e5, clock_offset_s=0.01),
+    ),
     api_pb2.Host(id="h2", name="gpu-2", fleet="lab", address="10.0.0.12", resources="8xCPU, 32GB", state="idle",
                  connection="unreachable", health="healthy", created_at=at(3600), reason="the connection broke"),
 ]  # fmt: skip
@@ -130,6 +154,7 @@ METRICS = api_pb2.MetricsResponse(
     replicas=[
         api_pb2.ReplicaMetrics(index=0, host="gpu-1", state="running", cpu_cores=1.25, cpu_limit=4, memory_mib=2048,
                                memory_limit_mib=16384, requests_per_s=12.5, in_flight=3,
+                               gpu_memory_reserved_mib=24576, gpu_memory_peak_mib=17715,
                                gpus=[api_pb2.GpuMetrics(name="A5000", memory_used_mib=11000, memory_total_mib=24576,
                                                         utilisation=0.87)]),
         api_pb2.ReplicaMetrics(index=1, host="gpu-2", state="pulling", message="there is no container yet"),
@@ -162,17 +187,18 @@ SHOWN: dict[str, Callable[[int], RenderableType]] = {  # of the screen's width
     "ps-alike": lambda width: render.runs(RUNS[:1], NOW_S, width=width),
     "ps-verbose": lambda width: render.runs(RUNS, NOW_S, verbose=True, width=width),
     "ps-empty": lambda width: render.runs([], NOW_S, width=width),
-    "fleet-list": lambda width: render.hosts(HOSTS, NOW_S, width),
-    "fleet-get": lambda _: cards.host(HOSTS[0], RUNS, NOW_S),
-    "gateway-list": lambda _: cards.gateways(GATEWAYS),
+    "fleet-list": lambda width: hosttable.hosts(HOSTS, NOW_S, width),
+    "fleet-get": lambda _: hostcard.host(HOSTS[0], RUNS, NOW_S),
+    "gateway-list": lambda _: gatewaytable.gateways(GATEWAYS),
     "offer": lambda _: render.offered(api_pb2.ListOffersResponse(offers=OFFERS, refusals=REFUSALS)),
     "offer-none": lambda _: render.offered(REFUSED),
     "plan-create": lambda _: render.plan(CREATE),
     "plan-update": lambda _: render.plan(UPDATE),
     "progress": lambda _: progress.live(PULLING),
-    "token-list": lambda _: render.tokens(TOKENS, NOW_S),
+    "token-list": lambda _: accesstable.tokens(TOKENS, NOW_S),
     "event": lambda _: "\n".join(EventText().lines(EVENTS)),
-    "metrics": lambda _: usage("web", METRICS),
+    "metrics": lambda width: usage("web", METRICS, width),
+    "top": lambda width: toptext.picture(HOSTS, width, 24),
     "doctor": lambda _: "\n".join(map(str, CHECKS)),
 }
 

@@ -6,7 +6,6 @@ from fakes.text import lines
 from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_cli import render
 from homeport_protos.api.v1 import api_pb2
-from homeport_protos.common.v1 import host_pb2
 
 NOW_S = 1_800_000_000.0
 
@@ -159,39 +158,6 @@ def test_a_plan_without_any_host_says_how_one_joins() -> None:
     assert "homeport fleet join-command" in lines(render.plan(api_pb2.PlanResponse()))[-2]
 
 
-def test_fleet_list_shows_memory_state_and_why_a_host_is_not_well() -> None:
-    gpus = [host_pb2.Gpu(memory_total_mib=24576, memory_used_mib=512), host_pb2.Gpu(memory_total_mib=24576)]
-    host = api_pb2.Host(
-        name="gpu-1", fleet="lab", address="10.0.0.5", resources="24xCPU", state="busy", connection="unreachable",
-        health="healthy", reason="silent for 7 s", created_at=at(86400 * 2), facts=host_pb2.HostFacts(gpus=gpus),
-    )  # fmt: skip
-    shown = lines(render.hosts([host], NOW_S))
-    assert shown == [
-        "NAME  HOST   ADDRESS   RESOURCES  GPU MEMORY  STATUS              HEALTH   CREATED",
-        "lab   gpu-1  10.0.0.5  24xCPU     0.5/48.0GB  busy (unreachable)  healthy  2 days ago",
-        "",
-        "gpu-1: silent for 7 s",
-    ]
-
-
-def test_an_empty_fleet_says_how_a_host_joins() -> None:
-    assert "homeport fleet join-command" in lines(render.hosts([], NOW_S))[0]
-
-
-def test_token_list_shows_what_is_valid_and_never_a_secret() -> None:
-    tokens = [
-        api_pb2.Token(id="a", name="me", role="admin", created_at=at(60)),
-        api_pb2.Token(id="b", name="svc", role="service", services=["web"], created_at=at(60), expires_at=at(1)),
-        api_pb2.Token(id="c", name="all", role="service", created_at=at(60), expires_at=at(-7200)),
-        api_pb2.Token(id="d", name="old", role="user", created_at=at(60), revoked_at=at(1)),
-    ]
-    shown = [line.split() for line in lines(render.tokens(tokens, NOW_S))]
-    assert shown[1] == ["me", "a", "admin", "valid", "never", "1", "min", "ago"]
-    assert shown[2] == ["svc", "b", "service", "web", "expired", "1", "sec", "ago", "1", "min", "ago"]
-    assert shown[3] == ["all", "c", "service", "all", "valid", "in", "2", "hours", "1", "min", "ago"]
-    assert shown[4][3] == "revoked"
-
-
 def test_what_is_published_ends_with_a_line_that_a_shell_can_run() -> None:
     title, command = render.published(run(url="http://web.localhost:7480"), "hp_x")
     assert title == "Service is published at http://web.localhost:7480"
@@ -236,11 +202,6 @@ def test_json_has_the_apis_own_names_and_every_field() -> None:
     assert shown["runs"][0]["replicas"][0]["in_rotation"] is True
 
 
-def test_the_join_hint_warns_of_an_address_that_only_this_machine_knows() -> None:
-    assert "Only this machine" in render.join_hint("127.0.0.1:7400", at(-3600), NOW_S)
-    assert render.join_hint("box:7400", at(-3600), NOW_S).endswith("expires in 1 hour.")
-
-
 @pytest.mark.parametrize(
     ("ago_s", "words"),
     [(0, "now"), (-5, "now"), (1, "1 sec ago"), (59, "59 sec ago"), (60, "1 min ago"), (7199, "1 hour ago"),
@@ -267,3 +228,20 @@ def test_a_moment_that_is_not_set_has_no_age() -> None:
 )
 def test_a_size_is_decimal_and_short(count: int, words: str) -> None:
     assert render.size(count) == words
+
+
+def test_ps_verbose_says_what_is_reserved_of_gpu_memory_and_what_the_peak_was() -> None:
+    held = {"gpu_memory_reserved_mib": 24576, "gpu_memory_peak_mib": 17715}
+    alike = run(replica(0, **held), replica(1, **held))
+    assert ps(alike, verbose=True)[-1] == "web: GPU memory of a replica: reserved 24GB, peak 17.3GB"
+    assert not any("reserved" in line for line in ps(alike))
+    rolling = run(replica(0, **held), replica(1, revision=2, gpu_memory_reserved_mib=40960), revision=2)
+    assert ps(rolling, verbose=True)[-2:] == [
+        "web: GPU memory of a replica of revision 1: reserved 24GB, peak 17.3GB",
+        "web: GPU memory of a replica of revision 2: reserved 40GB",
+    ]
+
+
+def test_ps_tells_of_a_replica_that_holds_more_than_it_reserved() -> None:
+    over = replica(0, gpu_memory_reserved_mib=24576, gpu_memory_mib=25600, over_reservation=True)
+    assert ps(run(over))[1].endswith("holds 25GB of GPU memory, it reserved 24GB")

@@ -32,7 +32,7 @@ def test_a_row_for_the_run_and_one_for_each_replica() -> None:
     answer = api_pb2.MetricsResponse(
         replicas=[replica(gpus=GPUS), replica(1, gpus=GPUS[:1])], requests_per_s=4.5, in_flight=6
     )
-    assert lines(usage("llm", answer)) == [
+    assert lines(usage("llm", answer, 200)) == [
         "NAME         HOST   STATUS   CPU     MEMORY     GPU  GPU MEMORY  GPU UTIL  RPS  IN FLIGHT",
         "llm                          1.00    3.00GB     3    25.0/72GB   42%       4.5  6",
         "  replica 0  gpu-1  running  0.50/8  1.50/16GB  2    15.0/48GB   38%       2.2  3",
@@ -42,20 +42,20 @@ def test_a_row_for_the_run_and_one_for_each_replica() -> None:
 
 def test_what_is_not_known_is_a_dash_and_said_below() -> None:
     away = api_pb2.ReplicaMetrics(index=1, host="gpu-2", state="running", message="host gpu-2 is not connected now")
-    shown = lines(usage("llm", api_pb2.MetricsResponse(replicas=[away])))
+    shown = lines(usage("llm", api_pb2.MetricsResponse(replicas=[away]), 200))
     assert shown[1].split() == ["llm", "-", "-", "-", "-"]
     assert shown[2].split() == ["replica", "1", "gpu-2", "running", "-", "-", "-", "-"]
     assert shown[-1] == "replica 1: host gpu-2 is not connected now"
 
 
 def test_a_gpu_whose_driver_says_nothing_is_there_all_the_same() -> None:
-    shown = lines(usage("llm", api_pb2.MetricsResponse(replicas=[replica(gpus=[api_pb2.GpuMetrics(uuid="a")])])))
+    shown = lines(usage("llm", api_pb2.MetricsResponse(replicas=[replica(gpus=[api_pb2.GpuMetrics(uuid="a")])]), 200))
     assert shown[2].split()[6:9] == ["1", "-", "-"]
 
 
 def test_without_limits_only_what_is_used_is_shown() -> None:
     free = api_pb2.ReplicaMetrics(state="running", cpu_cores=0.25, memory_mib=512)
-    assert lines(usage("llm", api_pb2.MetricsResponse(replicas=[free])))[2].split()[3:5] == ["0.25", "0.50GB"]
+    assert lines(usage("llm", api_pb2.MetricsResponse(replicas=[free]), 200))[2].split()[3:5] == ["0.25", "0.50GB"]
 
 
 def test_json_is_one_line_without_what_is_not_known() -> None:
@@ -65,3 +65,18 @@ def test_json_is_one_line_without_what_is_not_known() -> None:
     assert shown["cpu_cores"] == 0.0
     assert shown["index"] == 0
     assert "memory_mib" not in shown
+
+
+def test_what_is_reserved_and_the_peak_stand_below_and_who_is_over() -> None:
+    held = {"gpu_memory_reserved_mib": 24576, "gpu_memory_peak_mib": 17715}
+    answer = api_pb2.MetricsResponse(replicas=[replica(**held), replica(1, **held, over_reservation=True)])
+    assert lines(usage("llm", answer, 200))[-2:] == [
+        "replica 0: GPU memory reserved 24GB, peak 17.3GB",
+        "replica 1: GPU memory reserved 24GB, peak 17.3GB; it holds more than it reserved",
+    ]
+
+
+def test_a_narrow_terminal_gets_the_numbers_and_not_where_they_are_from() -> None:
+    head = lines(usage("llm", api_pb2.MetricsResponse(replicas=[replica(gpus=GPUS)]), 80))[0].split("  ")
+    assert "STATUS" not in head
+    assert {"MEMORY", "GPU MEMORY", "GPU UTIL", "RPS"} <= {word.strip() for word in head}

@@ -59,7 +59,7 @@ class Gpu(_message.Message):
     mig_enabled: _builtins.bool
     """it is cut into instances: nothing runs on it itself"""
     compute_mode: _builtins.str
-    """"default", "exclusive process", "prohibited"; empty: not told"""
+    """"default", "exclusive-process", "prohibited"; empty: not told"""
     persistence_mode: _builtins.bool
     unified_memory: _builtins.bool
     """it shares the host's memory; NVML tells none of its own"""

@@ -33,7 +33,7 @@ def server(logged_in: FakeApi) -> FakeApi:
 def test_a_host_is_shown_with_its_gpus_and_what_runs_on_it(server: FakeApi, homeport: Homeport, name: str) -> None:
     shown = homeport("fleet", "get", name).stdout
     assert "64.0GB, 32.0GB free" in shown
-    assert "0.5/24.0GB" in shown
+    assert "0.5/24GB" in shown
     assert "550.1" in shown
     assert "web/3" in shown
     assert "web/4" not in shown

@@ -51,3 +51,16 @@ def test_a_mistake_is_told_by_its_flag_and_is_2(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: --gpu: ")
     assert done.stderr.splitlines()[-1].removeprefix("Error: ") == last
+
+
+def test_words_do_what_flags_do(logged_in: FakeApi, homeport: Homeport) -> None:
+    logged_in.answers["ListOffers"] = ANSWER
+    assert homeport("offer", "gpu=24GB:2", "fleet=a", "--cpu", "4..").exit_code == 0
+    (request,) = logged_in.requests("ListOffers")
+    assert json.loads(request.json) == {"resources": {"gpu": "24GB:2", "cpu": "4.."}, "fleets": ["a"]}
+
+
+def test_a_word_that_is_none_is_2(logged_in: FakeApi, homeport: Homeport) -> None:
+    done = homeport("offer", "24GB")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: 24GB is not KEY=VALUE")

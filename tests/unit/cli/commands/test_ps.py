@@ -63,3 +63,19 @@ def test_the_other_lists_speak_json_too(logged_in: FakeApi, homeport: Homeport, 
     logged_in.answers["ListTokens"] = api_pb2.ListTokensResponse(tokens=[api_pb2.Token(name="a")])
     shown = json.loads(homeport(*arguments, "--json").stdout)
     assert next(iter(shown.values()))[0]["name"] == "a"
+
+
+def test_ps_watch_into_a_pipe_does_not_repeat_what_looks_the_same(
+    logged_in: FakeApi, program: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    unseen = api_pb2.ListRunsResponse(runs=RUNS.runs)
+    unseen.runs[0].user = "ann"  # a change that the table does not show
+    running = api_pb2.ListRunsResponse(runs=[api_pb2.Run(id="1", name="web", state="running")])
+    logged_in.answers["WatchRuns"] = [RUNS, unseen, running]
+    process = program(["ps", "-w"], env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    seen = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert b"pending" in seen[1]
+    assert b"running" in seen[3]

@@ -1,0 +1,59 @@
+"""`fleet list`: hosts as a table, and what is wrong with them. Pure. One host in full: `hostcard`."""
+
+from collections.abc import Sequence
+
+from homeport_protos.api.v1 import api_pb2
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from homeport_cli.columns import kept
+from homeport_cli.gpucells import MIB, levels
+from homeport_cli.render import WIDE, age, span, state_text, table_of
+
+
+def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> RenderableType:
+    """`fleet list`: a row per host, and a line for each that has something to say."""
+    if not rows:
+        return Text("No hosts. Add one with the line that `homeport fleet join-command` prints.")
+    heads = ["NAME", "HOST", "ADDRESS", "RESOURCES", "GPU MEMORY", "STATUS", "HEALTH", "CREATED"]
+    body = []
+    for row in rows:
+        cells = (row.fleet, row.name, row.address, row.resources, _gpu_memory(row))
+        body.append(
+            [*map(Text, cells), state_text(state_of(row)), state_text(row.health), Text(age(row.created_at, now_s))]
+        )
+    columns = kept(heads, body, width, spare=("ADDRESS", "CREATED", "NAME"))
+    table = table_of(*(heads[place] for place in columns))
+    for line in body:
+        table.add_row(*(line[place] for place in columns))
+    reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
+    reasons += [Text(f"{row.name}: {line}") for row in rows for line in findings(row, now_s)]
+    return Group(table, "", *reasons) if reasons else table
+
+
+def findings(host: api_pb2.Host, now_s: float) -> list[str]:
+    """What is wrong with a host and its GPUs, worst first, a line each."""
+    names = {gpu.uuid: f"GPU {gpu.uuid} ({gpu.name}, {gpu.pci_bus_id})" for gpu in host.facts.gpus}
+    lines = []
+    for it in host.findings:
+        who = names.get(it.gpu_uuid, f"GPU {it.gpu_uuid}") if it.gpu_uuid else "the host"
+        what = "is failing" if it.severity == "failing" else "has a warning"
+        since = f" since {span(now_s - it.since_s) or 'now'}" if it.since_s else ""
+        lines.append(f"{who} {what}{since}: {it.reason} ({it.code})" + (f"; do: {it.action}" if it.action else ""))
+    lines += ["is drained: it gets nothing new"] if host.cordoned else []
+    lines += [f"{names.get(it.uuid, it.uuid)} is drained" for it in host.gpus if it.cordoned]
+    return lines
+
+
+def state_of(host: api_pb2.Host) -> str:
+    """ "idle"; "idle (unreachable)"."""
+    return host.state if host.connection in {"", "connected"} else f"{host.state} ({host.connection})"
+
+
+def _gpu_memory(host: api_pb2.Host) -> str:
+    """ "▁█ 10.7/48.0GB": a level for each GPU, and all of them together."""
+    gpus = host.facts.gpus
+    if not gpus:
+        return ""
+    used, total = (sum(getattr(it, name) for it in gpus) / MIB for name in ("memory_used_mib", "memory_total_mib"))
+    return f"{levels(gpus)} {used:.1f}/{total:.1f}GB" if total else "the host's"
