@@ -116,6 +116,36 @@ def test_two_shared_replicas_live_on_one_gpu(homeport: Stack, gpus: FakeGpus) ->
     assert requested(homeport, container) != found[0], "one that wants a GPU for itself gets the other"
 
 
+def test_one_that_takes_more_than_it_reserved_is_told_everywhere_and_its_peak_is_kept(
+    homeport: Stack, gpus: FakeGpus
+) -> None:
+    applied(homeport, "greedy", 1, "{memory: 24GB, shared: true}")
+    (container,) = homeport.containers("greedy")
+    index = 0 if requested(homeport, container) == [gpus.uuid(0)] else 1
+    with engine() as client:
+        pid = client.api.inspect_container(container.id)["State"]["Pid"]
+    try:
+        gpus.hold(index, pid, 30 * 1024)
+        gpus.set(**{f"gpu{index}__mem_used": 30 * 2**30})
+
+        def shown(*command: str) -> str:
+            return " ".join(homeport.homeport(*command).stdout.split())
+
+        wait_for("ps tells", lambda: "holds 30GB of GPU memory, it reserved 24GB" in shown("ps", "-v"), 15)
+        over = "replica 0 of greedy holds 30GB, it reserved 24GB"
+        wait_for("its host tells", lambda: over in shown("fleet", "list"), 10)
+        assert over in shown("event")
+        wait_for("the peak is kept", lambda: "reserved 24GB, peak 30GB" in shown("ps", "-v"), 10)
+        assert "reserved 24GB, peak 30GB; it holds more than it reserved" in shown("metrics", "greedy")
+        assert f"{pid} " in shown("fleet", "get", "test-host")
+        assert "greedy/0 (24GB shared)" in shown("top")
+    finally:
+        gpus.release(index)
+        gpus.set(**{f"gpu{index}__mem_used": 0})
+    wait_for("it is over", lambda: over not in shown("fleet", "list"), 15)
+    assert "peak 30GB" in shown("ps", "-v")
+
+
 def test_what_the_host_refuses_is_made_anew_and_fails_nothing_not_even_a_first_deployment(
     homeport: Stack, gpus: FakeGpus
 ) -> None:

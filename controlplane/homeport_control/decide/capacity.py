@@ -1,4 +1,4 @@
-"""What is free on a host: GPUs whole and in part, cpus, memory, disk; and whether a change of facts matters to placement.
+"""What is free on a host: GPUs whole and in part, cpus, memory, disk.
 
 Pure. Does not decide what fits (fit) nor which GPUs a replica gets (choice). A GPU that is cut into MIG instances is none
 itself; its instances are.
@@ -7,16 +7,13 @@ itself; its instances are.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from homeport_protos.gpu_memory import UNSEEN_MIB, UNSEEN_SHARE, foreign, gigabytes
+from homeport_protos.gpu_memory import gigabytes
 
 from homeport_control.decide.gpu_room import GpuRoom, gpu_room
 from homeport_control.decide.near import Near
-from homeport_control.domain.hosts import Gpu, Health, Host, HostFacts, Reservation
+from homeport_control.domain.hosts import Gpu, Health, Host, Reservation
 
-__all__ = ["Capacity", "capacity", "emptied", "gigabytes", "matters"]
-
-DISK_STEP_MIB = 10 * 1024
-STRANGER_STEP_MIB = 512  # of strangers on a GPU
+__all__ = ["Capacity", "capacity", "emptied", "gigabytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,47 +79,3 @@ def _without_ours(gpu: Gpu, is_held: bool) -> Gpu:
     # What belongs to no process of a GPU in our hands may be ours: it is given the benefit of the doubt.
     used_mib = sum(it.memory_mib or 0 for it in strangers)
     return replace(gpu, processes=strangers, memory_used_mib=min(gpu.memory_used_mib, used_mib))
-
-
-def matters(old: HostFacts, new: HostFacts) -> bool:
-    """Whether placement could answer otherwise now. What flickers (memory in use, disk by the megabyte) does not.
-
-    `old` are the facts that placement has, not the last sample: what creeps matters once it has crept far enough.
-    """
-    if _plain(old) != _plain(new):
-        return True
-    disk_step_mib = min(DISK_STEP_MIB, max(512, old.disk_free_mib // 10))
-    if abs(old.disk_free_mib - new.disk_free_mib) > disk_step_mib:
-        return True
-    now = {gpu.uuid: gpu for gpu in new.gpus}
-    return any(_is_held_otherwise(gpu, now[gpu.uuid]) for gpu in old.gpus)
-
-
-def _plain(facts: HostFacts) -> object:
-    gpus = sorted(
-        (
-            gpu.uuid, gpu.name, gpu.memory_total_mib, gpu.compute_capability, gpu.mig_parent, gpu.mig_enabled,
-            gpu.compute_mode, gpu.unified_memory, sorted((it.uuid, it.path) for it in gpu.near),
-        )
-        for gpu in facts.gpus
-    )  # fmt: skip
-    return gpus, facts.cpus, facts.memory_mib, facts.docker_unavailable, facts.gpus_unavailable, sorted(facts.images)
-
-
-def _is_held_otherwise(old: Gpu, new: Gpu) -> bool:
-    """Other strangers, or more or less of one; other replicas of ours, or one that grew past what it may have."""
-    before, after = (foreign(it.memory_used_mib, it.memory_total_mib, it.processes) for it in (old, new))
-    if (before is None) != (after is None) or _who(old) != _who(new):
-        return True
-    if before is not None and after is not None and abs(before.mib - after.mib) > STRANGER_STEP_MIB:
-        return True
-    step_mib = max(UNSEEN_MIB, UNSEEN_SHARE * old.memory_total_mib)
-    return abs(old.memory_used_mib - new.memory_used_mib) > step_mib
-
-
-def _who(gpu: Gpu) -> tuple[set[str], set[tuple[int, str, str]]]:
-    """Displays come and go by the megabyte; the one that counts is seen by its memory."""
-    return (
-        {it.replica_id for it in gpu.processes if it.replica_id},
-        {(it.pid, it.name, it.container) for it in gpu.processes if not it.replica_id and not it.graphics},
-    )

@@ -181,3 +181,28 @@ def test_commands_start_in_the_code_and_an_images_own_command_where_the_image_sa
     spec = parse(service(**fields)).spec
     assert isinstance(spec, ServiceSpec)
     assert working_dir(spec, Revision("run", 1, "", 1.0, code_id=code_id)) == expected
+
+
+@pytest.mark.parametrize(("uuids", "visible"), [(("GPU-1", "GPU-2"), "GPU-1,GPU-2"), ((), "void")])
+async def test_a_container_is_told_its_gpus_by_uuid_and_nothing_may_say_otherwise(
+    state: State, uuids: tuple[str, ...], visible: str
+) -> None:
+    await add_host(state)
+    run_id = await add_run(state, env=["NVIDIA_VISIBLE_DEVICES=all", "HOMEPORT_GPUS=GPU-9"])
+    await add_replica(state, run_id, "r1", host_id="h1")
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", gpu_uuids=uuids)
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert list(assigned.gpu_uuids) == list(uuids)
+    assert (assigned.env["NVIDIA_VISIBLE_DEVICES"], assigned.env["HOMEPORT_GPUS"]) == (visible, ",".join(uuids))
+    assert (assigned.gpus_shared, assigned.gpu_memory_mib) == (False, 0)
+
+
+async def test_a_shared_one_is_told_how_much_of_its_gpu_is_its(state: State) -> None:
+    await add_host(state)
+    run_id = await add_run(state, resources={"gpu": {"memory": "24GB", "shared": True}})
+    await add_replica(state, run_id, "r1", host_id="h1")
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", gpu_uuids=("GPU-1",))
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert (assigned.gpus_shared, assigned.gpu_memory_mib) == (True, 24576)

@@ -1,7 +1,10 @@
 """Peaks of revisions: they only grow, small steps are not written, and a host speaks only for its own replicas."""
 
-from fixtures.control import State, add_host, add_replica, add_run, get_run
+import sqlalchemy as sa
+from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run, revision, service
 from homeport_control.agents.peaks import Peaks
+from homeport_control.store import replicas, runs
+from homeport_control.store.schema import revisions
 from homeport_protos.common.v1 import host_pb2
 
 
@@ -29,3 +32,18 @@ async def test_what_is_not_on_a_host_it_does_not_speak_for(state: State) -> None
     peaks.heard("h1", held("nobody", 5))
     await peaks.flush()
     assert (await get_run(state, run_id)).newest.gpu_memory_peak_mib is None
+
+
+async def test_a_replica_that_goes_on_as_one_of_a_new_revision_takes_its_peak_along(state: State) -> None:
+    await add_host(state, "h1")
+    run_id = await add_run(state)
+    await add_replica(state, run_id, "r1", host_id="h1")
+    async with state.database.write() as write:
+        await runs.raise_peak(write, "h1", "r1", 17_000)
+    for number, own, known in ((2, None, 17_000), (3, 20_000, 20_000)):
+        async with state.database.write() as write:
+            await runs.add_revision(write, run_id, number, revision(state, service(env=[f"A={number}"])), 1000.0)
+            mine = sa.update(revisions).where(revisions.c.run_id == run_id, revisions.c.number == number)
+            await write.connection.execute(mine.values(gpu_memory_peak_mib=own))
+            await replicas.renumber(write, await get_replica(state, "r1"), "hello", number)
+        assert (await get_run(state, run_id)).revision(number).gpu_memory_peak_mib == known, "its own is not lowered"

@@ -1,11 +1,10 @@
-"""decide/capacity: what is free, and which changes matter."""
+"""decide/capacity: what is free."""
 
 from dataclasses import replace
 
-import pytest
 from fakes.hosts import claim, finding, gpu, host, part, process
-from homeport_control.decide.capacity import capacity, emptied, gigabytes, matters
-from homeport_control.domain.hosts import Gpu, Health, HostFacts
+from homeport_control.decide.capacity import capacity, emptied, gigabytes
+from homeport_control.domain.hosts import Health
 
 
 def test_claims_take_cpus_memory_and_gpus_of_their_own_host_only() -> None:
@@ -45,65 +44,6 @@ def test_without_its_replicas_a_host_has_what_they_hold_and_not_what_strangers_d
     machine = host("a", *gpus)
     bare = emptied(machine, [claim("a", "G1"), claim("a", "G3")])
     assert [room.is_whole for room in capacity(bare, []).rooms] == [True, False, True]
-
-
-FACTS = host("a", gpu("G1", used_mib=600), facts={"images": ("x:1",)}).facts
-
-
-def with_gpu(**values: object) -> HostFacts:
-    return replace(FACTS, gpus=(replace(FACTS.gpus[0], **values),))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        replace(FACTS, memory_available_mib=1, disk_free_mib=FACTS.disk_free_mib + 1),
-        with_gpu(memory_used_mib=900),
-        with_gpu(memory_used_mib=640, processes=(process(40, graphics=True),)),
-    ],
-)
-def test_what_flickers_does_not_matter(new: HostFacts) -> None:
-    assert not matters(FACTS, new)
-    assert not matters(new, FACTS)
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        with_gpu(memory_used_mib=20_000),
-        with_gpu(processes=(process(None),)),
-        with_gpu(processes=(process(100, "r1"),)),
-        with_gpu(mig_enabled=True),
-        with_gpu(compute_mode="prohibited"),
-        replace(FACTS, gpus=()),
-        replace(FACTS, gpus=(*FACTS.gpus, gpu("G2"))),
-        replace(FACTS, cpus=4),
-        replace(FACTS, docker_unavailable="no socket"),
-        replace(FACTS, disk_free_mib=0),
-        replace(FACTS, images=()),
-    ],
-)
-def test_what_placement_asks_about_matters(new: HostFacts) -> None:
-    assert matters(FACTS, new)
-    assert matters(new, FACTS)
-
-
-def test_a_stranger_that_grows_matters_and_one_that_breathes_does_not() -> None:
-    def held(mib: int, **who: int) -> HostFacts:
-        one: Gpu = gpu("G1", used_mib=mib, processes=(process(mib, **who),))  # type: ignore[arg-type]
-        return host("a", one).facts
-
-    assert not matters(held(8000), held(8300))
-    assert matters(held(8000), held(9000))
-    assert matters(held(8000), held(8000, pid=77))
-
-
-def test_a_replica_that_loads_its_model_matters_by_the_gigabyte() -> None:
-    def held(mib: int) -> HostFacts:
-        return host("a", gpu("G1", used_mib=mib, processes=(process(mib, "r1"),))).facts
-
-    assert not matters(held(8000), held(9000))
-    assert matters(held(8000), held(9500))
 
 
 def test_a_part_keeps_its_gpu_from_being_given_away_whole() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fixtures.control import a_host
 from homeport_control.domain import happenings
-from homeport_control.domain.hosts import Connection
+from homeport_control.domain.hosts import Connection, Finding, Gpu, Health
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 
 QUEUED = Replica("r1", "run1", 0, 1, Wanted.RUN, 1000.0, host_id="h1")
@@ -83,6 +83,37 @@ def test_a_host_that_goes_is_told_with_the_reason_and_new_facts_are_not() -> Non
     sick = replace(host, facts=replace(host.facts, docker_unavailable="Docker does not answer"))
     assert happenings.of_host(host, sick) == "host gpu-1 is failing: Docker does not answer"
     assert happenings.of_host(sick, host) == "host gpu-1 is healthy"
+
+
+def test_what_is_found_is_told_with_its_gpu_and_what_follows_and_that_it_is_over() -> None:
+    host = a_host("gpu-1")
+    host = replace(host, facts=replace(host.facts, gpus=(Gpu("GPU-1", "A100", 81920),)))
+    xid = Finding("xid-79", Health.FAILING, "it fell off the bus", gpu_uuid="GPU-1")
+    hot, full = Finding("hot", Health.WARNING, "91 C", gpu_uuid="GPU-1"), Finding("disk", Health.WARNING, "2GB free")
+    sick = replace(host, findings=(xid, hot, full))
+    assert happenings.of_host(host, sick).split("; ") == [
+        "GPU GPU-1 (A100) of gpu-1 is failing: it fell off the bus",
+        "it gets nothing new, what it runs moves",
+        "GPU GPU-1 (A100) of gpu-1 has a warning: 91 C",
+        "host gpu-1 has a warning: 2GB free",
+    ]
+    assert happenings.of_host(sick, replace(sick, findings=(hot, full))) == "GPU GPU-1 (A100) of gpu-1: xid-79 is over"
+    over = "GPU GPU-1 (A100) of gpu-1 is healthy again (xid-79, hot is over)"
+    assert happenings.of_host(sick, replace(sick, findings=(full,))) == over
+    later = replace(sick, findings=(replace(xid, since_s=9.0, reason="again"), hot, full))
+    assert happenings.of_host(sick, later) == "", "it is the same one"
+
+
+def test_a_gpu_that_an_admin_takes_out_and_gives_back_is_told() -> None:
+    host = a_host("gpu-1")
+    out = replace(host, cordoned_gpus=("GPU-1",))
+    assert happenings.of_host(host, out) == "GPU GPU-1 of gpu-1 is drained: it gets nothing new"
+    assert happenings.of_host(out, host) == "GPU GPU-1 of gpu-1 is not drained any more"
+
+
+def test_a_replica_that_its_host_refused_says_so() -> None:
+    refused = replace(QUEUED, phase=Phase.FAILED, refused=True, message="GPU-1 has 3GB free")
+    assert "was refused: GPU-1 has 3GB free" in happenings.of_replica(QUEUED, refused, "")
 
 
 def test_a_gateway_is_told_when_its_readiness_changes() -> None:
