@@ -14,6 +14,7 @@ ARCHITECTURES = {
     8: "Ada",
     9: "Hopper",
     10: "Blackwell",
+    11: "T23x",
     13: "Rubin",
 }
 COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process"}

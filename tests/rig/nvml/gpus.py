@@ -12,12 +12,12 @@ FOLDER = Path(__file__).parent
 MIB = 2**20
 
 
-def compile_library(folder: Path) -> Path:
-    """The library in `folder`; needs gcc."""
+def compile_library(folder: Path, *flags: str, sources: Path = FOLDER) -> Path:
+    """The library in `folder`; needs gcc. Raises CalledProcessError with gcc's words."""
     library = folder / "libnvidia-ml.so.1"
-    flags = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread", f"-Wl,-soname,{library.name}"]
-    sources = [str(path) for path in sorted(FOLDER.glob("fake_*.c"))]
-    subprocess.run(["gcc", *flags, "-o", str(library), *sources], check=True, timeout=60)
+    command = ["gcc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread", f"-Wl,-soname,{library.name}", *flags]
+    files = [str(path) for path in sorted(sources.glob("fake_*.c"))]
+    subprocess.run([*command, "-o", str(library), *files], check=True, timeout=60, capture_output=True, text=True)
     return library
 
 
@@ -45,6 +45,18 @@ class FakeGpus:
                 f"gpu{index}.mem_used": "0",
             }
         self._write()
+
+    @classmethod
+    def at(cls, path: str) -> "FakeGpus":
+        """The state that another process has made, to change it from here."""
+        found = cls.__new__(cls)
+        found.path, found.library_folder, found._events, found._batch = Path(path), Path(path).parent, 0, 0
+        found._state = dict(line.split("=", 1) for line in found.path.read_text().splitlines())
+        return found
+
+    @property
+    def tests_folder(self) -> Path:
+        return FOLDER.parents[1]
 
     def uuid(self, index: int) -> str:
         return f"GPU-{self._batch:08x}-0000-4000-8000-{index:012d}"

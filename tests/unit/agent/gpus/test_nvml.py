@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.nvml.gpus import FakeGpus, compile_library
+from rig.nvml.gpus import FakeGpus
 from rig.stack import wait_for
 
 SAMPLER = Path(__file__).parents[3] / "rig" / "nvml" / "sample.py"
@@ -36,16 +36,6 @@ class Sampler:
         out, _ = self._child.communicate(timeout=30)
         answer: dict[str, Any] = json.loads(out.splitlines()[-1])
         return answer
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_library(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def gpus(library: Path) -> FakeGpus:
-    return FakeGpus(library.parent)
 
 
 @pytest.fixture
