@@ -71,6 +71,7 @@ class IdentityStore:
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / "identity"
+        self._kept: tuple[tuple[int, int], Identity] | None = None  # by inode and time of the folder that it is of
 
     def path(self, name: str) -> Path:
         """Where one of NAMES lies, for a program that reads it itself."""
@@ -80,9 +81,19 @@ class IdentityStore:
         return (self.folder / "current").exists()
 
     def read(self) -> Identity:
-        """Raises NotJoined."""
-        if not self.is_there():
-            raise NotJoined(f"this host has not joined a server ({self.folder} is empty); run: homeport agent join")
+        """Raises NotJoined. What was read is kept while its folder is the same one: each `save` makes another."""
+        try:
+            found = (self.folder / "current").stat()
+        except OSError:
+            raise NotJoined(
+                f"this host has not joined a server ({self.folder} is empty); run: homeport agent join"
+            ) from None
+        version = (found.st_ino, found.st_mtime_ns)
+        if self._kept is None or self._kept[0] != version:
+            self._kept = (version, self._read())
+        return self._kept[1]
+
+    def _read(self) -> Identity:
         try:
             facts: dict[str, Any] = json.loads(self.path("server.json").read_text())
             pems: dict[str, Any] = {

@@ -179,8 +179,10 @@ class Link:
                 pass  # a newer server's message: not ours to judge
 
     async def _outgoing(self, outbox: Outbox, is_welcome: asyncio.Event) -> AsyncIterator[agent_pb2.FromAgent]:
-        told = facts_to_wire(self._host.facts())
-        hello = agent_pb2.Hello(protocol=PROTOCOL, agent_version=self._version, boot_id=self._boot_id, facts=told)
+        told = self._host.facts()
+        hello = agent_pb2.Hello(
+            protocol=PROTOCOL, agent_version=self._version, boot_id=self._boot_id, facts=facts_to_wire(told)
+        )
         yield agent_pb2.FromAgent(hello=hello)
         await is_welcome.wait()
         # A report before the containers are known would say that there are none.
@@ -196,14 +198,15 @@ class Link:
         while True:
             message = await outbox.take(max(0.0, last_report_s + self._report_interval_s - time.monotonic()))
             if message is Due.REPORT:
-                facts, findings = facts_to_wire(self._host.facts()), findings_to_wire(self._host.findings())
-                report = self._report(None if facts == told else facts, None if findings == found else findings)
+                facts, findings = self._host.facts(), findings_to_wire(self._host.findings())
+                news = None if facts == told else facts_to_wire(facts)
+                report = self._report(news, None if findings == found else findings)
                 told, found, last_report_s = facts, findings, time.monotonic()
                 yield agent_pb2.FromAgent(report=report)
             elif message is Due.TELEMETRY:
-                news, is_first = self._host.news(anew=is_first), False
-                if news is not None:
-                    yield telemetry_to_wire(news)
+                readings, is_first = self._host.news(anew=is_first), False
+                if readings is not None:
+                    yield telemetry_to_wire(readings)
             else:
                 yield message
 

@@ -84,9 +84,9 @@ def _no_nouveau() -> str:
 def nvml(slots: Sequence[PciGpu], sample: GpuSample, module_version: str) -> Check:
     """Whether NVIDIA's management library answers, for the same driver, about every GPU."""
     what, count = "NVML", len(whole(sample))
-    if sample.driver_trouble == "mismatch" or "mismatch" in sample.unavailable.lower():
+    if sample.driver_trouble == "mismatch":
         return Check("fail", what, sample.unavailable, "reboot: the driver was updated while its old module runs")
-    if sample.driver_trouble == "hung" or "hang" in sample.unavailable:
+    if sample.driver_trouble == "hung":
         return Check("fail", what, sample.unavailable, "reboot; before that: `dmesg | grep -i nvrm`")
     if not count:
         return Check("fail", what, sample.unavailable or "it knows no GPU", "install the libraries of the same driver")

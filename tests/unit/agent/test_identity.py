@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 import stat
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_save_that_was_cut_off_changes_nothing(store: IdentityStore) -> None:
 def test_without_an_identity_the_way_to_get_one_is_told(store: IdentityStore) -> None:
     with pytest.raises(NotJoined, match="homeport agent join"):
         store.read()
+
+
+def test_what_another_process_saved_is_read_also_where_it_began_anew(store: IdentityStore) -> None:
+    other = IdentityStore(store.folder.parent)
+    store.save(MADE)
+    assert store.read() == MADE
+    for host_id in ("h2", "h3"):
+        changed = dataclasses.replace(MADE, host_id=host_id)
+        other.save(changed)
+        assert store.read() == changed
+    shutil.rmtree(store.folder)
+    with pytest.raises(NotJoined):
+        store.read()
+    other.save(MADE)
+    assert store.read() == MADE
 
 
 def test_a_broken_identity_is_told(store: IdentityStore) -> None:

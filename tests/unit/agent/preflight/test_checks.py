@@ -47,7 +47,12 @@ def test_the_driver_is_judged_by_what_holds_the_slots(
 @pytest.mark.parametrize(
     ("slots", "sample", "module", "says"),
     [
-        ((SLOT,), GpuSample(unavailable="Driver/library version mismatch"), "550.1", "reboot: the driver was updated"),
+        (
+            (SLOT,),
+            GpuSample(unavailable="Driver/library version mismatch", driver_trouble="mismatch"),
+            "550.1",
+            "reboot: the driver was updated",
+        ),
         ((SLOT,), GpuSample(unavailable="NVML hangs", driver_trouble="hung"), "550.1", "NVML hangs"),
         ((SLOT,), GpuSample(unavailable="no NVIDIA driver: libnvidia-ml.so.1 not found"), "550.1", "libraries"),
         ((SLOT,), GpuSample((GPU,)), "550.1", "the library is of 550.54.14, the module of 550.1"),
