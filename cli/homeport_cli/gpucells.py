@@ -53,7 +53,8 @@ def memory(gpu: host_pb2.Gpu, reading: host_pb2.GpuReading) -> str:
 
 
 def gb_of(used_mib: float, total_mib: float) -> str:
-    return f"{used_mib / MIB:.1f}/{total_mib / MIB:.4g}GB"
+    total = f"{total_mib / MIB:.1f}".removesuffix(".0")
+    return f"{used_mib / MIB:.1f}/{total}GB"
 
 
 def utilisation(reading: host_pb2.GpuReading) -> str:

@@ -120,7 +120,12 @@ def _memory(free: Capacity, spec: GpuSpec) -> str:
     found = {gigabytes(room.total_mib) for room in able}
     if wanted in found and not fitting:  # a card of 24GB reports a little less
         found = {f"{room.total_mib}MB" for room in able}
-    return _only(f"{wanted} on {_gpus(spec)}", found, fitting)
+    text = _only(f"{wanted} on {_gpus(spec)}", found, fitting)
+    if asked is not None and asked.min is not None and asked.min == asked.max and not spec.shared:
+        larger = sum(room.total_mib > asked.min for room in able)
+        if larger >= (spec.count.min or 1):
+            text += f" ({wanted} is exactly that: write {wanted}.. for at least)"
+    return text
 
 
 def _part(free: Capacity, spec: GpuSpec) -> str:

@@ -39,6 +39,14 @@ def test_the_wrong_gpus_are_named() -> None:
     )
 
 
+def test_who_asks_for_exactly_so_much_and_has_more_is_told_how_at_least_is_written() -> None:
+    machine = host("a", gpu("G1", A100, 81920), gpu("G2", A100, 81920))
+    assert reason(machine, gpu="24GB:2") == (
+        "needs 24GB on 2 GPUs, there is only 80GB (24GB is exactly that: write 24GB.. for at least)"
+    )
+    assert reason(machine, gpu="24GB..40GB") == "needs 24GB..40GB on 1 GPU, there is only 80GB"
+
+
 def test_the_right_gpus_in_other_hands_say_whose() -> None:
     machine = host("a", gpu("G1", used_mib=13107, processes=(process(),)), gpu("G2"))
     assert reason(machine, (claim("a", "G2", run="chat"),), gpu="24GB") == (

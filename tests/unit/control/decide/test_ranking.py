@@ -57,7 +57,8 @@ def test_the_summary_follows_what_its_hosts_lack() -> None:
     assert fleet.best() is None
     told = fleet.ranking.summary()
     assert told == (
-        "0 of 3 hosts fit: 1 needs 6 cpus, 4 of 8 free; 1 needs 24GB on 1 GPU, there is only 80GB; "
+        "0 of 3 hosts fit: 1 needs 6 cpus, 4 of 8 free; 1 needs 24GB on 1 GPU, there is only 80GB "
+        "(24GB is exactly that: write 24GB.. for at least); "
         "1 needs 24GB on 1 GPU, largest free 0GB (a replica of x holds it)"
     )
     fleet.claim(0, claim("a", "A1", run="y"))
