@@ -231,7 +231,15 @@ while [ -z "$stopping" ]; do
     "$@" >>"$log" 2>&1 </dev/null &
     child=$!
     # A signal ends wait early: wait again until the child is really gone.
-    while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+    code=0
+    while kill -0 "$child" 2>/dev/null; do
+        wait "$child"
+        code=$?
+    done
+    if [ "$code" -eq 78 ]; then
+        echo "homeport-respawn: $name says that starting it again is no use" >>"$log"
+        break
+    fi
     [ -z "$stopping" ] || break
     echo "homeport-respawn: $name ended; starting it again in a second" >>"$log"
     sleep 1 &
@@ -287,6 +295,8 @@ EnvironmentFile=$STATE/environment
 ExecStart=$3
 Restart=always
 RestartSec=1
+# An agent that has not joined, or was removed from its fleet: starting it again is no use.
+RestartPreventExitStatus=78
 UMask=0077
 NoNewPrivileges=yes
 $4

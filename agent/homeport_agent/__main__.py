@@ -1,4 +1,4 @@
-"""`python -P -m homeport_agent run | join | doctor`: arguments to settings, then that. 0 done, 1 failed, 2 usage."""
+"""`python -P -m homeport_agent run | join | doctor`: arguments to settings, then that. 0, 1 failed, 2 usage, 78 not joined."""
 
 import argparse
 import asyncio
@@ -12,6 +12,8 @@ from pathlib import Path
 from homeport_agent import logging_setup, settings
 from homeport_agent.identity import IdentityStore, NotJoined
 from homeport_agent.lock import AlreadyRunning
+
+NOT_JOINED = 78  # EX_CONFIG of sysexits.h: to start it again is no use, whoever supervises it may stop
 
 
 def main(arguments: list[str]) -> int:
@@ -57,7 +59,9 @@ def _run(made: settings.AgentSettings) -> int:
     logging_setup.begin(made.log_format)
     try:
         asyncio.run(app.run(made))
-    except (NotJoined, AlreadyRunning) as error:
+    except NotJoined as error:
+        return _fail(error, NOT_JOINED)
+    except AlreadyRunning as error:
         return _fail(error, 1)
     return 0
 

@@ -22,7 +22,6 @@ from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.base import Gpus
-from homeport_agent.gpus.model import Finding
 from homeport_agent.gpus.nvml import NvmlGpus
 from homeport_agent.health import overrides
 from homeport_agent.health.check import CudaCheck
@@ -30,115 +29,28 @@ from homeport_agent.health.room import HealthRoom
 from homeport_agent.health.xids import BUILT_IN, Table
 from homeport_agent.identity import IdentityStore
 from homeport_agent.journal import Journal
-from homeport_agent.link import Link
+from homeport_agent.leaving import forget
+from homeport_agent.link import Link, Removed
 from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import LogStreams
 from homeport_agent.machine import Machine
-from homeport_agent.model import (
-    AssignedReplica,
-    Assignment,
-    GatewayObserved,
-    GatewayRole,
-    HostFacts,
-    Phase,
-    ReplicaObserved,
-)
 from homeport_agent.runner import Runner
 from homeport_agent.settings import AgentSettings
 from homeport_agent.stats import StatsDesk
-from homeport_agent.telemetry.changes import News
 from homeport_agent.telemetry.room import TelemetryRoom
+from homeport_agent.this_host import LEAVE_S, ThisHost
 
 log = logging.getLogger("homeport.agent")
 
 LAST_WRITE_S = 5.0
 
 
+class Left(Exception):
+    """This host was removed from its fleet, and is clean."""
+
+
 class Stopped(Exception):
     """SIGTERM or SIGINT."""
-
-
-class ThisHost:
-    """What the link tells about, put together from the parts."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        runner: Runner,
-        sampler: FactsSampler,
-        gateway: GatewayHost,
-        health: HealthRoom,
-        telemetry: TelemetryRoom,
-    ) -> None:
-        self._health = health
-        self._telemetry = telemetry
-        self._machine = machine
-        self._runner = runner
-        self._sampler = sampler
-        self._gateway = gateway
-        self._known = asyncio.Event()
-        self.roles: asyncio.Queue[GatewayRole | None] = asyncio.Queue(1)  # only the newest wish
-
-    def facts(self) -> HostFacts:
-        return self._sampler.facts
-
-    def replicas(self) -> tuple[ReplicaObserved, ...]:
-        return self._machine.observe(self._runner.now_s())
-
-    def findings(self) -> tuple[Finding, ...]:
-        return (*self._health.findings, *self._telemetry.findings)
-
-    def clear_findings(self, gpu_uuids: tuple[str, ...]) -> None:
-        self._health.clear(gpu_uuids)
-
-    def news(self, *, anew: bool = False) -> News | None:
-        return self._telemetry.news(anew=anew)
-
-    def server_clock(self, offset_s: float) -> None:
-        self._telemetry.clock_offset_s = offset_s
-
-    def gateway(self) -> GatewayObserved | None:
-        return self._gateway.observed()
-
-    def accepted_generation(self) -> int:
-        accepted = self._machine.accepted
-        return accepted.generation if accepted else 0
-
-    def assigned(self, assignment: Assignment) -> None:
-        before = self._machine.accepted
-        self._runner.feed(ev.AssignmentReceived(assignment))
-        if self._machine.accepted is assignment:
-            log.info("assignment generation=%d replicas=%d", assignment.generation, len(assignment.replicas))
-            self.wish_role(assignment.gateway)
-        elif before is not None:
-            log.warning("assignment generation=%d ignored: older than %d", assignment.generation, before.generation)
-
-    def assigned_replica(self, replica_id: str) -> AssignedReplica | None:
-        held = self._machine.replica_of(replica_id)
-        return held.assigned if held else None
-
-    def code_in_use(self) -> frozenset[str] | None:
-        accepted = self._machine.accepted
-        return None if accepted is None else frozenset(it.code_id for it in accepted.replicas if it.code_id)
-
-    def is_quiet(self) -> bool:
-        return not any(it.phase in (Phase.PULLING, Phase.STARTING) for it in self._machine.observe(None))
-
-    def wish_role(self, role: GatewayRole | None) -> None:
-        if self.roles.full():
-            self.roles.get_nowait()
-        self.roles.put_nowait(role)
-
-    async def run_roles(self) -> None:
-        while True:
-            await self._gateway.apply(await self.roles.get())
-
-    def changed(self) -> None:
-        if self._machine.can_tell:
-            self._known.set()
-
-    async def settled(self) -> None:
-        await self._known.wait()
 
 
 async def run(settings: AgentSettings) -> None:
@@ -149,7 +61,7 @@ async def run(settings: AgentSettings) -> None:
     boot_id = uuid.uuid4().hex
     engine, gpus, machine = DockerEngine(settings.docker_socket), NvmlGpus(), Machine()
     journal = Journal(settings.state_dir / "journal.json")
-    stop = asyncio.Event()
+    stop, has_left = asyncio.Event(), False
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
@@ -173,7 +85,7 @@ async def run(settings: AgentSettings) -> None:
                 *(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive),
                 look=lambda: _look(sampler, health),
             )
-            host = ThisHost(machine, runner, sampler, gateway, health, telemetry)
+            host = ThisHost(machine, runner, sampler, gateway, health, telemetry, identity.server_id)
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             link = Link(store, host, LogStreams(engine, spawn, archive), stats, boot_id, version("homeport"))
 
@@ -196,17 +108,22 @@ async def run(settings: AgentSettings) -> None:
                 gateway.run(),
                 host.run_roles(),
                 code.run(host.code_in_use, host.is_quiet),
-                link.run(),
+                _hold(link, host),
                 renewal.run(store),
                 _until(stop),
             ):
                 spawn(work)
     except* Stopped:
         log.info("stopped by a signal; containers go on")
+    except* Left:
+        has_left = True
     finally:
         await _write_last(journal)
         await gpus.close()
         await engine.close()
+        if has_left:
+            await asyncio.to_thread(forget, settings.state_dir)
+            log.info("nothing of the server is left here; `homeport agent join` lets this host join again")
         lock.release(held)
 
 
@@ -227,6 +144,21 @@ async def _tell_xids(gpus: Gpus, health: HealthRoom) -> None:
     while True:
         for event in await gpus.xids():
             health.xid(event)
+
+
+async def _hold(link: Link, host: ThisHost) -> None:
+    """Hold the session. Raises Left after this host was removed, and all was taken away."""
+    try:
+        await link.run()
+    except Removed as removed:
+        log.warning("%s: taking its containers away", removed)
+    while True:
+        try:
+            await host.leave()
+        except TimeoutError:
+            log.error("not all containers could be taken away within %g s; trying on", LEAVE_S)
+        else:
+            raise Left
 
 
 async def _until(stop: asyncio.Event) -> None:

@@ -81,10 +81,10 @@ class IdentityStore:
         return (self.folder / "current").exists()
 
     def read(self) -> Identity:
-        """Raises NotJoined. What was read is kept while its folder is the same one: each `save` makes another."""
+        """Raises NotJoined, OSError. What was read is kept while its folder is the same one: each `save` makes another."""
         try:
             found = (self.folder / "current").stat()
-        except OSError:
+        except FileNotFoundError:
             raise NotJoined(
                 f"this host has not joined a server ({self.folder} is empty); run: homeport agent join"
             ) from None

@@ -77,6 +77,10 @@ class StatsDesk(Protocol):
     def requested(self, request: agent_pb2.StatsRequest) -> None: ...
 
 
+class Removed(Exception):
+    """The server says that this host is not of its fleet any more."""
+
+
 class SessionEnded(Exception):
     """One line why."""
 
@@ -105,7 +109,10 @@ class Link:
         self._outbox.telemetry_due()
 
     async def run(self) -> None:
-        """Hold a session until cancelled; after a break try again, later and later, never all agents at once."""
+        """Hold a session until cancelled; after a break try again, later and later, never all agents at once.
+
+        Raises Removed.
+        """
         pause_s, last_said = FIRST_PAUSE_S, ""
         while True:
             identity = self._store.read()
@@ -123,7 +130,7 @@ class Link:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _session(self, identity: Identity) -> None:
-        """One session; always ends with SessionEnded."""
+        """One session; always ends with SessionEnded, or Removed."""
         self._outbox, self._is_welcome = Outbox(), asyncio.Event()
         self._desk.opened(self._outbox)
         self._stats.opened(self._outbox)
@@ -149,6 +156,8 @@ class Link:
             self._desk.closed()
 
     def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity, began_s: float) -> None:
+        if message.WhichOneof("message") == "removed":
+            raise Removed(f"this host was removed from the fleet of the server at {identity.link_target}")
         if message.WhichOneof("message") != "welcome":
             raise SessionEnded("the server did not begin with a welcome")
         if message.welcome.server_id != identity.server_id:

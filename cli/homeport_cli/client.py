@@ -126,6 +126,11 @@ class Api:
         request = api_pb2.DrainRequest(host=host, gpu_uuids=gpus)
         return self._call("Undrain", request, api_pb2.DrainResponse).sentence
 
+    def delete_host(self, host: str, *, force: bool) -> str:
+        """What was done, in a sentence."""
+        request = api_pb2.DeleteHostRequest(host=host, force=force)
+        return self._call("DeleteHost", request, api_pb2.DeleteHostResponse).sentence
+
     def list_gateways(self) -> api_pb2.ListGatewaysResponse:
         return self._call("ListGateways", api_pb2.ListGatewaysRequest(), api_pb2.ListGatewaysResponse)
 

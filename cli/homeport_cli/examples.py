@@ -48,6 +48,10 @@ EXAMPLES = {
         ("homeport fleet get gpu-1", "its facts, its GPUs, what runs on it"),
         ("homeport fleet get gpu-1 --json", "for a program"),
     ),
+    "fleet delete": (
+        ("homeport fleet delete gpu-1", "its replicas move first"),
+        ("homeport fleet delete gpu-1 --force -y", "a host that is dead"),
+    ),
     "fleet join-command": (
         ("homeport fleet join-command", "a line to run on the new host"),
         ("homeport fleet join-command lab --ttl 1d --one-use", "for one host of the fleet `lab`, within a day"),

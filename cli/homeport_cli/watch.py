@@ -64,6 +64,20 @@ def until_stopped(api: Api, terminal: Terminal, names: Sequence[str]) -> None:
     _watch(api, terminal, names, look, lambda runs: True if all(map(stopped, runs)) else None)
 
 
+def until_empty(api: Api, terminal: Terminal, host: str) -> None:
+    """Wait until a host that is drained has no replicas; a line each time that fewer are left. Raises CliError."""
+    before = 0
+    request = api_pb2.ListHostsRequest(names=[host])
+    for answer in api.watch_hosts(request, on_trouble=terminal.say):
+        count = answer.hosts[0].replicas
+        if count == 0:
+            return
+        if count != before:
+            terminal.say(f"{count} replica{'s' if count > 1 else ''} of {host} still to move; Ctrl-C leaves it drained")
+            before = count
+    raise CliError("the server ended the watch; see `homeport fleet list`")
+
+
 def _watch(
     api: Api,
     terminal: Terminal,

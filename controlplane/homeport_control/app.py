@@ -163,6 +163,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         read_rates=rates.of,
         readings=telemetry,
         clear_findings=sessions.clear_findings,
+        end_session=sessions.end,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)

@@ -58,6 +58,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.server_id = SERVER_ID
         self.report_interval_s = 0.05
         self.clock_ahead_s = 3600.0
+        self.is_removed = False  # it tells hosts that they are not of its fleet any more
         self.sessions: asyncio.Queue[Session] = asyncio.Queue()
         self.manifests: dict[str, CodeManifest] = {}  # by the id under which they are given out
         self.contents: dict[str, bytes] = {}
@@ -109,6 +110,9 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
                     await context.write(it)
 
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        if self.is_removed:
+            await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
+            return
         session = Session()
         welcome = agent_pb2.Welcome(
             protocol=1,

@@ -146,6 +146,7 @@ class Stack:
             self.environment,
         )
         self.agent_state = folder / "agent"
+        self._server_id = ""
         self.agent = Process(
             "agent",
             [sys.executable, "-P", "-m", "homeport_agent", "run", "--state-dir", str(self.agent_state)],
@@ -238,7 +239,11 @@ class Stack:
 
     @property
     def server_id(self) -> str:
-        return str(json.loads((self.agent_state / "identity" / "server.json").read_text())["server_id"])
+        """Kept, for a host that was removed forgets it and what it left is to be found all the same."""
+        if not self._server_id:
+            known = (self.agent_state / "identity" / "server.json").read_text()
+            self._server_id = str(json.loads(known)["server_id"])
+        return self._server_id
 
     def close(self) -> None:
         self.hide_gpus()

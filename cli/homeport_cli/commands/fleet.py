@@ -13,6 +13,7 @@ from homeport_cli.completing import host_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
 from homeport_cli.errors import CliError
+from homeport_cli.watch import until_empty
 
 app = verbs("The hosts that run services.")
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.", autocompletion=host_names)]
@@ -72,6 +73,26 @@ def undrain(host: Host, gpu: Gpus = None) -> None:
     """Let a host, or some of its GPUs, get replicas again; what was found wrong with them is looked at anew."""
     with connect() as api:
         terminal().data(api.undrain(host, gpu or []))
+
+
+@app.command("delete")
+def delete(
+    host: Host,
+    force: Annotated[
+        bool, typer.Option("--force", help="At once, whatever is on it: a host that is dead or lost.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take a host out of its fleet for good: its replicas move first, then it cleans itself and forgets the server."""
+    screen = terminal()
+    if not screen.confirm(f"Remove the host {host} for good?", yes=yes):
+        screen.say("Nothing was removed.")
+        return
+    with connect() as api:
+        if not force:
+            screen.say(api.drain(host, []))
+            until_empty(api, screen, host)
+        screen.data(api.delete_host(host, force=force))
 
 
 @app.command("join-command")

@@ -37,6 +37,10 @@ Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
 log = structlog.get_logger()
 
 
+class RemovedHost(Denied):
+    """An admin removed it; it is told so in its session."""
+
+
 class Silent(Exception):
     """An agent has not been heard for the allowed time."""
 
@@ -112,6 +116,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             host_id = await self._known_host(context)
             hello = await self._hello(request_iterator)
+        except RemovedHost:
+            await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
+            return
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
         session = self._sessions.open(host_id)
@@ -150,6 +157,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         host_id = peer_host_id(context.auth_context())
         async with self._database.read() as connection:
             if await hosts.get(connection, host_id) is None:
+                if await hosts.was_removed(connection, host_id):
+                    raise RemovedHost("this host was removed from the fleet; join again to come back")
                 raise Denied("this host is not part of the fleet any more; join again")
         return host_id
 

@@ -39,7 +39,7 @@ class AgentSession:
     def __init__(self, host_id: str) -> None:
         self.host_id = host_id
         self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
-        self.replaced = asyncio.Event()  # a newer session of the same host took over
+        self.replaced = asyncio.Event()  # it is to end: a newer one of the same host took over, or the host was removed
         self.logs: dict[int, LogStream] = {}
         # Asked for and not answered yet; None answers that the connection broke.
         self.stats: dict[int, asyncio.Future[tuple[ReplicaUsage, ...] | None]] = {}
@@ -90,6 +90,11 @@ class Sessions:
             return False
         del self._by_host[session.host_id]
         return True
+
+    def end(self, host_id: str) -> None:
+        """Its host was removed: the session ends, and the agent that comes back is told so."""
+        if (session := self._by_host.get(host_id)) is not None:
+            session.replaced.set()
 
     def is_connected(self, host_id: str) -> bool:
         return host_id in self._by_host

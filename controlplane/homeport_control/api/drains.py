@@ -18,7 +18,7 @@ async def drain(database: Database, caller: Caller, request: api_pb2.DrainReques
     """It gets nothing new, and what runs there moves. Raises Denied, NotFound, BadRequest."""
     caller.must_be_admin("drain a host")
     async with database.write(actor=caller.actor) as write:
-        host = await _host(write, request.host)
+        host = await named_host(write, request.host)
         uuids = _gpus(host, request.gpu_uuids)
         if uuids:
             out = tuple(sorted({*host.cordoned_gpus, *uuids}))
@@ -42,7 +42,7 @@ async def undrain(
     """It may get replicas again; what was found of it is looked at anew. Raises Denied, NotFound, BadRequest."""
     caller.must_be_admin("undrain a host")
     async with database.write(actor=caller.actor) as write:
-        host = await _host(write, request.host)
+        host = await named_host(write, request.host)
         uuids = _gpus(host, request.gpu_uuids)
         changed: dict[str, object] = {}
         left = tuple(it for it in host.cordoned_gpus if uuids and it not in uuids)
@@ -64,7 +64,8 @@ async def undrain(
     )
 
 
-async def _host(write: Write, name: str) -> Host:
+async def named_host(write: Write, name: str) -> Host:
+    """By its name or id. Raises NotFound."""
     found = [host for host in await hosts.list_all(write.connection) if name in {host.name, host.id}]
     if not found:
         raise NotFound(f"no host {name}; `homeport fleet list` shows all")

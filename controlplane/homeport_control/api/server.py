@@ -21,6 +21,7 @@ from homeport_control.api.models import RESERVED_NAME
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
+from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.views import Views
 from homeport_control.domain.errors import NotReady
@@ -66,6 +67,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         read_rates: ReadRates,
         readings: Readings,
         clear_findings: ClearFindings,
+        end_session: EndSession,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
@@ -76,6 +78,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._views = Views(database, facts.url_of, facts.models_url, readings)
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
+        self._end_session = end_session
         self._logs = RunLogs(database, read_logs)
         self._metrics = RunMetrics(database, read_stats, read_rates, readings)
 
@@ -150,6 +153,10 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
 
     async def Undrain(self, request: api_pb2.DrainRequest, context: Context) -> api_pb2.DrainResponse:
         method = partial(undrain, self._database, self._clear_findings)
+        return await answer(self._database, context, lambda caller: method(caller, request))
+
+    async def DeleteHost(self, request: api_pb2.DeleteHostRequest, context: Context) -> api_pb2.DeleteHostResponse:
+        method = partial(remove_host, self._database, self._end_session)
         return await answer(self._database, context, lambda caller: method(caller, request))
 
     async def ListOffers(self, request: api_pb2.ListOffersRequest, context: Context) -> api_pb2.ListOffersResponse:

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain import happenings
+from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Connection, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import hosts
+from homeport_control.store.schema import hosts, removed_hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
@@ -82,6 +83,20 @@ async def insert(write: Write, host: Host) -> None:
     write.touch("hosts")
 
 
+async def remove(write: Write, host: Host, now_s: float) -> None:
+    """It is no host any more, and that is remembered. Its replicas have ended and its volumes are forgotten before."""
+    tombstone = {"id": host.id, "name": host.name, "removed_at_s": now_s}
+    await write.connection.execute(sa.insert(removed_hosts).values(tombstone))
+    await write.connection.execute(sa.delete(hosts).where(hosts.c.id == host.id))
+    _tell(write, host, f"host {host.name} was removed from the fleet {host.fleet}")
+    write.touch("hosts", "health")
+
+
+async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
+    query = sa.select(removed_hosts.c.id).where(removed_hosts.c.id == host_id)
+    return (await connection.execute(query)).one_or_none() is not None
+
+
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
     """The wanted name, or with -2, -3 … behind it when it is taken."""
     taken = set(await connection.scalars(sa.select(hosts.c.name)))
@@ -117,14 +132,20 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
 
 
 async def next_generation(write: Write, host_id: str) -> int:
-    """A generation for an assignment that is about to be sent: greater than any before, also over restarts."""
+    """A generation for an assignment that is about to be sent: greater than any before, also over restarts.
+
+    Raises NotFound for a host that was removed meanwhile.
+    """
     query = (
         sa.update(hosts)
         .where(hosts.c.id == host_id)
         .values(generation=hosts.c.generation + 1)
         .returning(hosts.c.generation)
     )
-    return int((await write.connection.execute(query)).scalar_one())
+    generation = (await write.connection.execute(query)).scalar_one_or_none()
+    if generation is None:
+        raise NotFound(f"host {host_id} is not part of the fleet any more")
+    return int(generation)
 
 
 async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[str, Any]:

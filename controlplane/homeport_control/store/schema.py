@@ -57,6 +57,15 @@ volumes = sa.Table(
     sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
+# Hosts that an admin removed: they are told so when they come back. One that is in neither table is refused and goes on.
+removed_hosts = sa.Table(
+    "removed_hosts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("removed_at_s", sa.Float, nullable=False),
+)
+
 hosts = sa.Table(
     "hosts",
     metadata,

@@ -15,6 +15,12 @@ async def homes(connection: AsyncConnection) -> dict[str, str]:
     return {row.name: row.host_id for row in await connection.execute(sa.select(volumes).order_by(volumes.c.name))}
 
 
+async def forget(write: Write, host_id: str) -> tuple[str, ...]:
+    """The host is removed: those on it are nowhere, and made anew where a replica wants them next. Their names."""
+    query = sa.delete(volumes).where(volumes.c.host_id == host_id).returning(volumes.c.name)
+    return tuple(sorted((await write.connection.execute(query)).scalars()))
+
+
 async def settle(write: Write, names: Iterable[str], host_id: str, now_s: float) -> None:
     """From now on these are on this host; one that is somewhere already stays where it is.
 

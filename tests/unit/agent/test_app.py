@@ -112,3 +112,18 @@ async def test_it_stays_small(control: FakeControl, tmp_path: Path) -> None:
         for _ in range(5):
             await session.next("report")
         assert rss_mib(child.pid) <= BAR_RSS_MIB
+
+
+async def test_one_that_was_removed_waits_for_docker_and_forgets_nothing_before(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    control.is_removed = True
+    async with agent(tmp_path) as child:
+        assert child.stderr is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while b"was removed from the fleet" not in await child.stderr.readline():
+                pass
+        child.send_signal(signal.SIGTERM)
+        code, _ = await ended(child)
+    assert code == 0
+    assert IdentityStore(tmp_path / "state").is_there(), "its containers are not known to be gone"

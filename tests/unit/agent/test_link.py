@@ -11,7 +11,7 @@ from fakes.control import FakeControl, fake_control
 from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.identity import IdentityStore
 from homeport_agent.join import join
-from homeport_agent.link import Link
+from homeport_agent.link import Link, Removed
 from homeport_agent.model import Assignment, GatewayObserved, HostFacts, Phase, ReplicaObserved
 from homeport_agent.outbox import Outbox
 from homeport_agent.telemetry.changes import News
@@ -151,6 +151,17 @@ async def test_a_session_begins_with_a_hello_and_a_report(rig: Rig) -> None:
     assert report.replicas[0].HasField("exit_code")
     assert not report.HasField("facts")
     assert not report.HasField("gateway")
+
+
+async def test_a_host_that_was_removed_ends_its_link_and_says_so(tmp_path: Path) -> None:
+    async with fake_control(tmp_path / "control") as control:
+        control.is_removed = True
+        store = IdentityStore(tmp_path / "state")
+        await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
+        link = Link(store, Host(), Desk(), Stats(), "boot-1", "0.1.0")
+        async with asyncio.timeout(10):
+            with pytest.raises(Removed, match="was removed from the fleet of the server at"):
+                await link.run()
 
 
 async def test_what_is_found_is_told_first_and_then_only_when_it_is_another(rig: Rig) -> None:

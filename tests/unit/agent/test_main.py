@@ -19,7 +19,7 @@ def agent(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
 
 def test_an_agent_that_has_not_joined_says_how_to(tmp_path: Path) -> None:
     done = agent("run", "--state-dir", str(tmp_path / "state"))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith("error: this host has not joined a server")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "state").exists()

@@ -240,6 +240,7 @@ class ToAgent(_message.Message):
     LOG_CREDIT_FIELD_NUMBER: _builtins.int
     STATS_REQUEST_FIELD_NUMBER: _builtins.int
     CLEAR_FINDINGS_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """first, and only first"""
@@ -256,6 +257,10 @@ class ToAgent(_message.Message):
     def stats_request(self) -> Global___StatsRequest: ...
     @_builtins.property
     def clear_findings(self) -> Global___ClearFindings: ...
+    @_builtins.property
+    def removed(self) -> Global___Removed:
+        """instead of a welcome, and the last message"""
+
     def __init__(
         self,
         *,
@@ -266,16 +271,36 @@ class ToAgent(_message.Message):
         log_credit: Global___LogCredit | None = ...,
         stats_request: Global___StatsRequest | None = ...,
         clear_findings: Global___ClearFindings | None = ...,
+        removed: Global___Removed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings", "removed"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ToAgent: _TypeAlias = ToAgent  # noqa: Y015
+
+@_typing.final
+class Removed(_message.Message):
+    """An admin removed this host from its fleet: the agent takes away all that is the server's, forgets its identity and ends.
+    Only a server that remembers the removal says so; one that does not know a host refuses it, and its containers go on.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Removed: _TypeAlias = Removed  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

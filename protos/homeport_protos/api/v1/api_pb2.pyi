@@ -1110,6 +1110,52 @@ class DrainResponse(_message.Message):
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
+class DeleteHostRequest(_message.Message):
+    """The host leaves the fleet for good: its certificate is worth nothing any more, and its agent takes away all that is ours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """name or id"""
+    force: _builtins.bool
+    """also with replicas, volumes or a gateway on it: a dead host"""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteHostRequest: _TypeAlias = DeleteHostRequest  # noqa: Y015
+
+@_typing.final
+class DeleteHostResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    """what was done: "host gpu-1 is removed; it cleans itself now" """
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteHostResponse: _TypeAlias = DeleteHostResponse  # noqa: Y015
+
+@_typing.final
 class CreateJoinTokenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -154,6 +154,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.DeleteHost = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/DeleteHost',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.FromString,
+                _registered_method=True)
 
 
 class ApiServicer:
@@ -307,6 +312,12 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteHost(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -429,6 +440,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.Undrain,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.SerializeToString,
+            ),
+            'DeleteHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteHost,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1079,6 +1095,33 @@ class Api:
             '/homeport_protos.api.v1.Api/Undrain',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/DeleteHost',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.FromString,
             options,
             channel_credentials,
             insecure,

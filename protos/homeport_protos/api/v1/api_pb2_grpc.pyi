@@ -46,6 +46,7 @@ class ApiStub:
     """at once, then each second in which something changed"""
     Drain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
     Undrain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
+    DeleteHost: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteHostRequest, _api_pb2.DeleteHostResponse]
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -219,5 +220,12 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.DrainRequest,
         context: _aio.ServicerContext[_api_pb2.DrainRequest, _abc.Awaitable[_api_pb2.DrainResponse]],
     ) -> _abc.Awaitable[_api_pb2.DrainResponse]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteHost(
+        self,
+        request: _api_pb2.DeleteHostRequest,
+        context: _aio.ServicerContext[_api_pb2.DeleteHostRequest, _abc.Awaitable[_api_pb2.DeleteHostResponse]],
+    ) -> _abc.Awaitable[_api_pb2.DeleteHostResponse]: ...
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _aio.Server) -> None: ...

@@ -69,3 +69,33 @@ def test_an_undrain_needs_no_question(logged_in: FakeApi, homeport: Homeport) ->
     logged_in.answers["Undrain"] = api_pb2.DrainResponse(sentence="host gpu-1 is not drained")
     assert homeport("fleet", "undrain", "gpu-1").stdout == "host gpu-1 is not drained\n"
     assert list(logged_in.requests("Undrain")[0].gpu_uuids) == []
+
+
+def hosts(*counts: int) -> list[api_pb2.ListHostsResponse]:
+    return [api_pb2.ListHostsResponse(hosts=[api_pb2.Host(name="gpu-1", replicas=count)]) for count in counts]
+
+
+def test_a_host_is_drained_waited_for_and_then_removed(server: FakeApi, homeport: Homeport) -> None:
+    server.answers["Drain"] = api_pb2.DrainResponse(sentence="host gpu-1 is drained: 2 replicas move")
+    server.answers["WatchHosts"] = hosts(2, 2, 1, 0)
+    server.answers["DeleteHost"] = api_pb2.DeleteHostResponse(sentence="host gpu-1 is removed; it cleans itself now")
+    done = homeport("fleet", "delete", "gpu-1", "-y")
+    assert (done.exit_code, done.stdout) == (0, "host gpu-1 is removed; it cleans itself now\n")
+    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+        "host gpu-1 is drained: 2 replicas move",
+        "2 replicas of gpu-1 still to move",
+        "1 replica of gpu-1 still to move",
+    ]
+    (asked,) = server.requests("DeleteHost")
+    assert (asked.host, asked.force) == ("gpu-1", False)
+
+
+def test_forced_nothing_is_waited_for(server: FakeApi, homeport: Homeport) -> None:
+    server.answers["DeleteHost"] = api_pb2.DeleteHostResponse(sentence="host gpu-1 is removed")
+    assert homeport("fleet", "delete", "gpu-1", "--force", "-y").exit_code == 0
+    assert (server.requests("Drain"), server.requests("DeleteHost")[0].force) == ([], True)
+
+
+def test_nobody_to_ask_removes_nothing(server: FakeApi, homeport: Homeport) -> None:
+    assert homeport("fleet", "delete", "gpu-1").exit_code == 2
+    assert server.requests("DeleteHost") == []
