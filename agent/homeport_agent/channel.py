@@ -77,4 +77,4 @@ def expiry_hint(identity: Identity) -> str:
     """Not empty when the certificate is the likely reason of a refusal."""
     if not identity.is_expired(time.time()):
         return ""
-    return "; this host's certificate has expired, join again with a new token (homeport fleet join-command)"
+    return "; this host's certificate has expired, a new one is asked for"

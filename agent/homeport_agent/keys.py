@@ -1,11 +1,12 @@
 """`python -P -m homeport_agent.keys`: a key and its signing request, and the dates of a certificate, in a process of
 its own, since `cryptography` would cost the agent 10 MB for work that it does once a day.
 
-Covers the child and the two functions that run it. The key leaves the child by its pipe only: never by a file or an
+Covers the child and the functions that run it. The key leaves the child by its pipe only: never by a file or an
 argument. See also identity, which keeps the results.
 """
 
 import asyncio
+import base64
 import json
 import sys
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ async def validity(certificate_pem: str) -> tuple[float, float]:
     """Unix times between which a certificate is valid. Raises KeysFailed."""
     answer = json.loads(await _child("dates", stdin=certificate_pem))
     return float(answer["not_before_s"]), float(answer["not_after_s"])
+
+
+async def sign(key_pem: str, text: str) -> bytes:
+    """ECDSA with SHA-256 of `text`, DER. Raises KeysFailed."""
+    return base64.b64decode(json.loads(await _child("sign", stdin=json.dumps([key_pem, text]))))
 
 
 async def _child(*arguments: str, stdin: str = "") -> bytes:
@@ -76,14 +82,26 @@ def _dates(certificate_pem: bytes) -> dict[str, float]:
     }
 
 
+def _sign(key_pem: str, text: str) -> str:
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = serialization.load_pem_private_key(key_pem.encode(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SystemExit("the key is no elliptic-curve key")
+    return base64.b64encode(key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))).decode()
+
+
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["csr", common_name]:
             answer: object = _csr(common_name)
         case ["dates"]:
             answer = _dates(sys.stdin.buffer.read())
+        case ["sign"]:
+            answer = _sign(*json.loads(sys.stdin.buffer.read()))
         case _:
-            sys.stderr.write("usage: python -P -m homeport_agent.keys csr NAME | dates\n")
+            sys.stderr.write("usage: python -P -m homeport_agent.keys csr NAME | dates | sign\n")
             return 2
     sys.stdout.write(json.dumps(answer))
     return 0

@@ -53,6 +53,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.authority = Authority(folder)
         self.api_port = self.link_port = self.web_port = 0
         self.joins: list[agent_pb2.JoinRequest] = []
+        self.recovered: list[agent_pb2.RecoverRequest] = []
         self.refuses = ""  # the sentence with which a join is refused
         self.lifetime_s = 86400.0
         self.server_id = SERVER_ID
@@ -87,6 +88,14 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         return self._signed(request.csr_pem)
 
     async def Renew(self, request: agent_pb2.RenewRequest, context: Any) -> agent_pb2.JoinResponse:  # type: ignore[override]
+        return self._signed(request.csr_pem)
+
+    async def Challenge(self, request: agent_pb2.ChallengeRequest, context: Any) -> agent_pb2.ChallengeResponse:
+        return agent_pb2.ChallengeResponse(challenge="prove it")
+
+    async def Recover(self, request: agent_pb2.RecoverRequest, context: Any) -> agent_pb2.JoinResponse:  # type: ignore[override]
+        """What the real one asks for: tests/unit/control/agents/test_recovery.py, where the agent meets it."""
+        self.recovered.append(request)
         return self._signed(request.csr_pem)
 
     async def FetchManifest(self, request: agent_pb2.FetchManifestRequest, context: Any) -> CodeManifest:  # type: ignore[override]

@@ -11,6 +11,7 @@ from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.peers import code_of
+from homeport_control.agents.recovery import Recovery
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import hosts, tokens
@@ -37,6 +38,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
         self._database = database
         self._ca = ca
         self._enrollment = enrollment
+        self._recovery = Recovery(database, ca)
 
     async def Join(  # type: ignore[override]  # the stub's base class is written for sync and async servers at once
         self,
@@ -47,6 +49,26 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
             return await self._join(request, _address(context.peer()))
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
+
+    async def Challenge(self, request: agent_pb2.ChallengeRequest, context: object) -> agent_pb2.ChallengeResponse:
+        return agent_pb2.ChallengeResponse(challenge=self._recovery.challenge(time.time()))
+
+    async def Recover(  # type: ignore[override]
+        self,
+        request: agent_pb2.RecoverRequest,
+        context: grpc.aio.ServicerContext[agent_pb2.RecoverRequest, agent_pb2.JoinResponse],
+    ) -> agent_pb2.JoinResponse:
+        try:
+            host_id, certificate = await self._recovery.recover(request, time.time())
+        except HomeportError as error:
+            await context.abort(code_of(error), str(error))
+        return agent_pb2.JoinResponse(
+            server_id=self._enrollment.server_id,
+            host_id=host_id,
+            certificate_pem=certificate,
+            ca_pem=self._ca.pem.decode(),
+            link_port=self._enrollment.link_port,
+        )
 
     async def _join(self, request: agent_pb2.JoinRequest, address: str) -> agent_pb2.JoinResponse:
         if request.protocol < MIN_AGENT_PROTOCOL:

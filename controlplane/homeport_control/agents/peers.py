@@ -19,7 +19,11 @@ def peer_host_id(auth_context: Any) -> str:
     pems = auth_context.get("x509_pem_cert") or []
     if not pems:
         raise Denied("no client certificate: an agent speaks with the certificate that it got when it joined")
-    certificate = x509.load_pem_x509_certificate(pems[0])
+    return host_id_of(x509.load_pem_x509_certificate(pems[0]))
+
+
+def host_id_of(certificate: x509.Certificate) -> str:
+    """Raises Denied when it is no host's."""
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -41,6 +41,16 @@ class EnrollmentStub:
                 request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/homeport_protos.agent.v1.Enrollment/Challenge',
+                request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
+        self.Recover = channel.unary_unary(
+                '/homeport_protos.agent.v1.Enrollment/Recover',
+                request_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RecoverRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
+                _registered_method=True)
 
 
 class EnrollmentServicer:
@@ -53,12 +63,35 @@ class EnrollmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Challenge(self, request, context):
+        """A host whose certificate expired while it or the server was away proves that it has the key of it, for a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recover(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrollmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
                     request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinRequest.FromString,
+                    response_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.SerializeToString,
+            ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeRequest.FromString,
+                    response_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeResponse.SerializeToString,
+            ),
+            'Recover': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recover,
+                    request_deserializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RecoverRequest.FromString,
                     response_serializer=homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.SerializeToString,
             ),
     }
@@ -89,6 +122,60 @@ class Enrollment:
             target,
             '/homeport_protos.agent.v1.Enrollment/Join',
             homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinRequest.SerializeToString,
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.agent.v1.Enrollment/Challenge',
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeRequest.SerializeToString,
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.ChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.agent.v1.Enrollment/Recover',
+            homeport__protos_dot_agent_dot_v1_dot_agent__pb2.RecoverRequest.SerializeToString,
             homeport__protos_dot_agent_dot_v1_dot_agent__pb2.JoinResponse.FromString,
             options,
             channel_credentials,

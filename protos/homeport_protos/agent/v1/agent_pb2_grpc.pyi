@@ -18,6 +18,9 @@ class EnrollmentStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Join: _aio.UnaryUnaryMultiCallable[_agent_pb2.JoinRequest, _agent_pb2.JoinResponse]
+    Challenge: _aio.UnaryUnaryMultiCallable[_agent_pb2.ChallengeRequest, _agent_pb2.ChallengeResponse]
+    """A host whose certificate expired while it or the server was away proves that it has the key of it, for a new one."""
+    Recover: _aio.UnaryUnaryMultiCallable[_agent_pb2.RecoverRequest, _agent_pb2.JoinResponse]
 
 class EnrollmentServicer(metaclass=_abc_1.ABCMeta):
     """On the TLS port: no client certificate yet, a join token instead."""
@@ -27,6 +30,21 @@ class EnrollmentServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _agent_pb2.JoinRequest,
         context: _aio.ServicerContext[_agent_pb2.JoinRequest, _abc.Awaitable[_agent_pb2.JoinResponse]],
+    ) -> _abc.Awaitable[_agent_pb2.JoinResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Challenge(
+        self,
+        request: _agent_pb2.ChallengeRequest,
+        context: _aio.ServicerContext[_agent_pb2.ChallengeRequest, _abc.Awaitable[_agent_pb2.ChallengeResponse]],
+    ) -> _abc.Awaitable[_agent_pb2.ChallengeResponse]:
+        """A host whose certificate expired while it or the server was away proves that it has the key of it, for a new one."""
+
+    @_abc_1.abstractmethod
+    def Recover(
+        self,
+        request: _agent_pb2.RecoverRequest,
+        context: _aio.ServicerContext[_agent_pb2.RecoverRequest, _abc.Awaitable[_agent_pb2.JoinResponse]],
     ) -> _abc.Awaitable[_agent_pb2.JoinResponse]: ...
 
 def add_EnrollmentServicer_to_server(servicer: EnrollmentServicer, server: _aio.Server) -> None: ...
