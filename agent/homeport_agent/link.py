@@ -165,6 +165,8 @@ class Link:
         if message.welcome.at_s:
             # Its answer was made about half-way between our hello and now.
             self._host.server_clock((began_s + time.time()) / 2 - message.welcome.at_s)
+        if message.welcome.notice:
+            log.error("%s", message.welcome.notice)
         self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
         self._is_welcome.set()
         log.info("session with %s", identity.link_target)

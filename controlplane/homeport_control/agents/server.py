@@ -18,6 +18,7 @@ from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
+from homeport_control.agents.copies import Copies, Verdict
 from homeport_control.agents.peers import code_of, peer_host_id
 from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -35,6 +36,9 @@ CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
 log = structlog.get_logger()
+
+
+COPY_NOTICE = "another machine speaks with its identity, a copy of its disk: that one is refused from now on"
 
 
 class RemovedHost(Denied):
@@ -71,6 +75,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._silence_s = silence_s
         self._code = code
         self._telemetry = telemetry
+        self._copies = Copies()
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
@@ -116,6 +121,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             host_id = await self._known_host(context)
             hello = await self._hello(request_iterator)
+            is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
         except RemovedHost:
             await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
             return
@@ -124,12 +130,13 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         session = self._sessions.open(host_id)
         reason, silent_s = "the agent closed its session", 0.0
         try:
-            await self._opened(host_id, hello)
+            await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
             welcome = agent_pb2.Welcome(
                 protocol=PROTOCOL,
                 server_id=self._server_id,
                 report_interval_s=self._report_interval_s,
                 at_s=time.time(),
+                notice=COPY_NOTICE if is_first_of_two else "",
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
             async with asyncio.TaskGroup() as group:
@@ -162,6 +169,16 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 raise Denied("this host is not part of the fleet any more; join again")
         return host_id
 
+    def _is_first_of_two(self, host_id: str, boot_id: str) -> bool:
+        """Raises Denied for the second one."""
+        verdict = self._copies.heard(host_id, boot_id)
+        if verdict is Verdict.COPY:
+            raise Denied(
+                "another machine speaks with this host's identity, and was there first: this one is a copy of its disk; "
+                "remove the folder `identity` in the agent's state directory here, and join with a new token"
+            )
+        return verdict is Verdict.FIRST
+
     async def _hello(self, messages: AsyncIterator[agent_pb2.FromAgent]) -> agent_pb2.Hello:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
@@ -177,7 +194,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             )
         return message.hello
 
-    async def _opened(self, host_id: str, hello: agent_pb2.Hello) -> None:
+    async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
         async with self._database.write() as write:
             host = await hosts.get(write.connection, host_id)
             write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
@@ -192,6 +209,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     "facts": facts_from(hello.facts),
                 },
             )
+            if host is not None and notice:
+                hosts.tell(write, host, f"host {host.name}: {notice}")
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:

@@ -76,7 +76,7 @@ async def insert(write: Write, host: Host) -> None:
     for field in ("price", "spot"):
         values.pop(field)
     await write.connection.execute(sa.insert(hosts).values(**values, boot_id="", sequence=0, generation=0))
-    _tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
+    tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
     if host.gateway:
         sentence = happenings.of_gateway(replace(host, gateway=""), host)
         events.record(write, kind="gateway", object_id=host.id, name=host.gateway, sentence=sentence)
@@ -88,7 +88,7 @@ async def remove(write: Write, host: Host, now_s: float) -> None:
     tombstone = {"id": host.id, "name": host.name, "removed_at_s": now_s}
     await write.connection.execute(sa.insert(removed_hosts).values(tombstone))
     await write.connection.execute(sa.delete(hosts).where(hosts.c.id == host.id))
-    _tell(write, host, f"host {host.name} was removed from the fleet {host.fleet}")
+    tell(write, host, f"host {host.name} was removed from the fleet {host.fleet}")
     write.touch("hosts", "health")
 
 
@@ -155,7 +155,7 @@ async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[
         return {}
     after = replace(before, **changed)
     if what := happenings.of_host(before, after):
-        _tell(write, after, what)
+        tell(write, after, what)
     if what := happenings.of_gateway(before, after):
         events.record(write, kind="gateway", object_id=host_id, name=after.gateway, sentence=what)
     moves = after.connection is not before.connection
@@ -164,5 +164,5 @@ async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[
     return {"cause_id": write.cause_id} if moves else {}
 
 
-def _tell(write: Write, host: Host, sentence: str) -> None:
+def tell(write: Write, host: Host, sentence: str) -> None:
     events.record(write, kind="host", object_id=host.id, name=host.name, sentence=sentence)

@@ -406,12 +406,15 @@ class Welcome(_message.Message):
     SERVER_ID_FIELD_NUMBER: _builtins.int
     REPORT_INTERVAL_S_FIELD_NUMBER: _builtins.int
     AT_S_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     server_id: _builtins.str
     report_interval_s: _builtins.float
     """a report at least this often, changed or not"""
     at_s: _builtins.float
     """unix time by the server's clock; 0: a server that does not say"""
+    notice: _builtins.str
+    """for the log of the host: another machine speaks with its identity; empty: nothing"""
     def __init__(
         self,
         *,
@@ -419,10 +422,11 @@ class Welcome(_message.Message):
         server_id: _builtins.str = ...,
         report_interval_s: _builtins.float = ...,
         at_s: _builtins.float = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "notice", b"notice", "protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

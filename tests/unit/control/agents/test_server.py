@@ -16,7 +16,7 @@ from fixtures.control import DEADLINE_S, State, add_replica, add_run, claim, get
 from fixtures.plane import CLIENT_OPTIONS, Plane, WireAgent, key_pem, new_request, serving
 from homeport_control.domain.hosts import Connection
 from homeport_control.domain.replicas import Phase, Wanted
-from homeport_control.store import replicas
+from homeport_control.store import events, replicas
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import PROTOCOL
@@ -315,3 +315,22 @@ async def test_what_is_no_tls_is_not_answered(plane: Plane) -> None:
         answer = b""
     assert b"HTTP/1.1 200" not in answer
     writer.close()
+
+
+async def test_of_two_machines_with_one_identity_the_first_goes_on_and_both_are_told(plane: Plane) -> None:
+    first = await plane.joined("box")
+    copy = WireAgent(plane, first.key, first.joined)
+    await first.connect(boot_id="first")
+    assert (await copy.connect(boot_id="copy")).notice == ""
+    welcome = await first.connect(boot_id="first")
+    assert "a copy of its disk: that one is refused" in welcome.notice
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await copy.connect(boot_id="copy")
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "this one is a copy of its disk; remove the folder" in (caught.value.details() or "")
+    assert await is_connected(plane, first.host_id)
+    async with plane.state.database.read() as connection:
+        told = [it.sentence for it in await events.newest(connection, events.Filter(kind="host"), 20)]
+    assert sum("another machine speaks with its identity" in it for it in told) == 1
+    await first.close()
+    await copy.close()
