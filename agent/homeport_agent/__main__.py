@@ -1,4 +1,7 @@
-"""`python -P -m homeport_agent run | join | doctor`: arguments to settings, then that. 0, 1 failed, 2 usage, 78 not joined."""
+"""`python -P -m homeport_agent run | join | doctor`: arguments to settings, then that.
+
+Ends with 0 done, 1 failed, 2 usage, 78 not joined.
+"""
 
 import argparse
 import asyncio

@@ -152,6 +152,8 @@ async def _hold(link: Link, host: ThisHost) -> None:
         await link.run()
     except Removed as removed:
         log.warning("%s: taking its containers away", removed)
+    else:
+        return  # nothing but the server's word takes containers away
     while True:
         try:
             await host.leave()
