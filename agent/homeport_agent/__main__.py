@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import logging
 import os
 import socket
 import sys
@@ -58,10 +59,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(made: settings.AgentSettings) -> int:
     from homeport_agent import app
+    from homeport_agent.leaving import forget
 
     logging_setup.begin(made.log_format)
     try:
-        asyncio.run(app.run(made))
+        if asyncio.run(app.run(made)):
+            forget(made.state_dir)  # now no thread is left that could write there
+            logging.getLogger("homeport.agent").info(
+                "nothing of the server is left here; `homeport agent join` lets this host join again"
+            )
     except NotJoined as error:
         return _fail(error, NOT_JOINED)
     except AlreadyRunning as error:

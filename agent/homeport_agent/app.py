@@ -29,7 +29,6 @@ from homeport_agent.health.room import HealthRoom
 from homeport_agent.health.xids import BUILT_IN, Table
 from homeport_agent.identity import IdentityStore
 from homeport_agent.journal import Journal
-from homeport_agent.leaving import forget
 from homeport_agent.link import Link, Removed
 from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import LogStreams
@@ -53,8 +52,11 @@ class Stopped(Exception):
     """SIGTERM or SIGINT."""
 
 
-async def run(settings: AgentSettings) -> None:
-    """Run until a signal. Raises NotJoined, AlreadyRunning, OSError before anything has begun."""
+async def run(settings: AgentSettings) -> bool:
+    """Run until a signal, or until this host was removed from its fleet and nothing of it runs any more: then True.
+
+    Raises NotJoined, AlreadyRunning, OSError before anything has begun.
+    """
     store = IdentityStore(settings.state_dir)
     identity = store.read()
     held = lock.take(settings.state_dir)
@@ -121,10 +123,8 @@ async def run(settings: AgentSettings) -> None:
         await _write_last(journal)
         await gpus.close()
         await engine.close()
-        if has_left:
-            await asyncio.to_thread(forget, settings.state_dir)
-            log.info("nothing of the server is left here; `homeport agent join` lets this host join again")
         lock.release(held)
+    return has_left
 
 
 def _look(sampler: FactsSampler, health: HealthRoom) -> Look:
