@@ -15,6 +15,7 @@ from typing import Any
 from homeport_agent import events as ev
 from homeport_agent import lock, renewal
 from homeport_agent.admission import Look
+from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
@@ -29,10 +30,11 @@ from homeport_agent.health.room import HealthRoom
 from homeport_agent.health.xids import BUILT_IN, Table
 from homeport_agent.identity import IdentityStore
 from homeport_agent.journal import Journal
-from homeport_agent.link import Link, Removed
+from homeport_agent.link import Link, Removed, Software
 from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import LogStreams
 from homeport_agent.machine import Machine
+from homeport_agent.presence import Presence
 from homeport_agent.runner import Runner
 from homeport_agent.settings import AgentSettings
 from homeport_agent.stats import StatsDesk
@@ -89,7 +91,10 @@ async def run(settings: AgentSettings) -> bool:
             )
             host = ThisHost(machine, runner, sampler, gateway, health, telemetry, identity.server_id)
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
-            link = Link(store, host, LogStreams(engine, spawn, archive), stats, boot_id, version("homeport"))
+            software = Software(version("homeport"), this_build())
+            presence = Presence(settings.state_dir, software.build)
+            logs = LogStreams(engine, spawn, archive)
+            link = Link(store, host, logs, stats, boot_id, software, presence.changed)
 
             log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
             entry = await asyncio.to_thread(journal.read)
@@ -109,6 +114,7 @@ async def run(settings: AgentSettings) -> bool:
                 _tell_xids(gpus, health),
                 gateway.run(),
                 host.run_roles(),
+                presence.run(),
                 code.run(host.code_in_use, host.is_quiet),
                 _hold(link, host),
                 renewal.run(store),

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from grpc.aio import AioRpcError
@@ -77,6 +78,14 @@ class StatsDesk(Protocol):
     def requested(self, request: agent_pb2.StatsRequest) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Software:
+    """Which agent this is."""
+
+    version: str
+    build: str = ""
+
+
 class Removed(Exception):
     """The server says that this host is not of its fleet any more."""
 
@@ -87,14 +96,23 @@ class SessionEnded(Exception):
 
 class Link:
     def __init__(
-        self, store: IdentityStore, host: Host, desk: LogDesk, stats: StatsDesk, boot_id: str, version: str
+        self,
+        store: IdentityStore,
+        host: Host,
+        desk: LogDesk,
+        stats: StatsDesk,
+        boot_id: str,
+        software: Software,
+        on_session: Callable[[str], None] = lambda server: None,
     ) -> None:
+        """`on_session` hears the server when it has welcomed this host, and "" when that is over."""
         self._store = store
         self._host = host
         self._desk = desk
         self._stats = stats
         self._boot_id = boot_id
-        self._version = version
+        self._software = software
+        self._on_session = on_session
         self._sequence = 0
         self._outbox = Outbox()
         self._is_welcome = asyncio.Event()
@@ -154,6 +172,7 @@ class Link:
         finally:
             self._outbox.close()
             self._desk.closed()
+            self._on_session("")
 
     def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity, began_s: float) -> None:
         if message.WhichOneof("message") == "removed":
@@ -169,6 +188,7 @@ class Link:
             log.error("%s", message.welcome.notice)
         self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
         self._is_welcome.set()
+        self._on_session(identity.link_target)
         log.info("session with %s", identity.link_target)
 
     def _heard(self, message: agent_pb2.ToAgent, identity: Identity) -> None:
@@ -192,7 +212,11 @@ class Link:
     async def _outgoing(self, outbox: Outbox, is_welcome: asyncio.Event) -> AsyncIterator[agent_pb2.FromAgent]:
         told = self._host.facts()
         hello = agent_pb2.Hello(
-            protocol=PROTOCOL, agent_version=self._version, boot_id=self._boot_id, facts=facts_to_wire(told)
+            protocol=PROTOCOL,
+            agent_version=self._software.version,
+            build=self._software.build,
+            boot_id=self._boot_id,
+            facts=facts_to_wire(told),
         )
         yield agent_pb2.FromAgent(hello=hello)
         await is_welcome.wait()

@@ -8,6 +8,7 @@ from homeport_protos.api.v1 import api_pb2
 from rich.console import RenderableType
 from rich.text import Text
 
+from homeport_cli.config import WEB_PORT_OFFSET
 from homeport_cli.render import age, state_text, table_of, until
 
 
@@ -34,16 +35,36 @@ def users(rows: Sequence[api_pb2.User], now_s: float) -> RenderableType:
     return table
 
 
-def join_command(server: str, token: str) -> str:
-    join = f"homeport agent join --server {shlex.quote(server)} --token {shlex.quote(token)}"
-    return f"{join} && homeport agent run"
+def join_command(server: str, joining: api_pb2.Joining, token: str, labels: Sequence[str] = ()) -> str:
+    """One line for a shell. -k: the server's certificate is of its own CA, the pin is what proves that it is the one."""
+    host = server.rpartition(":")[0]
+    fetch = f"curl -fsSLk --pinnedpubkey {shlex.quote(f'sha256//{joining.public_key_pin}')}"
+    words = ["--server", server, "--join", token]
+    if joining.web_port != int(server.rpartition(":")[2]) + WEB_PORT_OFFSET:
+        words += ["--web-port", str(joining.web_port)]
+    for label in labels:
+        words += ["--label", label]
+    return f"{fetch} https://{host}:{joining.web_port}/install.sh | sudo sh -s -- {shlex.join(words)}"
 
 
-def join_hint(server: str, expires_at: Timestamp, now_s: float) -> str:
-    hint = f"Run it as root on the host. The token in it expires {until(expires_at, now_s)}."
-    if server.startswith(("127.", "localhost:", "[::1]")):
-        hint += f" Only this machine knows the server as {server}: write the address that the host reaches it by."
-    return hint
+def join_hint(server: str, joining: api_pb2.Joining, expires_at: Timestamp, now_s: float) -> list[str]:
+    lines = [
+        f"Run it on the host. The token in it expires {until(expires_at, now_s)}.",
+        f"It pins this server's key; the script has the SHA-256 {joining.script_sha256}",
+    ]
+    if _is_loopback(joining.bind):
+        lines.append(
+            f"The server listens on {joining.bind} only, no other machine reaches it: start it with --bind ADDRESS."
+        )
+    elif _is_loopback(server.rpartition(":")[0]):
+        lines.append(
+            f"Only this machine knows the server as {server}: write the address that the host reaches it by (--server)."
+        )
+    return lines
+
+
+def _is_loopback(host: str) -> bool:
+    return host.strip("[]") in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _token_state(token: api_pb2.Token, now_s: float) -> str:

@@ -26,12 +26,12 @@ from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
-from homeport_control.api.server import ApiFacts, ApiServicer
+from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LoadReport
-from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, web_server
+from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.logs import configure_logs
@@ -46,8 +46,9 @@ from homeport_control.settings import ServerSettings
 from homeport_control.store import events, meta
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, migrate, open_database
-from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.ca import CertificateAuthority, public_key_pin
 from homeport_control.trust.sealing import Sealer
+from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
 from homeport_control.xds.server import GatewayXds
 
@@ -146,12 +147,26 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),
         Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
     ]
-    pair = state.ca.server_pair(() if settings.bind in {"0.0.0.0", "::"} else (settings.bind,))  # noqa: S104
+    addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
+    pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
+    downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
     api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
     facts = ApiFacts(
-        state.server_id, state.ca.sha256, GATEWAY, settings.domain, settings.gateway_port, settings.base_image
+        state.server_id,
+        state.ca.sha256,
+        GATEWAY,
+        settings.domain,
+        settings.gateway_port,
+        settings.base_image,
+        Joining(
+            bind=settings.bind,
+            web_port=settings.web_port,
+            public_key_pin=public_key_pin(pair),
+            build=downloads.build,
+            script_sha256=downloads.script_sha256,
+        ),
     )
     servicer = ApiServicer(
         database,
@@ -182,7 +197,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)
     load.register(link)
-    web = web_server(web_app(state.ca.pem), settings.bind, settings.web_port, pair, settings.state_dir)
+    web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -59,6 +59,14 @@ class EmbeddedWebServer(uvicorn.Server):
         return nullcontext()
 
 
+def kept_key(directory: Path) -> bytes:
+    """The key that `web_server` has left there at an earlier start; empty: none yet."""
+    try:
+        return (directory / "server.key").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path) -> EmbeddedWebServer:
     """Raises NotReady when the port is taken. The key goes through a file (mode 0600): ssl reads no other."""
     check_free(address, port)

@@ -2,14 +2,17 @@
 # A fresh machine for a test: namespaces of its own (mount, pid, network, uts, ipc, cgroup), a root file system of its own,
 # and a way out to the package archives by NAT. Nothing in it sees or holds the outer machine's ports, engine or files.
 #
-#   host.sh base SUITE OUT.tar             make the root: a minimal Debian, with systemd and nothing else (cached by the caller)
+#   host.sh base SUITE OUT.tar [PACKAGE...]    make a root: a minimal Debian with systemd and these (cached by the caller)
+#   host.sh disk NAME BASE.tar                 its disk, without starting it: $HOMEPORT_TEST_HOSTS/NAME/root
 #   host.sh up NAME BASE.tar systemd|plain NUMBER    start it; systemd or a mere shell as its first process; 10.78.NUMBER.0/30
 #   host.sh exec NAME COMMAND...           run a command in it, as its root
-#   host.sh kill NAME                      power loss: everything in it dies at once, the disk stays
-#   host.sh down NAME                      kill it and forget its disk
+#   host.sh kill NAME                          power loss: everything in it dies at once, the disk stays
+#   host.sh off NAME                           a clean shutdown, the disk stays
+#   host.sh down NAME                          kill it and forget its disk
 #
 # Disks and pids lie in $HOMEPORT_TEST_HOSTS (default /var/cache/homeport-tests/hosts). Needs root, iproute2, iptables,
-# util-linux, and mmdebstrap for `base`. Not covered: GPUs, several hosts on one network, cut cables.
+# util-linux, and mmdebstrap for `base`. The base is unpacked once, each disk is a layer over it. Machines reach one another
+# and this one by their addresses. Not covered: GPUs; broken networks and full disks (faults.sh).
 set -euo pipefail
 
 hosts=${HOMEPORT_TEST_HOSTS:-/var/cache/homeport-tests/hosts}
@@ -22,16 +25,47 @@ die() {
     exit 1
 }
 
-base() { # SUITE OUT
-    local archive
+base() { # SUITE OUT PACKAGE...
+    local archive suite=$1 out=$2 packages=systemd,systemd-sysv,dbus
+    shift 2
+    [ $# -eq 0 ] || packages=$packages$(printf ',%s' "$@")
     # The archive that this machine uses itself; one of the two kinds of files is often not there.
     archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         sed -nE '/^#/!s|.*(https?://[^ ]+/debian/?)( .*)?$|\1|p' | sed -n 1p) || true
     [ -n "$archive" ] || die "no Debian archive in /etc/apt"
-    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus \
+    mmdebstrap --quiet --variant=minbase --include="$packages" \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' "$1" "$2.new.tar" "$archive"
-    mv "$2.new.tar" "$2"
+        --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$out.new.tar" "$archive"
+    mv "$out.new.tar" "$out"
+}
+
+disk() { # BASE
+    local base=$1 layer=${1%.tar}.root path
+    mkdir -p "$dir"
+    (
+        flock 8 # the machines of one test start together
+        if [ ! -d "$layer" ] || [ "$base" -nt "$layer" ]; then
+            rm -rf "$layer" "$layer.new"
+            mkdir "$layer.new"
+            tar -xpf "$base" -C "$layer.new" --exclude='./dev/*'
+            touch "$layer.new"
+            mv "$layer.new" "$layer"
+        fi
+    ) 8>"$layer.lock"
+    mkdir -p "$dir/upper" "$dir/work" "$dir/root" "$dir/docker" "$dir/containerd"
+    mountpoint -q "$dir/root" ||
+        mount -t overlay "$link" -o "lowerdir=$layer,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
+    [ ! -e "$dir/made" ] || return 0
+    echo "$name" >"$dir/root/etc/hostname"
+    printf '127.0.0.1 localhost %s\n' "$name" >"$dir/root/etc/hosts"
+    rm -f "$dir/root/etc/resolv.conf" # a link to nowhere on some distributions
+    cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
+    # Units that only make noise in namespaces.
+    for path in getty.target apt-daily.timer apt-daily-upgrade.timer systemd-logind.service systemd-networkd.service \
+        systemd-modules-load.service systemd-resolved.service e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
+        ln -sfn /dev/null "$dir/root/etc/systemd/system/$path"
+    done
+    touch "$dir/made"
 }
 
 # One subtree per hierarchy, so that what runs inside has limits of its own. Version 1 here; version 2 is one hierarchy.
@@ -49,10 +83,14 @@ enter_cgroups() {
 first_process() { # what runs in the new namespaces until the new root's own first process takes over
     cat <<'END'
 set -e
-root=$1 mode=$2 name=$3 go=$4
+root=$1 mode=$2 name=$3 go=$4 dir=$5
 mount --make-rprivate /
 mount --bind "$root" "$root"
 cd "$root"
+# The engine's layers cannot lie on a layer themselves.
+mkdir -p var/lib/docker var/lib/containerd
+mount --bind "$dir/docker" var/lib/docker
+mount --bind "$dir/containerd" var/lib/containerd
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
@@ -107,21 +145,7 @@ END
 up() { # BASE MODE NUMBER
     local base=$1 mode=$2 number=$3 path pid parent
     [ ! -e "$dir/pid" ] || die "$name is up already"
-    mkdir -p "$dir"
-    if [ ! -d "$dir/root" ]; then
-        mkdir "$dir/root.new"
-        tar -xpf "$base" -C "$dir/root.new" --exclude='./dev/*'
-        mv "$dir/root.new" "$dir/root"
-        echo "$name" >"$dir/root/etc/hostname"
-        printf '127.0.0.1 localhost %s\n' "$name" >"$dir/root/etc/hosts"
-        rm -f "$dir/root/etc/resolv.conf" # a link to nowhere on some distributions
-        cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
-        # Units that only make noise in namespaces.
-        for path in getty.target apt-daily.timer apt-daily-upgrade.timer systemd-logind.service systemd-networkd.service \
-            systemd-modules-load.service systemd-resolved.service; do
-            ln -sfn /dev/null "$dir/root/etc/systemd/system/$path"
-        done
-    fi
+    disk "$base"
     while read -r path; do
         mkdir -p "$path/homeport-test-$name"
         if [ -f "$path/cpuset.cpus" ]; then # empty in a new group: nothing could run in it
@@ -135,7 +159,7 @@ up() { # BASE MODE NUMBER
     (
         enter_cgroups
         exec setsid unshare --mount --uts --ipc --pid --net --cgroup --fork --kill-child=SIGKILL -- \
-            bash "$dir/first.sh" "$dir/root" "$mode" "$name" "$dir/go"
+            bash "$dir/first.sh" "$dir/root" "$mode" "$name" "$dir/go" "$dir"
     ) >"$dir/console.log" 2>&1 </dev/null &
     parent=$!
     for _ in $(seq 200); do
@@ -169,7 +193,10 @@ is_ready() { # MODE
 net_up() { # PID NUMBER
     local net=10.78.$2
     ip link del "$link" 2>/dev/null || true
-    ip link add "$link" type veth peer name eth0 netns "$1"
+    # To a machine that is gone, or whose cable is out, no packet leaves by the default route.
+    ip route replace unreachable 10.78.0.0/16 metric 4000
+    # The same hardware address after a restart: peers do not wait for an old one to be forgotten.
+    ip link add "$link" type veth peer name eth0 address "02:48:50:00:00:$(printf %02x "$2")" netns "$1"
     ip addr add "$net.1/30" dev "$link"
     ip link set "$link" up
     nsenter -t "$1" -n ip link set lo up
@@ -215,17 +242,35 @@ kill_host() {
     done < <(hierarchies)
 }
 
+off() {
+    local pid
+    pid=$(cat "$dir/pid" 2>/dev/null) || return 0
+    kill -s RTMIN+4 "$pid" # systemd(1): start poweroff.target
+    for _ in $(seq 300); do
+        [ -d "/proc/$pid" ] || break
+        sleep 0.1
+    done
+    kill_host
+}
+
 case ${1:-} in
-base) base "$2" "$3" ;;
+base)
+    shift
+    base "$@"
+    ;;
+disk) disk "$3" ;;
 up) up "$3" "$4" "$5" ;;
 exec)
     shift 2
     inside "$@"
     ;;
 kill) kill_host ;;
+off) off ;;
 down)
     [ -n "$name" ] || die "down needs a name"
     kill_host
+    if mountpoint -q "$dir/root"; then umount -l "$dir/root"; fi
+    if mountpoint -q "$dir/docker"; then umount -l "$dir/docker"; fi
     rm -rf "$dir"
     ;;
 *)

@@ -22,6 +22,11 @@ class LoneServer:
     environment: dict[str, str]
     token: str
     api_port: int
+    bind: str = "127.0.0.1"
+
+    @property
+    def address(self) -> str:
+        return f"{self.bind}:{self.api_port}"
 
     def homeport(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line, as a program; its output as text."""
@@ -37,7 +42,9 @@ class LoneServer:
 
 
 @contextmanager
-def lone_server(prepare: Callable[[Path], None] = lambda directory: None) -> Iterator[LoneServer]:
+def lone_server(
+    prepare: Callable[[Path], None] = lambda directory: None, bind: str = "127.0.0.1"
+) -> Iterator[LoneServer]:
     """Started and logged in; `prepare` gets the directory of its state before it starts."""
     folder = Path(tempfile.mkdtemp(prefix="hp-server-"))
     api_port, link_port, gateway_port = free_ports(3)
@@ -48,7 +55,7 @@ def lone_server(prepare: Callable[[Path], None] = lambda directory: None) -> Ite
         "LANG": "C.UTF-8",
     }
     arguments = ["--state-dir", str(folder / "server"), "--api-port", str(api_port), "--link-port", str(link_port)]
-    arguments += ["--web-port", str(api_port + 2), "--gateway-port", str(gateway_port)]
+    arguments += ["--bind", bind, "--web-port", str(api_port + 2), "--gateway-port", str(gateway_port)]
     control = [sys.executable, "-P", "-m", "homeport_control"]
     process = Process("server", [*control, "run", *arguments], folder / "server.log", environment)
     try:
@@ -58,7 +65,7 @@ def lone_server(prepare: Callable[[Path], None] = lambda directory: None) -> Ite
         initial = json.loads(done.stdout)
         prepare(folder / "server")
         process.start()
-        server = LoneServer(folder, process, environment, initial["token"], api_port)
+        server = LoneServer(folder, process, environment, initial["token"], api_port, bind)
         login = ["login", "--server", initial["server"], "--token", initial["token"], "--ca", initial["ca"]]
         wait_for("the server answers", lambda: server.homeport(*login).returncode == 0)
         yield server

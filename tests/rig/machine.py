@@ -1,7 +1,7 @@
 """A fresh machine for a test, over host.sh: a minimal Debian in namespaces of its own, with a copy of this checkout.
 
-Covers making it, running commands in it, power loss and what is left in it. Not covered: GPUs, several machines that
-talk to one another.
+Covers making it, running commands in it, power loss and what is left in it. Several machines that are prepared hosts: see
+hosts.py. Not covered: GPUs.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HOST_SH = Path(__file__).with_name("host.sh")
+FAULTS_SH = Path(__file__).with_name("faults.sh")
 CACHE = Path(os.environ.get("HOMEPORT_TEST_CACHE", "/var/cache/homeport-tests"))
 HOSTS = CACHE / "hosts"
 SOURCE = "/opt/src"  # where the checkout lies inside
@@ -26,6 +27,16 @@ class Machine:
     name: str
     number: int  # of its network, 10.78.number.0/30
     mode: str  # its first process: systemd, or plain for a mere shell
+    base: str = "bookworm"  # what lies on its disk, one of BASES
+
+    @property
+    def address(self) -> str:
+        return f"10.78.{self.number}.2"
+
+    @property
+    def root(self) -> Path:
+        """Its disk, seen from outside."""
+        return HOSTS / self.name / "root"
 
     def run(
         self, *command: str, check: bool = True, timeout_s: float = 240, env: Sequence[str] = ()
@@ -59,13 +70,27 @@ class Machine:
 
     def power_loss(self) -> None:
         """Everything in it dies at once; then it boots again from the same disk."""
+        self.kill()
+        self.boot()
+
+    def kill(self) -> None:
+        """Power loss: everything in it dies at once."""
         _host("kill", self.name)
-        _host("up", self.name, str(base_root()), self.mode, str(self.number))
+
+    def off(self) -> None:
+        """A clean shutdown."""
+        _host("off", self.name)
+
+    def boot(self) -> None:
+        _host("up", self.name, str(base_root(self.base)), self.mode, str(self.number))
+
+    def fault(self, what: str, *arguments: object) -> None:
+        """See faults.sh: cut, mend, unplug, plug, slow, fast, memory."""
+        run_script(FAULTS_SH, what, self.name, *map(str, arguments))
 
     def put_checkout(self) -> None:
         """A copy of the working tree, as a clone of it would be: nothing that git ignores."""
-        root = HOSTS / self.name / "root"
-        target = root / SOURCE.lstrip("/")
+        target = self.root / SOURCE.lstrip("/")
         target.mkdir(parents=True, exist_ok=True)
         names = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
@@ -76,8 +101,12 @@ class Machine:
             packer.stdin.write(kept)  # a few kilobytes: the pipe holds them
             packer.stdin.close()
             subprocess.run(["tar", "-x", "-C", str(target)], stdin=packer.stdout, check=True)
+        self.put_certificates()
+
+    def put_certificates(self) -> None:
+        """What this machine trusts, where `registry_environment` says that it is."""
         if CERTIFICATES.exists():
-            (root / _CERTIFICATES_INSIDE.lstrip("/")).write_bytes(CERTIFICATES.read_bytes())
+            (self.root / _CERTIFICATES_INSIDE.lstrip("/")).write_bytes(CERTIFICATES.read_bytes())
 
 
 @contextmanager
@@ -85,20 +114,30 @@ def machine(name: str, number: int, mode: str) -> Iterator[Machine]:
     """A fresh machine with the checkout, gone afterwards; one that an earlier run left behind goes first."""
     _host("down", name)
     try:
-        _host("up", name, str(base_root()), mode, str(number))
         made = Machine(name, number, mode)
+        made.boot()
         made.put_checkout()
         yield made
     finally:
         _host("down", name)
 
 
-def base_root() -> Path:
-    """The minimal Debian as a tar file, made once per machine (half a minute)."""
-    path = CACHE / "bookworm.tar"
+# What lies on a disk, with its packages beside a minimal Debian with systemd.
+BASES = {
+    "bookworm": (),
+    "host": (
+        *("openssh-server", "sudo", "docker.io", "iptables", "iproute2", "procps", "ca-certificates", "curl"),
+        *("python3", "python3-venv"),
+    ),
+}
+
+
+def base_root(name: str = "bookworm") -> Path:
+    """A Debian as a tar file, made once per machine (half a minute)."""
+    path = CACHE / f"{name}.tar"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        _host("base", "bookworm", str(path))
+        _host("base", "bookworm", str(path), *BASES[name])
     return path
 
 
@@ -113,10 +152,15 @@ def registry_environment() -> list[str]:
 
 
 def _host(*arguments: str) -> None:
+    run_script(HOST_SH, *arguments)
+
+
+def run_script(script: Path, *arguments: str) -> None:
+    """One of this folder's. A failure is an AssertionError that shows all that it said."""
     done = subprocess.run(
-        [str(HOST_SH), *arguments], capture_output=True, text=True, check=False, timeout=240, env=_outer()
+        [str(script), *arguments], capture_output=True, text=True, check=False, timeout=240, env=_outer()
     )
-    assert done.returncode == 0, f"host.sh {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{script.name} {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
 
 
 def _outer() -> dict[str, str]:

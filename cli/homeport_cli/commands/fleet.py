@@ -100,12 +100,20 @@ def join_command(
     fleet: Annotated[str, typer.Argument(metavar="[FLEET]", help="The fleet that the host joins.")] = "local",
     ttl: Annotated[str, typer.Option("--ttl", help="How long the line is valid.")] = "1h",
     one_use: Annotated[bool, typer.Option("--one-use", help="For one host only.")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option("--server", metavar="HOST[:PORT]", help="The server's address as the host reaches it."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What services may ask for; repeat it.")
+    ] = None,
 ) -> None:
-    """Print the line that, run on a host, joins it to a fleet. It holds a secret that expires."""
+    """Print the line that, run on a host, installs the agent and joins it to a fleet. It holds a secret that expires."""
     screen = terminal()
     ttl_s = seconds(ttl, "--ttl")
     with connect() as api:
         answer = api.create_join_token(fleet, ttl_s, one_use=one_use)
-    server = config.load(os.environ).server
-    screen.data(accesstable.join_command(server, answer.token))
-    screen.say(accesstable.join_hint(server, answer.expires_at, time.time()))
+    server = config.address(address) if address else config.load(os.environ).server
+    screen.data(accesstable.join_command(server, answer.joining, answer.token, labels or []))
+    for line in accesstable.join_hint(server, answer.joining, answer.expires_at, time.time()):
+        screen.say(line)

@@ -35,6 +35,17 @@ GATEWAY_START_S = 20.0  # an apply right after the first start waits this long f
 
 
 @dataclass(frozen=True, slots=True)
+class Joining:
+    """What a host needs to know to come: where the install script is, and what proves that it is ours."""
+
+    bind: str = "127.0.0.1"
+    web_port: int = 7402
+    public_key_pin: str = ""  # base64 of SHA-256, for curl
+    build: str = ""  # of the agent
+    script_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiFacts:
     """What the API says of its server."""
 
@@ -44,6 +55,7 @@ class ApiFacts:
     domain: str
     gateway_port: int
     base_image: str = DEFAULT_TEMPLATE
+    joining: Joining = Joining()
 
     def url_of(self, run_name: str) -> str:
         return f"http://{run_name}.{self.domain}:{self.gateway_port}"
@@ -91,9 +103,20 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
                 user=caller.name,
                 role=caller.role,
                 gateway=await self._gateway(),
+                joining=self._joining(),
             )
 
         return await answer(self._database, context, method)
+
+    def _joining(self) -> api_pb2.Joining:
+        facts = self._facts.joining
+        return api_pb2.Joining(
+            web_port=facts.web_port,
+            public_key_pin=facts.public_key_pin,
+            script_sha256=facts.script_sha256,
+            build=facts.build,
+            bind=facts.bind,
+        )
 
     async def Plan(self, request: api_pb2.PlanRequest, context: Context) -> api_pb2.PlanResponse:
         return await answer(self._database, context, lambda caller: self._plans.plan(caller, request))
@@ -175,7 +198,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     ) -> api_pb2.CreateJoinTokenResponse:
         async def method(caller: Caller) -> api_pb2.CreateJoinTokenResponse:
             caller.must_be_admin("let hosts join")
-            return await tokens.create_join(
+            made = await tokens.create_join(
                 self._database,
                 self._facts.ca_sha256,
                 request.fleet,
@@ -183,6 +206,8 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
                 one_use=request.one_use,
                 actor=caller.actor,
             )
+            made.joining.MergeFrom(self._joining())
+            return made
 
         return await answer(self._database, context, method)
 

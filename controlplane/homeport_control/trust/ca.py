@@ -5,7 +5,9 @@ Certificates: ECDSA P-256. A host's names are its CN (the host id) and the URI S
 whose ids are URI SANs too); nothing in a request but its public key is taken over.
 """
 
+import base64
 import datetime as dt
+import hashlib
 import ipaddress
 import os
 from collections.abc import Iterable
@@ -102,9 +104,12 @@ class CertificateAuthority:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"homeport://host/{host_id}")]
         return self._sign(public_key, host_id, names, HOST_LIFETIME).public_bytes(serialization.Encoding.PEM).decode()
 
-    def server_pair(self, addresses: Iterable[str] = ()) -> KeyPair:
-        """A fresh key and certificate for the server's own listeners, for SERVER_NAME, localhost and the addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def server_pair(self, addresses: Iterable[str] = (), key_pem: bytes = b"") -> KeyPair:
+        """A fresh certificate for the server's own listeners, for SERVER_NAME, localhost and the addresses.
+
+        For the given key, which join commands pin; a fresh one without it, or when it cannot be used.
+        """
+        key = _usable_key(key_pem) or ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(SERVER_NAME), x509.DNSName("localhost")]
         for address in ("127.0.0.1", "::1", *addresses):
             try:
@@ -137,6 +142,21 @@ class CertificateAuthority:
             )
             .sign(self._key, hashes.SHA256())
         )
+
+
+def public_key_pin(pair: KeyPair) -> str:
+    """SHA-256 of the public key (SubjectPublicKeyInfo, DER) in base64: what `curl --pinnedpubkey sha256//…` wants."""
+    public_key = x509.load_pem_x509_certificate(pair.certificate_pem).public_key()
+    der = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+def _usable_key(pem: bytes) -> ec.EllipticCurvePrivateKey | None:
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
 def _read(key_file: Path, certificate_file: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:

@@ -1,19 +1,49 @@
-"""The small HTTPS surface. Now: the CA's certificate, for those who hold its hash, and a health check.
+"""The small HTTPS surface: the CA's certificate, a health check, and what a host that joins downloads.
 
-`/ca.pem` is public by nature: it proves nothing to who does not pin it. Nothing else is served without a token.
+All of it is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself. Nothing that
+wants a token is served here.
 """
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from homeport_control.web.downloads import BUNDLE, Downloads
 
-def web_app(ca_pem: bytes) -> Starlette:
+
+def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
     async def ca(_request: Request) -> Response:
         return Response(ca_pem, media_type="application/x-pem-file")
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    return Starlette(routes=[Route("/ca.pem", ca), Route("/healthz", healthz)])
+    async def script(_request: Request) -> Response:
+        return Response(downloads.script, media_type="text/x-shellscript; charset=utf-8")
+
+    async def manifest(_request: Request) -> Response:
+        return PlainTextResponse(downloads.manifest())
+
+    async def requirements(_request: Request) -> Response:
+        return Response(downloads.requirements, media_type="text/plain; charset=utf-8")
+
+    async def wheel(_request: Request) -> Response:
+        return Response(downloads.wheel, media_type="application/octet-stream")
+
+    async def bundle(_request: Request) -> Response:
+        if not downloads.bundle.exists():
+            return PlainTextResponse("no bundle is served; `homeport bundle` makes one\n", status_code=404)
+        return FileResponse(downloads.bundle, media_type="application/gzip")
+
+    return Starlette(
+        routes=[
+            Route("/ca.pem", ca),
+            Route("/healthz", healthz, methods=["GET", "HEAD"]),
+            Route("/install.sh", script),
+            Route("/host/manifest", manifest),
+            Route("/host/requirements.txt", requirements),
+            Route(f"/host/{downloads.wheel_name}", wheel),
+            Route(f"/host/{BUNDLE}", bundle),
+        ]
+    )

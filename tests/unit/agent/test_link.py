@@ -11,7 +11,7 @@ from fakes.control import FakeControl, fake_control
 from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.identity import IdentityStore
 from homeport_agent.join import join
-from homeport_agent.link import Link, Removed
+from homeport_agent.link import Link, Removed, Software
 from homeport_agent.model import Assignment, GatewayObserved, HostFacts, Phase, ReplicaObserved
 from homeport_agent.outbox import Outbox
 from homeport_agent.telemetry.changes import News
@@ -125,7 +125,7 @@ async def linked(folder: Path) -> AsyncIterator[Rig]:
     async with fake_control(folder / "control") as control:
         await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
         host, desk, stats = Host(), Desk(), Stats()
-        link = Link(store, host, desk, stats, "boot-1", "0.1.0")
+        link = Link(store, host, desk, stats, "boot-1", Software("0.1.0", "b1"))
         work = asyncio.ensure_future(link.run())
         try:
             yield Rig(control, host, desk, stats, link, store)
@@ -158,7 +158,7 @@ async def test_a_host_that_was_removed_ends_its_link_and_says_so(tmp_path: Path)
         control.is_removed = True
         store = IdentityStore(tmp_path / "state")
         await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
-        link = Link(store, Host(), Desk(), Stats(), "boot-1", "0.1.0")
+        link = Link(store, Host(), Desk(), Stats(), "boot-1", Software("0.1.0", "b1"))
         async with asyncio.timeout(10):
             with pytest.raises(Removed, match="was removed from the fleet of the server at"):
                 await link.run()
@@ -359,7 +359,7 @@ async def test_a_link_that_falls_silent_is_noticed_within_seconds(tmp_path: Path
         server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
         store.save(dataclasses.replace(identity, link_port=server.sockets[0].getsockname()[1]))
         desk = Desk()
-        work = asyncio.ensure_future(Link(store, Host(), desk, Stats(), "boot-1", "0.1.0").run())
+        work = asyncio.ensure_future(Link(store, Host(), desk, Stats(), "boot-1", Software("0.1.0", "b1")).run())
         await (await control.session()).next("report")
         wire.is_cut = True
         async with asyncio.timeout(8):

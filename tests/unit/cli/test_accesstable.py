@@ -27,5 +27,24 @@ def test_token_list_shows_what_is_valid_and_never_a_secret() -> None:
 
 
 def test_the_join_hint_warns_of_an_address_that_only_this_machine_knows() -> None:
-    assert "Only this machine" in accesstable.join_hint("127.0.0.1:7400", at(-3600), NOW_S)
-    assert accesstable.join_hint("box:7400", at(-3600), NOW_S).endswith("expires in 1 hour.")
+    def hint(server: str, bind: str) -> str:
+        joining = api_pb2.Joining(bind=bind, script_sha256="5eb7")
+        return "\n".join(accesstable.join_hint(server, joining, at(-3600), NOW_S))
+
+    assert "Only this machine" in hint("127.0.0.1:7400", "0.0.0.0")
+    assert "listens on 127.0.0.1 only" in hint("127.0.0.1:7400", "127.0.0.1")
+    assert hint("box:7400", "0.0.0.0").endswith(
+        "expires in 1 hour.\nIt pins this server's key; the script has the SHA-256 5eb7"
+    )
+
+
+def test_the_join_line_pins_the_key_and_says_what_differs() -> None:
+    joining = api_pb2.Joining(web_port=7402, public_key_pin="a+b/c=")
+    line = accesstable.join_command("box:7400", joining, "hpj_x_y", ["rack=a"])
+    assert line == (
+        "curl -fsSLk --pinnedpubkey sha256//a+b/c= https://box:7402/install.sh | "
+        "sudo sh -s -- --server box:7400 --join hpj_x_y --label rack=a"
+    )
+    joining.web_port = 9000
+    assert "https://[fd00::1]:9000/install.sh" in accesstable.join_command("[fd00::1]:7400", joining, "hpj_x_y")
+    assert accesstable.join_command("box:7400", joining, "hpj_x_y").endswith("--web-port 9000")

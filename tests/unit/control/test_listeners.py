@@ -13,6 +13,7 @@ from fixtures.plane import CLIENT_OPTIONS
 from homeport_control.domain.errors import NotReady
 from homeport_control.listeners import check_free, grpc_server, web_server
 from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.web.downloads import Downloads
 from homeport_control.web.server import web_app
 
 
@@ -29,6 +30,9 @@ def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:
 def test_an_address_that_is_not_this_machines_is_named() -> None:
     with pytest.raises(NotReady, match=r"cannot listen on 192\.0\.2\.1:7400: Cannot assign requested address"):
         check_free("192.0.2.1", 7400)
+
+
+DOWNLOADS = Downloads("1", b"", b"", "homeport-1-py3-none-any.whl", b"", Path("/nowhere"), 7401)
 
 
 async def test_two_servers_do_not_share_a_port(state: State) -> None:
@@ -57,7 +61,7 @@ async def test_a_client_that_pins_another_ca_does_not_talk(state: State, tmp_pat
 
 async def test_the_web_server_answers_over_tls_and_ends_when_it_is_told(state: State) -> None:
     port = free_port()
-    server = web_server(web_app(state.ca.pem), "127.0.0.1", port, state.ca.server_pair(), state.directory)
+    server = web_server(web_app(state.ca.pem, DOWNLOADS), "127.0.0.1", port, state.ca.server_pair(), state.directory)
     assert stat.S_IMODE((state.directory / "server.key").stat().st_mode) == 0o600
     serving = asyncio.create_task(server.serve())
     context = ssl.create_default_context(cadata=state.ca.pem.decode())

@@ -376,10 +376,16 @@ class Hello(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    BUILD_FIELD_NUMBER: _builtins.int
+    UPGRADE_RESULT_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     agent_version: _builtins.str
     boot_id: _builtins.str
     """new at each start of the agent process"""
+    build: _builtins.str
+    """of the agent, as the server's manifest names it; empty: not installed by the server's script"""
+    upgrade_result: _builtins.str
+    """of the last upgrade: "ok BUILD", or why it failed; empty: none since it started"""
     @_builtins.property
     def facts(self) -> _host_pb2.HostFacts: ...
     def __init__(
@@ -389,10 +395,12 @@ class Hello(_message.Message):
         agent_version: _builtins.str = ...,
         boot_id: _builtins.str = ...,
         facts: _host_pb2.HostFacts | None = ...,
+        build: _builtins.str = ...,
+        upgrade_result: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "facts", b"facts", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "build", b"build", "facts", b"facts", "protocol", b"protocol", "upgrade_result", b"upgrade_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,7 @@ class GetServerResponse(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
+    JOINING_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     version: _builtins.str
     protocol: _builtins.int
@@ -58,6 +59,8 @@ class GetServerResponse(_message.Message):
     role: _builtins.str
     @_builtins.property
     def gateway(self) -> Global___Gateway: ...
+    @_builtins.property
+    def joining(self) -> Global___Joining: ...
     def __init__(
         self,
         *,
@@ -67,10 +70,11 @@ class GetServerResponse(_message.Message):
         user: _builtins.str = ...,
         role: _builtins.str = ...,
         gateway: Global___Gateway | None = ...,
+        joining: Global___Joining | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "protocol", b"protocol", "role", b"role", "server_id", b"server_id", "user", b"user", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining", "protocol", b"protocol", "role", b"role", "server_id", b"server_id", "user", b"user", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1187,23 +1191,65 @@ class CreateJoinTokenResponse(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    JOINING_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """with the CA's hash in it: "hpj_<ca sha256 prefix>_<secret>" """
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def joining(self) -> Global___Joining: ...
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        joining: Global___Joining | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "joining", b"joining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "joining", b"joining", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateJoinTokenResponse: _TypeAlias = CreateJoinTokenResponse  # noqa: Y015
+
+@_typing.final
+class Joining(_message.Message):
+    """Where hosts find the install script, and what proves that it is this server's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEB_PORT_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_PIN_FIELD_NUMBER: _builtins.int
+    SCRIPT_SHA256_FIELD_NUMBER: _builtins.int
+    BUILD_FIELD_NUMBER: _builtins.int
+    BIND_FIELD_NUMBER: _builtins.int
+    web_port: _builtins.int
+    """https://ADDRESS:web_port/install.sh"""
+    public_key_pin: _builtins.str
+    """base64 of SHA-256 of the web server's public key: `curl --pinnedpubkey sha256//…`"""
+    script_sha256: _builtins.str
+    """hex"""
+    build: _builtins.str
+    """of the agent that it installs"""
+    bind: _builtins.str
+    """where the server listens"""
+    def __init__(
+        self,
+        *,
+        web_port: _builtins.int = ...,
+        public_key_pin: _builtins.str = ...,
+        script_sha256: _builtins.str = ...,
+        build: _builtins.str = ...,
+        bind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind", b"bind", "build", b"build", "public_key_pin", b"public_key_pin", "script_sha256", b"script_sha256", "web_port", b"web_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Joining: _TypeAlias = Joining  # noqa: Y015
 
 @_typing.final
 class CreateTokenRequest(_message.Message):

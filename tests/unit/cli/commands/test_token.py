@@ -50,10 +50,13 @@ def test_what_the_role_may_not_do_is_the_servers_line(logged_in: FakeApi, homepo
 
 def test_the_join_line_stands_alone_on_stdout_with_the_token_in_it(logged_in: FakeApi, homeport: Homeport) -> None:
     logged_in.answers["CreateJoinToken"] = api_pb2.CreateJoinTokenResponse(
-        token="hpj_x_y", expires_at=Timestamp(seconds=4_000_000_000)
+        token="hpj_x_y",
+        expires_at=Timestamp(seconds=4_000_000_000),
+        joining=api_pb2.Joining(web_port=7402, public_key_pin="pin"),
     )
-    done = homeport("fleet", "join-command", "lab", "--ttl", "2h", "--one-use")
-    assert done.stdout == (f"homeport agent join --server {logged_in.address} --token hpj_x_y && homeport agent run\n")
+    done = homeport("fleet", "join-command", "lab", "--ttl", "2h", "--one-use", "--server", "box")
+    assert done.stdout.startswith("curl -fsSLk --pinnedpubkey sha256//pin https://box:7402/install.sh | sudo sh -s -- ")
+    assert done.stdout.endswith(" --server box:7400 --join hpj_x_y\n")
     assert "expires in" in done.stderr
     assert logged_in.requests("CreateJoinToken") == [
         api_pb2.CreateJoinTokenRequest(fleet="lab", ttl_s=7200, one_use=True)

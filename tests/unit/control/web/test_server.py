@@ -1,11 +1,17 @@
 """web/server: the CA for those who pin it, a health check, and nothing else. Its TLS is in test_listeners."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from homeport_control.web.downloads import Downloads
 from homeport_control.web.server import web_app
 
 PEM = b"-----BEGIN CERTIFICATE-----\n"
+DOWNLOADS = Downloads(
+    "1.2.3", b"#!/bin/sh\n", b"grpcio==1\n", "homeport-1.2.3-py3-none-any.whl", b"PK", Path("/nowhere"), 7401
+)
 
 
 async def ask(path: str, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
@@ -22,7 +28,7 @@ async def ask(path: str, method: str = "GET") -> tuple[int, dict[bytes, bytes], 
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https",
         "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [],
     }  # fmt: skip
-    await web_app(PEM)(scope, receive, send)
+    await web_app(PEM, DOWNLOADS)(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -44,3 +50,34 @@ async def test_nothing_else_is_served(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_nothing_can_be_changed_there(method: str) -> None:
     assert (await ask("/ca.pem", method))[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/install.sh", b"#!/bin/sh\n"),
+        ("/host/requirements.txt", b"grpcio==1\n"),
+        ("/host/homeport-1.2.3-py3-none-any.whl", b"PK"),
+    ],
+)
+async def test_a_host_gets_what_it_installs(path: str, content: bytes) -> None:
+    status, _, body = await ask(path)
+    assert (status, body) == (200, content)
+
+
+async def test_the_manifest_names_what_is_served_by_its_content() -> None:
+    status, _, body = await ask("/host/manifest")
+    lines = dict(line.split(" ") for line in body.decode().splitlines())
+    assert status == 200
+    assert lines["wheel"] == "homeport-1.2.3-py3-none-any.whl"
+    assert lines["build"] == DOWNLOADS.build
+    assert lines["link_port"] == "7401"
+    assert "bundle" not in lines
+    for other in ({"script": b"x"}, {"requirements": b"x"}, {"wheel": b"x"}):
+        assert replace(DOWNLOADS, **other).build != DOWNLOADS.build
+
+
+async def test_without_a_bundle_there_is_none(tmp_path: Path) -> None:
+    assert (await ask("/host/bundle.tar.gz"))[0] == 404
+    (tmp_path / "bundle.tar.gz").write_bytes(b"gz")
+    assert "bundle yes\n" in replace(DOWNLOADS, bundle=tmp_path / "bundle.tar.gz").manifest()

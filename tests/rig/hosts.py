@@ -1,0 +1,110 @@
+"""Several machines that could be hosts: systemd, sshd, sudo and a Docker engine each, up together in seconds.
+
+Covers their disks (keys, sudo, where packages come from), starting them in parallel, and taking all of it away. Network
+10.78.N.0/30 each; this machine is SERVER_ADDRESS for all of them.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rig.machine import HOST_SH, Machine, base_root, run_script
+
+SERVER_ADDRESS = "10.78.0.1"
+USER = "ops"  # may use sudo without a password
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    machines: tuple[Machine, ...]
+    folder: Path  # of the SSH key
+
+    @property
+    def key(self) -> Path:
+        """Lets its owner in as root and as USER."""
+        return self.folder / "key"
+
+    def ssh(self, machine: Machine, *command: str, user: str = USER) -> "subprocess.CompletedProcess[str]":
+        options = [
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            f"UserKnownHostsFile={self.folder}/known",
+            "-o",
+            "BatchMode=yes",
+        ]
+        argv = ["ssh", "-q", "-i", str(self.key), *options, f"{user}@{machine.address}", *command]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextmanager
+def hosts(
+    folder: Path, names: Sequence[str], first_number: int, prepare: Callable[[Machine], None] = lambda machine: None
+) -> Iterator[Hosts]:
+    """Started together. `prepare` may change a disk before its machine starts."""
+    machines = tuple(Machine(name, first_number + index, "systemd", "host") for index, name in enumerate(names))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
+    public_key = (folder / "key.pub").read_text()
+    _address("replace")
+    base = base_root("host")
+
+    def start(machine: Machine) -> None:
+        run_script(HOST_SH, "down", machine.name)
+        run_script(HOST_SH, "disk", machine.name, str(base))
+        _fill(machine, public_key)
+        prepare(machine)
+        machine.boot()
+
+    try:
+        with ThreadPoolExecutor(len(machines)) as pool:
+            list(pool.map(start, machines))
+        yield Hosts(machines, folder)
+    finally:
+        with ThreadPoolExecutor(len(machines)) as pool:
+            list(pool.map(lambda machine: run_script(HOST_SH, "down", machine.name), machines))
+
+
+def _address(verb: str) -> None:
+    """The address that every machine reaches this one by, whichever network it is in."""
+    subprocess.run(["ip", "address", verb, f"{SERVER_ADDRESS}/32", "dev", "lo"], check=True)
+
+
+def _fill(machine: Machine, public_key: str) -> None:
+    root = machine.root
+    for home, uid in ((root / "root", 0), (root / "home" / USER, 1000)):
+        (home / ".ssh").mkdir(parents=True, exist_ok=True)
+        (home / ".ssh" / "authorized_keys").write_text(public_key)
+        for path in (home, home / ".ssh", home / ".ssh" / "authorized_keys"):
+            os.chown(path, uid, uid)
+            path.chmod(0o600 if path.is_file() else 0o700)
+    _append(root / "etc/passwd", f"{USER}:x:1000:1000::/home/{USER}:/bin/bash\n")
+    _append(root / "etc/group", f"{USER}:x:1000:\n")
+    _append(root / "etc/shadow", f"{USER}:*:20000::::::\n")
+    sudoers = root / "etc/sudoers.d" / USER
+    sudoers.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+    sudoers.chmod(0o440)
+    for kind in ("rsa", "ecdsa", "ed25519"):  # those of the base are the same everywhere
+        key = root / f"etc/ssh/ssh_host_{kind}_key"
+        key.unlink(missing_ok=True)
+        key.with_suffix(".pub").unlink(missing_ok=True)
+    key = root / "etc/ssh/ssh_host_ed25519_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", machine.name, "-f", str(key)], check=True)
+    (root / "etc/ssh/sshd_config.d/rig.conf").write_text("PasswordAuthentication no\nUseDNS no\n")
+    machine.put_certificates()
+    (root / "etc/pip.conf").write_text(_pip_conf())
+
+
+def _pip_conf() -> str:
+    """Where this machine's packages come from, as an owner of the host would have set it."""
+    names = {"PIP_INDEX_URL": "index-url", "PIP_EXTRA_INDEX_URL": "extra-index-url", "PIP_TRUSTED_HOST": "trusted-host"}
+    lines = [f"{key} = {os.environ[name]}" for name, key in names.items() if name in os.environ]
+    return "\n".join(["[global]", "cert = /etc/outer-certificates.pem", *lines, ""])
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line)
