@@ -137,6 +137,19 @@ class Api:
     def list_offers(self, request: api_pb2.ListOffersRequest) -> api_pb2.ListOffersResponse:
         return self._call("ListOffers", request, api_pb2.ListOffersResponse)
 
+    def plan_fleet(self, document_json: str) -> api_pb2.PlanFleetResponse:
+        return self._call("PlanFleet", api_pb2.PlanFleetRequest(json=document_json), api_pb2.PlanFleetResponse)
+
+    def apply_fleet(self, document_json: str, *, reinstall: bool) -> api_pb2.ApplyFleetResponse:
+        request = api_pb2.PlanFleetRequest(json=document_json, reinstall=reinstall)
+        return self._call("ApplyFleet", request, api_pb2.ApplyFleetResponse)
+
+    def report_registration(self, report: api_pb2.RegistrationReport) -> None:
+        self._call("ReportRegistration", report, api_pb2.RegistrationAnswer)
+
+    def delete_fleet(self, name: str) -> str:
+        return self._call("DeleteFleet", api_pb2.DeleteFleetRequest(name=name), api_pb2.DeleteFleetResponse).sentence
+
     def create_join_token(self, fleet: str, ttl_s: float, *, one_use: bool) -> api_pb2.CreateJoinTokenResponse:
         request = api_pb2.CreateJoinTokenRequest(fleet=fleet, ttl_s=ttl_s, one_use=one_use)
         return self._call("CreateJoinToken", request, api_pb2.CreateJoinTokenResponse)

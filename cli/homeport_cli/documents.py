@@ -53,6 +53,13 @@ def parse_settings(settings: Sequence[str], environ: Mapping[str, str]) -> dict[
     return values
 
 
+def kind_of(document_json: str) -> str:
+    """Its `type`; empty when it says none."""
+    content = json.loads(document_json)
+    kind = content.get("type") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def sends_code(content: Any) -> bool:
     """Whether code goes along with a document of its type: only with a service."""
     return isinstance(content, dict) and content.get("type") == "service"

@@ -2,10 +2,12 @@
 
 import hashlib
 import http.client
+import socket
 import ssl
 
 from homeport_cli.errors import CliError, Unreachable
 
+SERVER_NAME = "homeport-server"
 TIMEOUT_S = 10.0
 LIMIT_BYTES = 64 * 1024
 
@@ -35,6 +37,36 @@ def download(address: str) -> str:
             f"https://{address}/ca.pem is no CA certificate (status {answer.status}); is this a Homeport server?"
         )
     return pem
+
+
+def fetch(host: str, port: int, path: str, ca_pem: str) -> bytes:
+    """What the server with this CA serves there. Raises Unreachable, CliError."""
+    context = ssl.create_default_context(cadata=ca_pem)
+    connection = _NamedConnection(host.strip("[]"), port, timeout=TIMEOUT_S, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        why = (getattr(error, "strerror", None) or str(error) or "no answer").lower()
+        raise Unreachable(f"cannot get https://{host}:{port}{path}: {why}; is the server running?") from None
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise CliError(f"https://{host}:{port}{path} answered {answer.status}; is the server of another version?")
+    return body
+
+
+class _NamedConnection(http.client.HTTPSConnection):
+    """To an address, for the name that every server's certificate has."""
+
+    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._trust = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        self.sock = self._trust.wrap_socket(plain, server_hostname=SERVER_NAME)
 
 
 def fingerprint(pem: str) -> str:

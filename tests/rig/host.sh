@@ -210,7 +210,7 @@ net_up() { # PID NUMBER
 rules() { # -I|-D NUMBER; a Docker engine makes DROP the policy of FORWARD
     iptables -w "$1" FORWARD -i "$link" -j ACCEPT
     iptables -w "$1" FORWARD -o "$link" -j ACCEPT
-    iptables -w -t nat "$1" POSTROUTING -s "10.78.$2.0/30" ! -o "$link" -j MASQUERADE
+    iptables -w -t nat "$1" POSTROUTING -s "10.78.$2.0/30" ! -d 10.78.0.0/16 -j MASQUERADE
 }
 
 inside() {

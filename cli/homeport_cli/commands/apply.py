@@ -10,7 +10,7 @@ import typer
 from homeport_cli import applying, manifest
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
-from homeport_cli.documents import document
+from homeport_cli.documents import document, kind_of
 from homeport_cli.errors import UsageError
 
 app = verbs()
@@ -36,6 +36,12 @@ def apply(
     if as_json and not only_plan:
         raise UsageError("--json goes with --plan; what runs is told by `homeport ps --json`")
     source = manifest.load(file)
+    if kind_of(source.document_json) == "fleet":
+        from homeport_cli.fleets import applying as fleet  # SSH costs a third of a second: only who needs it pays
+
+        with connect() as api:
+            fleet.apply(api, terminal(), source, yes=yes, only_plan=only_plan, as_json=as_json, force=force)
+        return
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()
     with connect() as api:

@@ -14,7 +14,7 @@ from homeport_control.agents.peers import code_of
 from homeport_control.agents.recovery import Recovery
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError
 from homeport_control.domain.hosts import Connection, Host, HostFacts
-from homeport_control.store import hosts, tokens
+from homeport_control.store import fleets, hosts, tokens
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.tokens import sha256_hex
@@ -90,6 +90,9 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
             local = address in self._enrollment.gateway_addresses
             known = await hosts.list_all(write.connection)
             is_gateway = local and not any(host.gateway for host in known)
+            fleet = await fleets.get(write.connection, record.fleet)
+            if fleet is not None:
+                labels = tuple(sorted({**dict(fleet.labels), **dict(labels)}.items()))
             name = await hosts.unused_name(write.connection, _host_name(request.hostname))
             write.actor = f"host {name}"
             await hosts.insert(
@@ -98,7 +101,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                     id=host_id,
                     name=name,
                     fleet=record.fleet,
-                    region="remote",
+                    region=(fleet.region if fleet else "") or "remote",
                     backend="agent",
                     address=address,
                     connection=Connection.UNREACHABLE,

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Iterable
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import host_message
+from homeport_control.api.fleets import pending
 from homeport_control.api.readings import Readings
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Host
-from homeport_control.store import hosts, replicas
+from homeport_control.store import fleets, hosts, replicas
 from homeport_control.store.connect import Database
 
 PICTURE_S = 1.0  # between two answers of a watch
@@ -29,6 +30,7 @@ class Hosts:
             known = await hosts.list_all(connection)
             active = await replicas.list_active(connection)
             claims = await replicas.list_reservations(connection)
+            registered = await fleets.registered(connection)
         shown = [host for host in _named(known, request.names) if not request.fleet or host.fleet == request.fleet]
         count: dict[str, int] = {}
         for replica in active:
@@ -45,6 +47,8 @@ class Hosts:
                 if reading.host is not None:
                     message.reading.CopyFrom(reading.host)
             messages.append(message)
+        if not request.names:
+            messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, time.time())
         return api_pb2.ListHostsResponse(hosts=messages)
 
     async def watch(self, request: api_pb2.ListHostsRequest) -> AsyncGenerator[api_pb2.ListHostsResponse, None]:

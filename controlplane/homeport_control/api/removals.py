@@ -12,7 +12,7 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.drains import named_host
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.hosts import Connection, Host
-from homeport_control.store import hosts, replicas, volumes
+from homeport_control.store import fleets, hosts, replicas, volumes
 from homeport_control.store.connect import Database
 
 EndSession = Callable[[str], None]
@@ -35,6 +35,7 @@ async def remove_host(
             await replicas.update(write, replica.id, lost=True, message=f"its host {host.name} was removed")
             await replicas.end(write, replica.id, now_s)
         await volumes.forget(write, host.id)
+        await fleets.forget_host(write, host.id)
         await hosts.remove(write, host, now_s)
     end_session(host.id)
     return api_pb2.DeleteHostResponse(sentence=_sentence(host, len(there), kept))

@@ -14,6 +14,7 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
 from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
+from homeport_control.api.fleets import Fleets
 from homeport_control.api.hosts import Hosts
 from homeport_control.api.logs import ReadLogs, RunLogs
 from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
@@ -85,6 +86,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._database = database
         self._facts = facts
         self._gateway_start_s = gateway_start_s
+        self._fleets = Fleets(database, facts.ca_sha256)
         self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url, readings)
@@ -210,6 +212,20 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             return made
 
         return await answer(self._database, context, method)
+
+    async def PlanFleet(self, request: api_pb2.PlanFleetRequest, context: Context) -> api_pb2.PlanFleetResponse:
+        return await answer(self._database, context, lambda _caller: self._fleets.plan(request))
+
+    async def ApplyFleet(self, request: api_pb2.PlanFleetRequest, context: Context) -> api_pb2.ApplyFleetResponse:
+        return await answer(self._database, context, lambda caller: self._fleets.apply(caller, request))
+
+    async def ReportRegistration(
+        self, request: api_pb2.RegistrationReport, context: Context
+    ) -> api_pb2.RegistrationAnswer:
+        return await answer(self._database, context, lambda caller: self._fleets.report(caller, request))
+
+    async def DeleteFleet(self, request: api_pb2.DeleteFleetRequest, context: Context) -> api_pb2.DeleteFleetResponse:
+        return await answer(self._database, context, lambda caller: self._fleets.delete(caller, request.name))
 
     async def CreateToken(self, request: api_pb2.CreateTokenRequest, context: Context) -> api_pb2.CreateTokenResponse:
         return await answer(self._database, context, lambda caller: tokens.create(self._database, caller, request))

@@ -60,7 +60,7 @@ def _some(value: object) -> object:
 
 
 class SshConfig(Model):
-    user: Text = Field(None, description="User on the hosts, who is root or may use sudo without a password")
+    user: Text = Field(None, description="User on the hosts, who is root or may use sudo")
     port: Port = Field(22, description="SSH port of the hosts")
     identity_file: Text = Field(
         None,
@@ -80,7 +80,7 @@ def _labels(value: object) -> object:
 
 
 class FleetSpec(Model):
-    """A fleet: hosts that services may use. This version reads it and refuses it: hosts join by themselves."""
+    """A fleet: hosts that services may use, installed over SSH or joined by themselves."""
 
     type: Literal["fleet"] = Field("fleet", description="Always `fleet`")
     name: Annotated[

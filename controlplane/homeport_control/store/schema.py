@@ -66,6 +66,27 @@ removed_hosts = sa.Table(
     sa.Column("removed_at_s", sa.Float, nullable=False),
 )
 
+fleets = sa.Table(
+    "fleets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("labels", sa.JSON, nullable=False),  # [[key, value], …]: each host of it has them
+    sa.Column("region", sa.Text, nullable=False),
+)
+
+registrations = sa.Table(  # machines that are to be hosts of a fleet
+    "registrations",
+    metadata,
+    sa.Column("fleet", sa.Text, primary_key=True),
+    sa.Column("hostname", sa.Text, primary_key=True),
+    sa.Column("port", sa.Integer, primary_key=True),
+    sa.Column("place", sa.JSON, nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("since_s", sa.Float, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("host_id", sa.Text, nullable=False),
+)
+
 hosts = sa.Table(
     "hosts",
     metadata,

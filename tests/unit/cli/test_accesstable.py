@@ -31,9 +31,9 @@ def test_the_join_hint_warns_of_an_address_that_only_this_machine_knows() -> Non
         joining = api_pb2.Joining(bind=bind, script_sha256="5eb7")
         return "\n".join(accesstable.join_hint(server, joining, at(-3600), NOW_S))
 
-    assert "Only this machine" in hint("127.0.0.1:7400", "0.0.0.0")
+    assert "Only this machine" in hint("127.0.0.1:7400", "::")
     assert "listens on 127.0.0.1 only" in hint("127.0.0.1:7400", "127.0.0.1")
-    assert hint("box:7400", "0.0.0.0").endswith(
+    assert hint("box:7400", "::").endswith(
         "expires in 1 hour.\nIt pins this server's key; the script has the SHA-256 5eb7"
     )
 

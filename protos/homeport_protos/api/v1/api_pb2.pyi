@@ -1252,6 +1252,282 @@ class Joining(_message.Message):
 Global___Joining: _TypeAlias = Joining  # noqa: Y015
 
 @_typing.final
+class PlanFleetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    REINSTALL_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """the document"""
+    reinstall: _builtins.bool
+    """with ApplyFleet: also what is in order"""
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+        reinstall: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "reinstall", b"reinstall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanFleetRequest: _TypeAlias = PlanFleetRequest  # noqa: Y015
+
+@_typing.final
+class PlanFleetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    action: _builtins.str
+    """create update unchanged"""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """with any, the rest is unset"""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FleetHost]:
+        """in the order of the file, those that are gone last"""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+        name: _builtins.str = ...,
+        action: _builtins.str = ...,
+        hosts: _abc.Iterable[Global___FleetHost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "hosts", b"hosts", "name", b"name", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanFleetResponse: _TypeAlias = PlanFleetResponse  # noqa: Y015
+
+@_typing.final
+class FleetHost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """new changed repair unchanged gone"""
+    reason: _builtins.str
+    host: _builtins.str
+    """its name, when it has joined"""
+    replicas: _builtins.int
+    """on it now"""
+    @_builtins.property
+    def place(self) -> Global___Place: ...
+    def __init__(
+        self,
+        *,
+        place: Global___Place | None = ...,
+        action: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        host: _builtins.str = ...,
+        replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "host", b"host", "place", b"place", "reason", b"reason", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetHost: _TypeAlias = FleetHost  # noqa: Y015
+
+@_typing.final
+class Place(_message.Message):
+    """Where a machine is reached by SSH, with the fleet's defaults filled in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    IDENTITY_FILE_FIELD_NUMBER: _builtins.int
+    JUMP_FIELD_NUMBER: _builtins.int
+    hostname: _builtins.str
+    port: _builtins.int
+    user: _builtins.str
+    identity_file: _builtins.str
+    """on the machine of who applies; empty: the SSH agent's keys"""
+    @_builtins.property
+    def jump(self) -> Global___Place:
+        """the machine to go through; unset: none"""
+
+    def __init__(
+        self,
+        *,
+        hostname: _builtins.str = ...,
+        port: _builtins.int = ...,
+        user: _builtins.str = ...,
+        identity_file: _builtins.str = ...,
+        jump: Global___Place | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jump", b"jump"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "identity_file", b"identity_file", "jump", b"jump", "port", b"port", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Place: _TypeAlias = Place  # noqa: Y015
+
+@_typing.final
+class ApplyFleetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    INSTALLS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]: ...
+    @_builtins.property
+    def installs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Install]: ...
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+        name: _builtins.str = ...,
+        installs: _abc.Iterable[Global___Install] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["installs", b"installs", "name", b"name", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyFleetResponse: _TypeAlias = ApplyFleetResponse  # noqa: Y015
+
+@_typing.final
+class Install(_message.Message):
+    """A machine that is to be installed now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """to join with, once"""
+    @_builtins.property
+    def place(self) -> Global___Place: ...
+    def __init__(
+        self,
+        *,
+        place: Global___Place | None = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Install: _TypeAlias = Install  # noqa: Y015
+
+@_typing.final
+class RegistrationReport(_message.Message):
+    """How far a machine is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLEET_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    fleet: _builtins.str
+    hostname: _builtins.str
+    port: _builtins.int
+    step: _builtins.str
+    """"connecting", "installing" """
+    error: _builtins.str
+    """why it ended; empty: it goes on, or is done"""
+    host_id: _builtins.str
+    """the host that it became"""
+    def __init__(
+        self,
+        *,
+        fleet: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        port: _builtins.int = ...,
+        step: _builtins.str = ...,
+        error: _builtins.str = ...,
+        host_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "fleet", b"fleet", "host_id", b"host_id", "hostname", b"hostname", "port", b"port", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegistrationReport: _TypeAlias = RegistrationReport  # noqa: Y015
+
+@_typing.final
+class RegistrationAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegistrationAnswer: _TypeAlias = RegistrationAnswer  # noqa: Y015
+
+@_typing.final
+class DeleteFleetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteFleetRequest: _TypeAlias = DeleteFleetRequest  # noqa: Y015
+
+@_typing.final
+class DeleteFleetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteFleetResponse: _TypeAlias = DeleteFleetResponse  # noqa: Y015
+
+@_typing.final
 class CreateTokenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

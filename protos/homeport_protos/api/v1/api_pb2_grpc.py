@@ -79,6 +79,26 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenResponse.FromString,
                 _registered_method=True)
+        self.PlanFleet = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/PlanFleet',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetResponse.FromString,
+                _registered_method=True)
+        self.ApplyFleet = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ApplyFleet',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyFleetResponse.FromString,
+                _registered_method=True)
+        self.ReportRegistration = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ReportRegistration',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.FromString,
+                _registered_method=True)
+        self.DeleteFleet = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/DeleteFleet',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetResponse.FromString,
+                _registered_method=True)
         self.CreateToken = channel.unary_unary(
                 '/homeport_protos.api.v1.Api/CreateToken',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateTokenRequest.SerializeToString,
@@ -215,6 +235,32 @@ class ApiServicer:
 
     def CreateJoinToken(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanFleet(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyFleet(self, request, context):
+        """keeps it; who applies installs, and reports
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportRegistration(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFleet(self, request, context):
+        """one without hosts
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -365,6 +411,26 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.CreateJoinToken,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenResponse.SerializeToString,
+            ),
+            'PlanFleet': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanFleet,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetResponse.SerializeToString,
+            ),
+            'ApplyFleet': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyFleet,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyFleetResponse.SerializeToString,
+            ),
+            'ReportRegistration': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportRegistration,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.SerializeToString,
+            ),
+            'DeleteFleet': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFleet,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetResponse.SerializeToString,
             ),
             'CreateToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateToken,
@@ -690,6 +756,114 @@ class Api:
             '/homeport_protos.api.v1.Api/CreateJoinToken',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.CreateJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanFleet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/PlanFleet',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyFleet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ApplyFleet',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanFleetRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyFleetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportRegistration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ReportRegistration',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFleet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/DeleteFleet',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,12 @@ class ApiStub:
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
     ListHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateJoinTokenRequest, _api_pb2.CreateJoinTokenResponse]
+    PlanFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanFleetRequest, _api_pb2.PlanFleetResponse]
+    ApplyFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanFleetRequest, _api_pb2.ApplyFleetResponse]
+    """keeps it; who applies installs, and reports"""
+    ReportRegistration: _aio.UnaryUnaryMultiCallable[_api_pb2.RegistrationReport, _api_pb2.RegistrationAnswer]
+    DeleteFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteFleetRequest, _api_pb2.DeleteFleetResponse]
+    """one without hosts"""
     CreateToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateTokenRequest, _api_pb2.CreateTokenResponse]
     ListTokens: _aio.UnaryUnaryMultiCallable[_api_pb2.ListTokensRequest, _api_pb2.ListTokensResponse]
     RevokeToken: _aio.UnaryUnaryMultiCallable[_api_pb2.RevokeTokenRequest, _api_pb2.RevokeTokenResponse]
@@ -112,6 +118,36 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.CreateJoinTokenRequest,
         context: _aio.ServicerContext[_api_pb2.CreateJoinTokenRequest, _abc.Awaitable[_api_pb2.CreateJoinTokenResponse]],
     ) -> _abc.Awaitable[_api_pb2.CreateJoinTokenResponse]: ...
+
+    @_abc_1.abstractmethod
+    def PlanFleet(
+        self,
+        request: _api_pb2.PlanFleetRequest,
+        context: _aio.ServicerContext[_api_pb2.PlanFleetRequest, _abc.Awaitable[_api_pb2.PlanFleetResponse]],
+    ) -> _abc.Awaitable[_api_pb2.PlanFleetResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ApplyFleet(
+        self,
+        request: _api_pb2.PlanFleetRequest,
+        context: _aio.ServicerContext[_api_pb2.PlanFleetRequest, _abc.Awaitable[_api_pb2.ApplyFleetResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ApplyFleetResponse]:
+        """keeps it; who applies installs, and reports"""
+
+    @_abc_1.abstractmethod
+    def ReportRegistration(
+        self,
+        request: _api_pb2.RegistrationReport,
+        context: _aio.ServicerContext[_api_pb2.RegistrationReport, _abc.Awaitable[_api_pb2.RegistrationAnswer]],
+    ) -> _abc.Awaitable[_api_pb2.RegistrationAnswer]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteFleet(
+        self,
+        request: _api_pb2.DeleteFleetRequest,
+        context: _aio.ServicerContext[_api_pb2.DeleteFleetRequest, _abc.Awaitable[_api_pb2.DeleteFleetResponse]],
+    ) -> _abc.Awaitable[_api_pb2.DeleteFleetResponse]:
+        """one without hosts"""
 
     @_abc_1.abstractmethod
     def CreateToken(

@@ -1,0 +1,135 @@
+"""Many machines at once: connect to all, ask for a sudo password once, install, and tell the server how each is doing.
+
+A machine that fails has one reason and holds up no other.
+"""
+
+import asyncio
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import asyncssh
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_cli.client import Api
+from homeport_cli.errors import CliError
+from homeport_cli.fleets import install
+from homeport_cli.fleets.board import Board
+from homeport_cli.fleets.reach import CannotReach, Reach
+from homeport_cli.fleets.show import name_of
+
+AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is installed, and from where."""
+
+    fleet: str
+    script: str
+    arguments: str  # of the script, for a shell
+
+    @classmethod
+    def of(cls, fleet: str, script: str, server: str, web_port: int) -> "Source":
+        return cls(fleet, script, shlex.join(["--server", server, "--web-port", str(web_port)]))
+
+
+class Registering:
+    """`ask_password`: for sudo, of these machines; raises CliError when there is nobody to ask."""
+
+    def __init__(
+        self, api: Api, reach: Reach, board: Board, source: Source, ask_password: Callable[[list[str]], str]
+    ) -> None:
+        self._api = api
+        self._reach = reach
+        self._board = board
+        self._source = source
+        self._ask_password = ask_password
+        self.failed: dict[str, str] = {}  # the reason, by name
+
+    async def run(self, installs: Sequence[api_pb2.Install]) -> None:
+        limit = asyncio.Semaphore(AT_ONCE)
+        async with AsyncExitStack() as connections:
+            reached = await asyncio.gather(*(self._connect(it, connections, limit) for it in installs))
+            ready = [(it, ssh, root) for it, ssh, root in reached if ssh is not None]
+            asking = [name_of(it.place) for it, _, root in ready if root is None]
+            password = ""
+            if asking:
+                try:
+                    password = self._ask_password(asking)
+                except CliError as error:
+                    for it, _, root in ready:
+                        if root is None:
+                            await self._fail(it.place, str(error))
+                    ready = [row for row in ready if row[2] is not None]
+            await asyncio.gather(*(self._install(it, ssh, root, password, limit) for it, ssh, root in ready))
+
+    async def _connect(
+        self, wanted: api_pb2.Install, connections: AsyncExitStack, limit: asyncio.Semaphore
+    ) -> tuple[api_pb2.Install, asyncssh.SSHClientConnection | None, install.Root | None]:
+        """No connection: it has failed. No root: sudo wants a password."""
+        async with limit:
+            await self._step(wanted.place, "connecting")
+            try:
+                ssh = await connections.enter_async_context(self._reach.to(wanted.place))
+                return wanted, ssh, await install.become_root(ssh)
+            except install.WantsPassword:
+                return wanted, ssh, None
+            except CannotReach as error:
+                await self._fail(wanted.place, str(error))
+                return wanted, None, None
+
+    async def _install(
+        self,
+        wanted: api_pb2.Install,
+        ssh: asyncssh.SSHClientConnection,
+        root: install.Root | None,
+        password: str,
+        limit: asyncio.Semaphore,
+    ) -> None:
+        place = wanted.place
+
+        def step(text: str) -> None:
+            self._board.step(name_of(place), "provisioning", text)
+
+        async with limit:
+            try:
+                root = root or await install.become_root(ssh, password)
+                await self._step(place, "installing")
+                host_id = await install.install(
+                    ssh, root, self._source.script, self._source.arguments, wanted.token, step
+                )
+                await self._tell(place, "connected", host_id=host_id)
+            except (CannotReach, CliError) as error:
+                await self._fail(place, str(error))
+            except install.WantsPassword:
+                await self._fail(place, "sudo wants a password for that user")
+            else:
+                self._board.step(name_of(place), "connected", "done")
+
+    async def _step(self, place: api_pb2.Place, text: str) -> None:
+        self._board.step(name_of(place), "provisioning", text)
+        try:
+            await self._tell(place, text)
+        except CliError:
+            return  # the server shows an older step for a while; the installation goes on
+
+    async def _fail(self, place: api_pb2.Place, reason: str) -> None:
+        self.failed[name_of(place)] = reason
+        self._board.step(name_of(place), "failed", reason)
+        try:
+            await self._tell(place, "", error=reason)
+        except CliError:
+            return  # it is said here all the same
+
+    async def _tell(self, place: api_pb2.Place, step: str, *, error: str = "", host_id: str = "") -> None:
+        report = api_pb2.RegistrationReport(
+            fleet=self._source.fleet,
+            hostname=place.hostname,
+            port=place.port,
+            step=step,
+            error=error,
+            host_id=host_id,
+        )
+        await asyncio.to_thread(self._api.report_registration, report)

@@ -1,0 +1,56 @@
+"""How a fleet's plan and its progress look. Pure: values in, what is shown out."""
+
+from collections.abc import Mapping, Sequence
+
+from homeport_protos.api.v1 import api_pb2
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from homeport_cli.render import state_text, table_of
+
+
+def name_of(place: api_pb2.Place) -> str:
+    return place.hostname if place.port == 22 else f"{place.hostname}:{place.port}"
+
+
+def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> RenderableType:
+    """What happens with each machine. `fingerprints`: of host keys that are seen for the first time, by name."""
+    parts: list[RenderableType] = [Text(f"Fleet {answer.name}: {_counts(answer.hosts)}"), ""]
+    table = table_of("HOST", "USER", "VIA", "ACTION", "REASON")
+    for host in answer.hosts:
+        place = host.place
+        via = place.jump.hostname if place.HasField("jump") else ""
+        table.add_row(Text(name_of(place)), Text(place.user), Text(via), state_text(host.action), Text(host.reason))
+    if answer.hosts:
+        parts += [table, ""]
+    if fingerprints:
+        parts.append(Text("Host keys that are seen for the first time, and trusted from now on:"))
+        parts += [Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()]
+        parts.append("")
+    return Group(*parts)
+
+
+def _counts(hosts: Sequence[api_pb2.FleetHost]) -> str:
+    words = {
+        "new": "to install",
+        "changed": "to change",
+        "repair": "to repair",
+        "gone": "to remove",
+        "unchanged": "unchanged",
+    }
+    counted = [(sum(host.action == action for host in hosts), text) for action, text in words.items()]
+    return ", ".join(f"{count} {text}" for count, text in counted if count) or "no hosts of its own"
+
+
+def question(answer: api_pb2.PlanFleetResponse) -> str:
+    busy = [f"{host.host} ({host.replicas})" for host in answer.hosts if host.action == "gone" and host.replicas]
+    moves = f"; the replicas of {', '.join(busy)} move first" if busy else ""
+    return f"{'Make' if answer.action == 'create' else 'Change'} the fleet {answer.name}?{moves}"
+
+
+def progress(rows: Mapping[str, tuple[str, str]]) -> RenderableType:
+    """`rows`: state and step by name."""
+    table = table_of("HOST", "STATE", "STEP")
+    for name, (state, step) in rows.items():
+        table.add_row(Text(name), state_text(state), Text(step, no_wrap=True, overflow="ellipsis"))
+    return table
