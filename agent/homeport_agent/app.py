@@ -40,6 +40,7 @@ from homeport_agent.settings import AgentSettings
 from homeport_agent.stats import StatsDesk
 from homeport_agent.telemetry.room import TelemetryRoom
 from homeport_agent.this_host import LEAVE_S, ThisHost
+from homeport_agent.upgrading import Upgrading
 
 log = logging.getLogger("homeport.agent")
 
@@ -94,7 +95,8 @@ async def run(settings: AgentSettings) -> bool:
             software = Software(version("homeport"), this_build())
             presence = Presence(settings.state_dir, software.build)
             logs = LogStreams(engine, spawn, archive)
-            link = Link(store, host, logs, stats, boot_id, software, presence.changed)
+            upgrading = Upgrading(settings.state_dir, spawn)
+            link = Link(store, host, logs, stats, boot_id, software, upgrading, presence.changed)
 
             log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
             entry = await asyncio.to_thread(journal.read)

@@ -86,6 +86,13 @@ class Software:
     build: str = ""
 
 
+class UpgradeDesk(Protocol):
+    """Who makes another build of this agent."""
+
+    def opened(self, outbox: Outbox) -> None: ...
+    def requested(self, request: agent_pb2.Upgrade) -> None: ...
+
+
 class Removed(Exception):
     """The server says that this host is not of its fleet any more."""
 
@@ -103,6 +110,7 @@ class Link:
         stats: StatsDesk,
         boot_id: str,
         software: Software,
+        upgrades: UpgradeDesk,
         on_session: Callable[[str], None] = lambda server: None,
     ) -> None:
         """`on_session` hears the server when it has welcomed this host, and "" when that is over."""
@@ -112,6 +120,7 @@ class Link:
         self._stats = stats
         self._boot_id = boot_id
         self._software = software
+        self._upgrades = upgrades
         self._on_session = on_session
         self._sequence = 0
         self._outbox = Outbox()
@@ -189,6 +198,7 @@ class Link:
         self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
         self._is_welcome.set()
         self._on_session(identity.link_target)
+        self._upgrades.opened(self._outbox)
         log.info("session with %s", identity.link_target)
 
     def _heard(self, message: agent_pb2.ToAgent, identity: Identity) -> None:
@@ -204,6 +214,8 @@ class Link:
                 self._desk.credited(message.log_credit.request_id, message.log_credit.lines)
             case "stats_request":
                 self._stats.requested(message.stats_request)
+            case "upgrade":
+                self._upgrades.requested(message.upgrade)
             case "clear_findings":
                 self._host.clear_findings(tuple(message.clear_findings.gpu_uuids))
             case _:

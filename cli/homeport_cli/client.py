@@ -147,6 +147,10 @@ class Api:
     def report_registration(self, report: api_pb2.RegistrationReport) -> None:
         self._call("ReportRegistration", report, api_pb2.RegistrationAnswer)
 
+    def upgrade_hosts(self, names: Sequence[str]) -> api_pb2.UpgradeHostsResponse:
+        request = api_pb2.UpgradeHostsRequest(hosts=names)
+        return self._call("UpgradeHosts", request, api_pb2.UpgradeHostsResponse)
+
     def delete_fleet(self, name: str) -> str:
         return self._call("DeleteFleet", api_pb2.DeleteFleetRequest(name=name), api_pb2.DeleteFleetResponse).sentence
 

@@ -10,7 +10,12 @@ EXAMPLES = {
         ("homeport apply", "the one configuration file of this folder"),
         ("homeport apply -f web.homeport.yml --plan", "what would happen, and where it could run"),
         ("homeport apply --plan --json", "the same for a program"),
+        ("homeport apply -f lab.homeport.yml", "a fleet: its hosts are installed over SSH, all at once"),
         ("homeport apply -y -d -e HF_TOKEN", "no question, no waiting; a value of the environment"),
+    ),
+    "bundle": (
+        ("homeport bundle", "homeport-bundle.tar.gz, for hosts with Python 3.11, 3.12 or 3.13"),
+        ("homeport bundle -o arm.tar.gz --arch aarch64 --python 3.12", "for others"),
     ),
     "ps": (
         ("homeport ps", "what runs"),
@@ -51,6 +56,10 @@ EXAMPLES = {
     "fleet delete": (
         ("homeport fleet delete gpu-1", "its replicas move first"),
         ("homeport fleet delete gpu-1 --force -y", "a host that is dead"),
+    ),
+    "fleet upgrade": (
+        ("homeport fleet upgrade", "all agents that are not the server's build"),
+        ("homeport fleet upgrade gpu-1 gpu-2", "these, also after a failure"),
     ),
     "fleet join-command": (
         ("homeport fleet join-command", "a line to run on the new host"),

@@ -34,6 +34,7 @@ SECTIONS = {
         "gateway": "The gateways that publish services.",
         "top": "Show all GPUs live: memory, load, temperature, health, who holds them. Once when it is piped.",
         "offer": "List the hosts on which something could run, and why it could not on the others.",
+        "bundle": "Make one file with the agent and all that it needs, for hosts that reach no package registry.",
     },
     "Access": {
         "login": "Remember a server and a token, after both have been verified.",

@@ -64,6 +64,25 @@ def until_stopped(api: Api, terminal: Terminal, names: Sequence[str]) -> None:
     _watch(api, terminal, names, look, lambda runs: True if all(map(stopped, runs)) else None)
 
 
+def until_upgraded(api: Api, terminal: Terminal, names: Sequence[str], build: str) -> dict[str, str]:
+    """Wait until each of these hosts has the build, or could not get it; why, by name, of those. Raises CliError."""
+    request = api_pb2.ListHostsRequest(names=names)
+    left, failed = set(names), dict[str, str]()
+    for answer in api.watch_hosts(request, on_trouble=terminal.say):
+        for host in answer.hosts:
+            if host.name not in left:
+                continue
+            if host.build == build and host.connection == "connected":
+                terminal.say(f"{host.name} has the agent {build}")
+                left.discard(host.name)
+            elif host.upgrade_error.startswith(f"{build}: "):
+                failed[host.name] = host.upgrade_error.removeprefix(f"{build}: ")
+                left.discard(host.name)
+        if not left:
+            return failed
+    raise CliError("the server ended the watch; see `homeport fleet list`")
+
+
 def until_empty(api: Api, terminal: Terminal, host: str) -> None:
     """Wait until a host that is drained has no replicas; a line each time that fewer are left. Raises CliError."""
     before = 0

@@ -26,6 +26,8 @@ def main() -> None:
                 print(json.dumps(asyncio.run(app.initialise(settings))))
             case "admin-token":
                 print(asyncio.run(app.admin_token(settings)))
+            case "add-bundle":
+                print(f"bundle of the agent {asyncio.run(app.add_bundle(settings, arguments.file))} is served")
             case "join-token":
                 print(
                     asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
@@ -58,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--ttl-s", type=float, default=0.0, help="seconds until it expires (default: one hour)")
     join.add_argument("--one-use", action="store_true", help="good for one host")
     admin = commands.add_parser("admin-token", help="print a new admin token, when all were lost")
-    for command in (run, init, join, admin):
+    bundle = commands.add_parser("add-bundle", help="serve a file of `homeport bundle` to hosts without internet")
+    bundle.add_argument("file", type=Path, metavar="FILE")
+    for command in (run, init, join, admin, bundle):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
         for name, default in _PORTS.items():
             command.add_argument(f"--{name.replace('_', '-')}", type=_port, default=_env(name.upper(), str(default)))

@@ -42,12 +42,14 @@ from homeport_control.loops.loop import Loop
 from homeport_control.loops.placement import PlacementLoop
 from homeport_control.loops.pruning import PruningLoop
 from homeport_control.loops.runs import RunsLoop
+from homeport_control.loops.upgrades import UpgradesLoop
 from homeport_control.settings import ServerSettings
 from homeport_control.store import events, meta
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority, public_key_pin
 from homeport_control.trust.sealing import Sealer
+from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
 from homeport_control.xds.server import GatewayXds
@@ -103,6 +105,13 @@ async def join_token(settings: ServerSettings, fleet: str, ttl_s: float, *, one_
         return (await create_join(state.database, state.ca.sha256, fleet, ttl_s, one_use=one_use)).token
 
 
+async def add_bundle(settings: ServerSettings, file: Path) -> str:
+    """Serve a bundle of `homeport bundle` to all hosts; a running server does so at once. Returns its build."""
+    downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
+    await asyncio.to_thread(keep_bundle, file, settings.state_dir, downloads.build)
+    return downloads.build
+
+
 async def admin_token(settings: ServerSettings) -> str:
     """A new token of an admin, when all were lost. Whoever may read the state directory may do this."""
     async with opened(settings) as state:
@@ -139,7 +148,10 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         gateway.on_load(report)
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
+    downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
+    upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
     loops = [
+        Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
@@ -149,7 +161,6 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     ]
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
-    downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
     api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
@@ -179,6 +190,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         readings=telemetry,
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
+        ask_upgrade=upgrades.ask,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)

@@ -10,8 +10,12 @@ Diary
                (Stats), offers, gateways, where a broken follow of logs goes on (after), how a change is made.
 3  2026-11-24  GPU truth: what a GPU is (Gpu), readings (Telemetry), what is wrong (Findings, ClearFindings), refused replicas,
                shared GPUs (gpus_shared, gpu_memory_mib); WatchHosts, Drain, Undrain.
+4  2026-11-24  fleets: Removed, Challenge and Recover; builds of the agent (Hello.build) and upgrades (Upgrade, UpgradeResult);
+               PlanFleet, ApplyFleet, ReportRegistration, DeleteFleet, UpgradeHosts, DeleteHost. Nothing that an agent or a
+               command line of protocol 3 says has changed its meaning: both keep working.
 """
 
-PROTOCOL = 3
+PROTOCOL = 4
+UPGRADE_PROTOCOL = 4  # an older agent does not know what an Upgrade is
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

@@ -82,6 +82,11 @@ class Process:
                 cwd="/",
             )
 
+    def restart_with(self, environment: Mapping[str, str]) -> None:
+        """Start it, with these variables besides; it was stopped."""
+        self._environment.update(environment)
+        self.start()
+
     def kill(self) -> None:
         """kill -9, and reaped."""
         os.kill(self.pid, signal.SIGKILL)

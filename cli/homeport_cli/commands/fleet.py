@@ -13,7 +13,7 @@ from homeport_cli.completing import host_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
 from homeport_cli.errors import CliError
-from homeport_cli.watch import until_empty
+from homeport_cli.watch import until_empty, until_upgraded
 
 app = verbs("The hosts that run services.")
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.", autocompletion=host_names)]
@@ -93,6 +93,29 @@ def delete(
             screen.say(api.drain(host, []))
             until_empty(api, screen, host)
         screen.data(api.delete_host(host, force=force))
+
+
+@app.command("upgrade")
+def upgrade(
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="[HOST]...", help="Their names.", autocompletion=host_names)
+    ] = None,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Do not wait until they are.")] = False,
+) -> None:
+    """Bring agents to the server's build, one at a time in each fleet; containers go on. Without names: all hosts."""
+    screen = terminal()
+    with connect() as api:
+        answer = api.upgrade_hosts(hosts or [])
+        for sentence in answer.sentences:
+            screen.say(sentence)
+        if detach or not answer.hosts:
+            return
+        failed = until_upgraded(api, screen, answer.hosts, answer.build)
+    if failed:
+        raise CliError(
+            f"{len(failed)} of {len(answer.hosts)} hosts were not upgraded and go on as they were:",
+            [f"{name}: {reason}" for name, reason in failed.items()],
+        )
 
 
 @app.command("join-command")

@@ -127,7 +127,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             return
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
-        session = self._sessions.open(host_id)
+        session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s = "the agent closed its session", 0.0
         try:
             await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
@@ -207,6 +207,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     "connection_reason": "",
                     "connection_since_s": time.time(),
                     "facts": facts_from(hello.facts),
+                    "build": hello.build[:64],
                 },
             )
             if host is not None and notice:
@@ -262,9 +263,15 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     session.log_end(message.log_end)
                 case "stats":
                     session.stats_answer(message.stats)
+                case "upgrade_result":
+                    await self._not_upgraded(session.host_id, message.upgrade_result)
                 case "telemetry":
                     if self._sessions.is_newest(session):
                         self._telemetry.take(session.host_id, message.telemetry)
+
+    async def _not_upgraded(self, host_id: str, result: agent_pb2.UpgradeResult) -> None:
+        async with self._database.write(actor=self._actors[host_id]) as write:
+            await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
     async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
         if report.boot_id != boot_id:

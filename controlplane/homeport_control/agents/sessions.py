@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.versions import PROTOCOL, UPGRADE_PROTOCOL
 
 from homeport_control.agents.convert import usage_from
 from homeport_control.domain.errors import NotFound, NotReady
@@ -36,8 +37,9 @@ class LogStream:
 class AgentSession:
     """One connected agent. `outgoing` is drained by the stream's writer."""
 
-    def __init__(self, host_id: str) -> None:
+    def __init__(self, host_id: str, protocol: int = PROTOCOL) -> None:
         self.host_id = host_id
+        self.protocol = protocol  # of its agent
         self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
         self.replaced = asyncio.Event()  # it is to end: a newer one of the same host took over, or the host was removed
         self.logs: dict[int, LogStream] = {}
@@ -70,12 +72,12 @@ class Sessions:
         self._by_host: dict[str, AgentSession] = {}
         self._request_ids = itertools.count(1)
 
-    def open(self, host_id: str) -> AgentSession:
+    def open(self, host_id: str, protocol: int = PROTOCOL) -> AgentSession:
         """Register a new session; an older one of the same host is told to go."""
         older = self._by_host.get(host_id)
         if older is not None:
             older.replaced.set()
-        session = AgentSession(host_id)
+        session = AgentSession(host_id, protocol)
         self._by_host[host_id] = session
         return session
 
@@ -104,10 +106,20 @@ class Sessions:
 
     async def clear_findings(self, host_id: str, gpu_uuids: Sequence[str], deadline_s: float) -> bool:
         """Have a host look anew at what it found. False: it is not connected, or takes nothing within the deadline."""
+        message = agent_pb2.ToAgent(clear_findings=agent_pb2.ClearFindings(gpu_uuids=gpu_uuids))
+        return await self._send(host_id, message, deadline_s)
+
+    async def upgrade(self, host_id: str, build: str) -> bool:
+        """Have an agent become another build. False: it is not connected, takes nothing, or is too old to hear it."""
+        session = self._by_host.get(host_id)
+        if session is None or session.protocol < UPGRADE_PROTOCOL:
+            return False
+        return await self._send(host_id, agent_pb2.ToAgent(upgrade=agent_pb2.Upgrade(build=build)), PUT_S)
+
+    async def _send(self, host_id: str, message: agent_pb2.ToAgent, deadline_s: float) -> bool:
         session = self._by_host.get(host_id)
         if session is None:
             return False
-        message = agent_pb2.ToAgent(clear_findings=agent_pb2.ClearFindings(gpu_uuids=gpu_uuids))
         try:
             async with asyncio.timeout(deadline_s):
                 await session.outgoing.put(message)

@@ -142,6 +142,8 @@ def host_message(host: Host, replicas: int, claims: Sequence[Reservation], index
         cordoned=host.cordoned,
         gpus=[_gpu_use(host, gpu, claims, index_of) for gpu in host.facts.gpus],
         labels=dict(host.labels),
+        build=host.build,
+        upgrade_error=host.upgrade_error,
     )
 
 

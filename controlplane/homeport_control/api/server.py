@@ -24,6 +24,7 @@ from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
 from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.stops import stop_runs
+from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.views import Views
 from homeport_control.domain.errors import NotReady
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
@@ -81,6 +82,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         readings: Readings,
         clear_findings: ClearFindings,
         end_session: EndSession,
+        ask_upgrade: AskUpgrade = lambda host_ids: None,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
@@ -93,6 +95,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
         self._end_session = end_session
+        self._ask_upgrade = ask_upgrade
         self._logs = RunLogs(database, read_logs)
         self._metrics = RunMetrics(database, read_stats, read_rates, readings)
 
@@ -223,6 +226,15 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self, request: api_pb2.RegistrationReport, context: Context
     ) -> api_pb2.RegistrationAnswer:
         return await answer(self._database, context, lambda caller: self._fleets.report(caller, request))
+
+    async def UpgradeHosts(
+        self, request: api_pb2.UpgradeHostsRequest, context: Context
+    ) -> api_pb2.UpgradeHostsResponse:
+        async def method(caller: Caller) -> api_pb2.UpgradeHostsResponse:
+            build = self._facts.joining.build
+            return await upgrade_hosts(self._database, self._ask_upgrade, caller, build, request)
+
+        return await answer(self._database, context, method)
 
     async def DeleteFleet(self, request: api_pb2.DeleteFleetRequest, context: Context) -> api_pb2.DeleteFleetResponse:
         return await answer(self._database, context, lambda caller: self._fleets.delete(caller, request.name))

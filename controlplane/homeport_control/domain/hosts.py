@@ -119,6 +119,8 @@ class Host:
     findings: tuple[Finding, ...] = ()
     cordoned_gpus: tuple[str, ...] = ()  # drained by an admin, by UUID
     labels: tuple[tuple[str, str], ...] = ()  # sorted
+    build: str = ""  # of its agent; empty: one that the server cannot upgrade
+    upgrade_error: str = ""  # "BUILD: why it did not become that"
 
     @property
     def health(self) -> Health:

@@ -112,6 +112,8 @@ hosts = sa.Table(
     sa.Column("findings", sa.JSON, nullable=False),  # what its agent found wrong with it and its GPUs
     sa.Column("cordoned_gpus", sa.JSON, nullable=False),  # UUIDs
     sa.Column("labels", sa.JSON, nullable=False),  # pairs
+    sa.Column("build", sa.Text, nullable=False),
+    sa.Column("upgrade_error", sa.Text, nullable=False),
 )
 
 runs = sa.Table(

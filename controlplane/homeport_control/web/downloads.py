@@ -6,12 +6,16 @@ a shell can read.
 
 import hashlib
 import importlib.resources
+import shutil
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeport_control.domain.errors import BadRequest
 from homeport_control.web.agent_wheel import build_wheel
 
 BUNDLE = "bundle.tar.gz"
+MAX_MANIFEST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,33 @@ class Downloads:
             "wheel_sha256": hashlib.sha256(self.wheel).hexdigest(),
             "link_port": str(self.link_port),
         }
-        if self.bundle.exists():
+        if bundled_build(self.bundle) == self.build:  # one of an older server would not do
             lines["bundle"] = "yes"
         return "".join(f"{key} {value}\n" for key, value in lines.items())
+
+
+def bundled_build(bundle: Path) -> str:
+    """The build that a bundle is of; empty: it is none."""
+    try:
+        with tarfile.open(bundle) as archive:
+            first = archive.next()
+            content = archive.extractfile(first) if first is not None and first.name == "manifest" else None
+            text = content.read(MAX_MANIFEST_BYTES).decode() if content else ""
+    except (OSError, tarfile.TarError, UnicodeDecodeError, EOFError):
+        return ""
+    return next((line.removeprefix("build ") for line in text.splitlines() if line.startswith("build ")), "")
+
+
+def add_bundle(bundle: Path, state_dir: Path, build: str) -> None:
+    """Serve it from now on. Raises BadRequest for one that is not of this server's build, OSError."""
+    found = bundled_build(bundle)
+    if found != build:
+        what = f"the agent {found}" if found else "nothing that we know"
+        raise BadRequest(f"{bundle} holds {what}, this server's is {build}; make it anew: homeport bundle")
+    target = state_dir / BUNDLE
+    partial = target.with_suffix(".new")
+    shutil.copyfile(bundle, partial)
+    partial.replace(target)
 
 
 def collect(version: str, state_dir: Path, link_port: int) -> Downloads:

@@ -538,20 +538,33 @@ join() {
 
 upgrade() { # by systemd, when the agent asks; what came of it is told to the agent by a file
     begin
-    set_server "$(setting server)" "$(setting web_port)"
-    cp "$STATE/identity/ca.pem" "$work/ca.pem" || die "this host has not joined a server"
-    get /install.sh "$work/install.sh" # the newer script knows what the newer agent needs
-    code=0
-    sh "$work/install.sh" --upgrade-now 9>&- >"$work/upgrade.log" 2>&1 || code=$?
-    result=$(last_line "$work/upgrade.log")
-    rm -f "$STATE/upgrade/wanted"
-    printf '%s\n' "${result#install.sh: }" >"$work/result"
-    install -o homeport -g homeport -m 600 "$work/result" "$STATE/upgrade/result"
+    if (
+        set_server "$(setting server)" "$(setting web_port)"
+        cp "$STATE/identity/ca.pem" "$work/ca.pem" || die "this host has not joined a server"
+        get /install.sh "$work/install.sh"
+    ) 2>"$work/upgrade.log"; then :; else
+        tell_result "failed: $(last_line "$work/upgrade.log" | sed 's/^install.sh: //')"
+        die "$(cat "$STATE/upgrade/result")"
+    fi
+    # The newer script knows what the newer agent needs.
+    if sh "$work/install.sh" --upgrade-now 9>&- >"$work/upgrade.log" 2>&1; then
+        tell_result ok
+    else
+        code=$?
+        result=$(last_line "$work/upgrade.log")
+        tell_result "failed: ${result#install.sh: }"
+    fi
     cat "$work/upgrade.log"
-    return "$code"
+    return "${code:-0}"
 }
 
-upgrade_now() { # the last line of what it prints is the result: "ok BUILD", or why not
+tell_result() { # WORDS: for the agent that asked, or the one that comes after it
+    printf '%s %s\n' "$(cat "$STATE/upgrade/wanted" 2>/dev/null || cut -d' ' -f1 "$STATE/upgrade/result")" "$1" >"$work/result"
+    install -o homeport -g homeport -m 600 "$work/result" "$STATE/upgrade/result"
+    rm -f "$STATE/upgrade/wanted"
+}
+
+upgrade_now() { # when it fails, the last line of what it prints says why
     [ "$(id -u)" -eq 0 ] || die "this needs root"
     umask 022
     make_work
@@ -568,16 +581,17 @@ upgrade_now() { # the last line of what it prints is the result: "ok BUILD", or 
     if start_agent "$build"; then
         keep_settings
         forget_old_builds
-        echo "ok $build"
         return
     fi
     why=$(agent_word)
     cp "$work/units"/homeport-* "$UNITS/"
     systemctl daemon-reload
     use_build "$old"
+    why="build $build did not connect within $CONNECT_S s, back to $old: ${why:-it said nothing}"
+    tell_result "failed: $why" # before the old one starts: it tells the server
     start_agent "$old" || true
     [ "$build" = "$old" ] || rm -rf "${VERSIONS:?}/$build"
-    die "build $build did not connect within $CONNECT_S s, back to $old: ${why:-it said nothing}"
+    die "$why"
 }
 
 containers_of() { # SERVER-ID

@@ -95,6 +95,19 @@ class Desk:
         self.wake.set()
 
 
+class Upgrades:
+    """Keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def opened(self, outbox: Outbox) -> None:
+        pass
+
+    def requested(self, request: agent_pb2.Upgrade) -> None:
+        self.asked.append(request.build)
+
+
 class Stats:
     """Answers each request with the ids that it names."""
 
@@ -125,7 +138,7 @@ async def linked(folder: Path) -> AsyncIterator[Rig]:
     async with fake_control(folder / "control") as control:
         await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
         host, desk, stats = Host(), Desk(), Stats()
-        link = Link(store, host, desk, stats, "boot-1", Software("0.1.0", "b1"))
+        link = Link(store, host, desk, stats, "boot-1", Software("0.1.0", "b1"), Upgrades())
         work = asyncio.ensure_future(link.run())
         try:
             yield Rig(control, host, desk, stats, link, store)
@@ -158,7 +171,7 @@ async def test_a_host_that_was_removed_ends_its_link_and_says_so(tmp_path: Path)
         control.is_removed = True
         store = IdentityStore(tmp_path / "state")
         await join(store, f"127.0.0.1:{control.api_port}", control.token, "gpu-1", control.web_port)
-        link = Link(store, Host(), Desk(), Stats(), "boot-1", Software("0.1.0", "b1"))
+        link = Link(store, Host(), Desk(), Stats(), "boot-1", Software("0.1.0", "b1"), Upgrades())
         async with asyncio.timeout(10):
             with pytest.raises(Removed, match="was removed from the fleet of the server at"):
                 await link.run()
@@ -359,7 +372,9 @@ async def test_a_link_that_falls_silent_is_noticed_within_seconds(tmp_path: Path
         server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
         store.save(dataclasses.replace(identity, link_port=server.sockets[0].getsockname()[1]))
         desk = Desk()
-        work = asyncio.ensure_future(Link(store, Host(), desk, Stats(), "boot-1", Software("0.1.0", "b1")).run())
+        work = asyncio.ensure_future(
+            Link(store, Host(), desk, Stats(), "boot-1", Software("0.1.0", "b1"), Upgrades()).run()
+        )
         await (await control.session()).next("report")
         wire.is_cut = True
         async with asyncio.timeout(8):

@@ -261,6 +261,7 @@ class FromAgent(_message.Message):
     LOG_END_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     TELEMETRY_FIELD_NUMBER: _builtins.int
+    UPGRADE_RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, and only first"""
@@ -275,6 +276,8 @@ class FromAgent(_message.Message):
     def stats(self) -> Global___Stats: ...
     @_builtins.property
     def telemetry(self) -> Global___Telemetry: ...
+    @_builtins.property
+    def upgrade_result(self) -> Global___UpgradeResult: ...
     def __init__(
         self,
         *,
@@ -284,12 +287,13 @@ class FromAgent(_message.Message):
         log_end: Global___LogEnd | None = ...,
         stats: Global___Stats | None = ...,
         telemetry: Global___Telemetry | None = ...,
+        upgrade_result: Global___UpgradeResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats", "telemetry"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats", "telemetry", "upgrade_result"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -307,6 +311,7 @@ class ToAgent(_message.Message):
     STATS_REQUEST_FIELD_NUMBER: _builtins.int
     CLEAR_FINDINGS_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    UPGRADE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """first, and only first"""
@@ -327,6 +332,8 @@ class ToAgent(_message.Message):
     def removed(self) -> Global___Removed:
         """instead of a welcome, and the last message"""
 
+    @_builtins.property
+    def upgrade(self) -> Global___Upgrade: ...
     def __init__(
         self,
         *,
@@ -338,12 +345,13 @@ class ToAgent(_message.Message):
         stats_request: Global___StatsRequest | None = ...,
         clear_findings: Global___ClearFindings | None = ...,
         removed: Global___Removed | None = ...,
+        upgrade: Global___Upgrade | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings", "removed"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings", "removed", "upgrade"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -369,6 +377,52 @@ class Removed(_message.Message):
 Global___Removed: _TypeAlias = Removed  # noqa: Y015
 
 @_typing.final
+class Upgrade(_message.Message):
+    """The agent is to become this build, which the server's manifest names. It says hello again as that build, or why not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUILD_FIELD_NUMBER: _builtins.int
+    build: _builtins.str
+    def __init__(
+        self,
+        *,
+        build: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Upgrade: _TypeAlias = Upgrade  # noqa: Y015
+
+@_typing.final
+class UpgradeResult(_message.Message):
+    """Why an upgrade did not come about; a good one shows by the build of the next hello."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUILD_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    build: _builtins.str
+    """the wanted one"""
+    error: _builtins.str
+    def __init__(
+        self,
+        *,
+        build: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradeResult: _TypeAlias = UpgradeResult  # noqa: Y015
+
+@_typing.final
 class Hello(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -377,15 +431,12 @@ class Hello(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
-    UPGRADE_RESULT_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     agent_version: _builtins.str
     boot_id: _builtins.str
     """new at each start of the agent process"""
     build: _builtins.str
     """of the agent, as the server's manifest names it; empty: not installed by the server's script"""
-    upgrade_result: _builtins.str
-    """of the last upgrade: "ok BUILD", or why it failed; empty: none since it started"""
     @_builtins.property
     def facts(self) -> _host_pb2.HostFacts: ...
     def __init__(
@@ -396,11 +447,10 @@ class Hello(_message.Message):
         boot_id: _builtins.str = ...,
         facts: _host_pb2.HostFacts | None = ...,
         build: _builtins.str = ...,
-        upgrade_result: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "build", b"build", "facts", b"facts", "protocol", b"protocol", "upgrade_result", b"upgrade_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "build", b"build", "facts", b"facts", "protocol", b"protocol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

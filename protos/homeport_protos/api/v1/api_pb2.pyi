@@ -956,6 +956,8 @@ class Host(_message.Message):
     GPU_READINGS_FIELD_NUMBER: _builtins.int
     READING_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    BUILD_FIELD_NUMBER: _builtins.int
+    UPGRADE_ERROR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     fleet: _builtins.str
@@ -972,6 +974,10 @@ class Host(_message.Message):
     replicas: _builtins.int
     cordoned: _builtins.bool
     """drained by an admin: it gets nothing new"""
+    build: _builtins.str
+    """of its agent; empty: not installed by the server's script"""
+    upgrade_error: _builtins.str
+    """why it did not become the server's build; empty: it did, or was not tried"""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1015,10 +1021,12 @@ class Host(_message.Message):
         gpu_readings: _abc.Iterable[_host_pb2.GpuReading] | None = ...,
         reading: _host_pb2.HostReading | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        build: _builtins.str = ...,
+        upgrade_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "facts", b"facts", "reading", b"reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connection", b"connection", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "connection", b"connection", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state", "upgrade_error", b"upgrade_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1488,6 +1496,60 @@ class RegistrationAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegistrationAnswer: _TypeAlias = RegistrationAnswer  # noqa: Y015
+
+@_typing.final
+class UpgradeHostsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names or ids; empty: all"""
+
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradeHostsRequest: _TypeAlias = UpgradeHostsRequest  # noqa: Y015
+
+@_typing.final
+class UpgradeHostsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUILD_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    build: _builtins.str
+    """the server's"""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names of those that will be upgraded"""
+
+    @_builtins.property
+    def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """why not the others"""
+
+    def __init__(
+        self,
+        *,
+        build: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        sentences: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "hosts", b"hosts", "sentences", b"sentences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradeHostsResponse: _TypeAlias = UpgradeHostsResponse  # noqa: Y015
 
 @_typing.final
 class DeleteFleetRequest(_message.Message):

@@ -94,6 +94,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.FromString,
                 _registered_method=True)
+        self.UpgradeHosts = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/UpgradeHosts',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsResponse.FromString,
+                _registered_method=True)
         self.DeleteFleet = channel.unary_unary(
                 '/homeport_protos.api.v1.Api/DeleteFleet',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteFleetRequest.SerializeToString,
@@ -254,6 +259,13 @@ class ApiServicer:
 
     def ReportRegistration(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpgradeHosts(self, request, context):
+        """one after the other in each fleet
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -426,6 +438,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.ReportRegistration,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.SerializeToString,
+            ),
+            'UpgradeHosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpgradeHosts,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsResponse.SerializeToString,
             ),
             'DeleteFleet': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteFleet,
@@ -837,6 +854,33 @@ class Api:
             '/homeport_protos.api.v1.Api/ReportRegistration',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationReport.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RegistrationAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpgradeHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/UpgradeHosts',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UpgradeHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

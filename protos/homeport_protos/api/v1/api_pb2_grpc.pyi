@@ -32,6 +32,8 @@ class ApiStub:
     ApplyFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanFleetRequest, _api_pb2.ApplyFleetResponse]
     """keeps it; who applies installs, and reports"""
     ReportRegistration: _aio.UnaryUnaryMultiCallable[_api_pb2.RegistrationReport, _api_pb2.RegistrationAnswer]
+    UpgradeHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.UpgradeHostsRequest, _api_pb2.UpgradeHostsResponse]
+    """one after the other in each fleet"""
     DeleteFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteFleetRequest, _api_pb2.DeleteFleetResponse]
     """one without hosts"""
     CreateToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateTokenRequest, _api_pb2.CreateTokenResponse]
@@ -140,6 +142,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.RegistrationReport,
         context: _aio.ServicerContext[_api_pb2.RegistrationReport, _abc.Awaitable[_api_pb2.RegistrationAnswer]],
     ) -> _abc.Awaitable[_api_pb2.RegistrationAnswer]: ...
+
+    @_abc_1.abstractmethod
+    def UpgradeHosts(
+        self,
+        request: _api_pb2.UpgradeHostsRequest,
+        context: _aio.ServicerContext[_api_pb2.UpgradeHostsRequest, _abc.Awaitable[_api_pb2.UpgradeHostsResponse]],
+    ) -> _abc.Awaitable[_api_pb2.UpgradeHostsResponse]:
+        """one after the other in each fleet"""
 
     @_abc_1.abstractmethod
     def DeleteFleet(

@@ -358,7 +358,7 @@ def test_an_unchanged_file_sends_nothing(lacking: FakeApi, homeport: Homeport, w
     assert lacking.requests("UploadCode") == []
 
 
-@pytest.mark.parametrize("how", ["--no-repo", "repo: false", "type: fleet"])
+@pytest.mark.parametrize("how", ["--no-repo", "repo: false", "type: gateway"])
 def test_no_code_goes_along_when_none_is_wanted(server: FakeApi, homeport: Homeport, web: str, how: str) -> None:
     text = "type: service\n"
     if how != "--no-repo":

@@ -78,11 +78,17 @@ def test_what_is_not_carried_out_yet_is_refused_by_name(document: dict[str, Any]
     assert told(**document) == expected
 
 
-def test_fleets_and_gateways_are_refused_by_name() -> None:
-    for document in ({"type": "fleet"}, {"type": "gateway", "domain": "example.com"}):
-        (problem,) = unsupported(parse(document).spec)
-        assert problem.message == f"`type: {document['type']}` is not supported yet"
-        assert problem.hint
+def test_gateways_are_refused_by_name() -> None:
+    (problem,) = unsupported(parse({"type": "gateway", "domain": "example.com"}).spec)
+    assert problem.message == "`type: gateway` is not supported yet"
+    assert problem.hint
+
+
+def test_a_fleet_is_carried_out_but_not_on_demand() -> None:
+    assert unsupported(parse({"type": "fleet"}).spec) == ()
+    (problem,) = unsupported(parse({"type": "fleet", "provision": "on-demand"}).spec)
+    assert (problem.path, problem.message) == ("provision", "`provision: on-demand` is not supported yet")
+    assert problem.hint
 
 
 @pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}, {"gateway": "main"}])

@@ -1,11 +1,14 @@
 """web/server: the CA for those who pin it, a health check, and nothing else. Its TLS is in test_listeners."""
 
+import io
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from homeport_control.web.downloads import Downloads
+from homeport_control.domain.errors import BadRequest
+from homeport_control.web.downloads import BUNDLE, Downloads, add_bundle, bundled_build
 from homeport_control.web.server import web_app
 
 PEM = b"-----BEGIN CERTIFICATE-----\n"
@@ -79,5 +82,31 @@ async def test_the_manifest_names_what_is_served_by_its_content() -> None:
 
 async def test_without_a_bundle_there_is_none(tmp_path: Path) -> None:
     assert (await ask("/host/bundle.tar.gz"))[0] == 404
-    (tmp_path / "bundle.tar.gz").write_bytes(b"gz")
-    assert "bundle yes\n" in replace(DOWNLOADS, bundle=tmp_path / "bundle.tar.gz").manifest()
+
+
+@pytest.mark.parametrize(("build", "is_served"), [(DOWNLOADS.build, True), ("0123456789ab", False)])
+def test_a_bundle_of_this_build_is_served_and_of_another_one_is_not(
+    tmp_path: Path, build: str, is_served: bool
+) -> None:
+    bundle = tmp_path / "some.tar.gz"
+    with tarfile.open(bundle, "w:gz") as archive:
+        content = f"version 1.2.3\nbuild {build}\n".encode()
+        member = tarfile.TarInfo("manifest")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    assert bundled_build(bundle) == build
+    downloads = replace(DOWNLOADS, bundle=tmp_path / BUNDLE)
+    if is_served:
+        add_bundle(bundle, tmp_path, DOWNLOADS.build)
+    else:
+        with pytest.raises(BadRequest, match="holds the agent 0123456789ab, this server's is"):
+            add_bundle(bundle, tmp_path, DOWNLOADS.build)
+        (tmp_path / BUNDLE).write_bytes(bundle.read_bytes())  # left by an older server
+    assert ("bundle yes\n" in downloads.manifest()) is is_served
+
+
+def test_what_is_no_bundle_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    assert bundled_build(tmp_path / "text") == ""
+    with pytest.raises(BadRequest, match="holds nothing that we know"):
+        add_bundle(tmp_path / "text", tmp_path, DOWNLOADS.build)

@@ -1,4 +1,4 @@
-"""fleets, and the machines that are registered for them
+"""fleets, the machines that are registered for them, and builds of agents
 
 Revision ID: 0005
 Revises: 0004
@@ -12,6 +12,8 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    op.add_column("hosts", sa.Column("build", sa.Text(), nullable=False, server_default=""))
+    op.add_column("hosts", sa.Column("upgrade_error", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "fleets",
         sa.Column("name", sa.Text(), primary_key=True),
