@@ -71,6 +71,14 @@ def sends_folder(content: Any) -> bool:
     return value is not False and not (isinstance(value, str) and value.strip().lower() in {"false", "no", "off"})
 
 
+def fleet_name(document_json: str) -> str:
+    """Raises UsageError."""
+    name = json.loads(document_json).get("name")
+    if not isinstance(name, str) or not name:
+        raise UsageError("the file gives no `name`, so it does not say which fleet is meant")
+    return name
+
+
 def run_name(document_json: str) -> str:
     """The name that the document gives its run. Raises UsageError."""
     content = json.loads(document_json)
@@ -79,5 +87,5 @@ def run_name(document_json: str) -> str:
         raise UsageError("the file gives no `name`, so it does not say which run is meant; use `homeport stop NAME`")
     kind = content.get("type")
     if kind != "service":
-        raise UsageError(f"`delete` of the type `{kind}` is not supported yet; it deletes services")
+        raise UsageError(f"`delete` of the type `{kind}` is not supported yet; it deletes services and fleets")
     return name

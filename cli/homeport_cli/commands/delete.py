@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from homeport_cli import manifest
+from homeport_cli import manifest, removing
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
-from homeport_cli.documents import run_name
+from homeport_cli.documents import fleet_name, kind_of, run_name
 from homeport_cli.stopping import stop_and_wait
 
 app = verbs()
@@ -19,7 +19,12 @@ def delete(
     file: Annotated[Path | None, typer.Option("-f", "--file", help="The configuration file.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete what a configuration file describes: a service is stopped."""
-    name = run_name(manifest.load(file).document_json)
+    """Delete what a file describes: a service is stopped, a fleet's hosts are emptied and taken out."""
+    document = manifest.load(file).document_json
+    if kind_of(document) == "fleet":
+        with connect() as api:
+            removing.delete_fleet(api, terminal(), fleet_name(document), yes=yes)
+        return
+    name = run_name(document)
     with connect() as api:
         stop_and_wait(api, terminal(), [name], verb="Delete", abort=False, yes=yes, wait=True)

@@ -13,7 +13,8 @@ from homeport_cli.completing import host_names
 from homeport_cli.context import connect, terminal
 from homeport_cli.durations import seconds
 from homeport_cli.errors import CliError
-from homeport_cli.watch import until_empty, until_upgraded
+from homeport_cli.removing import remove_host
+from homeport_cli.watch import until_upgraded
 
 app = verbs("The hosts that run services.")
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id.", autocompletion=host_names)]
@@ -89,10 +90,7 @@ def delete(
         screen.say("Nothing was removed.")
         return
     with connect() as api:
-        if not force:
-            screen.say(api.drain(host, []))
-            until_empty(api, screen, host)
-        screen.data(api.delete_host(host, force=force))
+        screen.data(remove_host(api, screen, host, force=force))
 
 
 @app.command("upgrade")

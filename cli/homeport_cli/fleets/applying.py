@@ -18,7 +18,7 @@ from homeport_cli.fleets.keys import Keys
 from homeport_cli.fleets.reach import CannotReach, Reach
 from homeport_cli.fleets.registering import Registering, Source
 from homeport_cli.manifest import Manifest
-from homeport_cli.watch import until_empty
+from homeport_cli.removing import remove_host
 
 AT_ONCE = 64
 
@@ -137,9 +137,7 @@ async def _take_out(api: Api, terminal: Terminal, reach: Reach, gone: Sequence[a
     failed: dict[str, str] = {}
     for host in gone:
         try:
-            terminal.say(api.drain(host.host, []))
-            until_empty(api, terminal, host.host)
-            terminal.say(api.delete_host(host.host, force=False))
+            terminal.say(remove_host(api, terminal, host.host, force=False))
         except CliError as error:
             failed[show.name_of(host.place)] = str(error)
             continue

@@ -530,7 +530,8 @@ join() {
         ! systemctl is-active -q homeport-agent; then
         start_agent "$build" ||
             die "the agent did not connect within $CONNECT_S s: $(agent_word); see journalctl -u homeport-agent"
-        systemctl start homeport-upgrade.path
+        systemctl start homeport-upgrade.path >"$work/path.log" 2>&1 ||
+            say note "the server cannot upgrade this agent by itself: $(last_line "$work/path.log")"
     fi
     forget_old_builds
     say connected "the server at $server_host has this host now ($(($(date +%s) - began_all_s)) s)"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fakes.api import FakeApi
@@ -99,3 +100,45 @@ def test_forced_nothing_is_waited_for(server: FakeApi, homeport: Homeport) -> No
 def test_nobody_to_ask_removes_nothing(server: FakeApi, homeport: Homeport) -> None:
     assert homeport("fleet", "delete", "gpu-1").exit_code == 2
     assert server.requests("DeleteHost") == []
+
+
+def test_an_upgrade_waits_for_each_host_and_says_why_one_was_not(logged_in: FakeApi, homeport: Homeport) -> None:
+    logged_in.answers["UpgradeHosts"] = api_pb2.UpgradeHostsResponse(
+        build="new", hosts=["gpu-1", "gpu-2"], sentences=["gpu-3 has the agent new already"]
+    )
+    logged_in.answers["WatchHosts"] = [
+        api_pb2.ListHostsResponse(
+            hosts=[
+                api_pb2.Host(name="gpu-1", build="new", connection="connected"),
+                api_pb2.Host(name="gpu-2", build="old", connection="connected", upgrade_error="older: long ago"),
+            ]
+        ),
+        api_pb2.ListHostsResponse(
+            hosts=[api_pb2.Host(name="gpu-2", build="old", connection="connected", upgrade_error="new: no network")]
+        ),
+    ]
+    done = homeport("fleet", "upgrade")
+    assert done.exit_code == 1
+    assert "gpu-3 has the agent new already" in done.stderr
+    assert "gpu-1 has the agent new" in done.stderr
+    assert "1 of 2 hosts were not upgraded and go on as they were" in done.stderr
+    assert "gpu-2: no network" in done.stderr
+
+
+def test_deleting_a_fleet_empties_and_removes_each_host_first(
+    logged_in: FakeApi, homeport: Homeport, tmp_path: Path
+) -> None:
+    file = tmp_path / "lab.homeport.yml"
+    file.write_text("type: fleet\nname: lab\n")
+    logged_in.answers["ListHosts"] = api_pb2.ListHostsResponse(
+        hosts=[api_pb2.Host(id="h1", name="gpu-1", replicas=2), api_pb2.Host(name="10.0.0.9", state="pending")]
+    )
+    logged_in.answers["Drain"] = api_pb2.DrainResponse(sentence="host gpu-1 is drained")
+    logged_in.answers["WatchHosts"] = [api_pb2.ListHostsResponse(hosts=[api_pb2.Host(id="h1", name="gpu-1")])]
+    logged_in.answers["DeleteHost"] = api_pb2.DeleteHostResponse(sentence="host gpu-1 is removed")
+    logged_in.answers["DeleteFleet"] = api_pb2.DeleteFleetResponse(sentence="fleet lab is deleted")
+    assert homeport("delete", "-f", str(file)).exit_code == 2, "nobody is there to ask"
+    done = homeport("delete", "-f", str(file), "-y")
+    assert (done.exit_code, done.stdout) == (0, "fleet lab is deleted\n")
+    asked = [method for method, _ in logged_in.asked]
+    assert asked[-4:] == ["Drain", "WatchHosts", "DeleteHost", "DeleteFleet"]
