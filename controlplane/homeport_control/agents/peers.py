@@ -10,16 +10,32 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotFound
+from homeport_control.domain.hosts import Host
+from homeport_control.trust.ca import serial_of
 
 HOST_URI = "homeport://host/"
 
 
 def peer_host_id(auth_context: Any) -> str:
     """The host id in the peer's certificate (gRPC's `context.auth_context()`). Raises Denied when it names no host."""
+    return host_id_of(peer_certificate(auth_context))
+
+
+def peer_certificate(auth_context: Any) -> x509.Certificate:
+    """Raises Denied when there is none."""
     pems = auth_context.get("x509_pem_cert") or []
     if not pems:
         raise Denied("no client certificate: an agent speaks with the certificate that it got when it joined")
-    return host_id_of(x509.load_pem_x509_certificate(pems[0]))
+    return x509.load_pem_x509_certificate(pems[0])
+
+
+def must_be_good(host: Host, certificate: x509.Certificate) -> None:
+    """Raises Denied for a certificate that newer ones have replaced: whoever has it is not the host, or an old copy of it."""
+    if host.serials and serial_of(certificate) not in host.serials:
+        raise Denied(
+            f"host {host.name} has newer certificates than this one: this is another machine with an old copy of its identity; "
+            "join with a new token (homeport fleet join-command)"
+        )
 
 
 def host_id_of(certificate: x509.Certificate) -> str:

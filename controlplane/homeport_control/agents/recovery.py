@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from homeport_protos.agent.v1 import agent_pb2
 
-from homeport_control.agents.peers import host_id_of
+from homeport_control.agents.peers import host_id_of, must_be_good
 from homeport_control.domain.errors import Denied
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import hosts
 from homeport_control.store.connect import Database
-from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.ca import CertificateAuthority, serial_of
 
 GRACE = timedelta(days=30)  # after the end of the old one
 CHALLENGE_S = 60.0
@@ -42,9 +42,11 @@ class Recovery:
     async def recover(self, request: agent_pb2.RecoverRequest, now_s: float) -> tuple[str, str]:
         """Host id and new certificate. Raises Denied with what to do, BadRequest."""
         self._check_challenge(request.challenge, now_s)
-        host_id = self._proved(request, now_s)
-        async with self._database.read() as connection:
-            host = await hosts.get(connection, host_id)
+        shown = self._proved(request, now_s)
+        host_id = host_id_of(shown)
+        certificate = self._ca.sign_host(request.csr_pem, host_id)
+        async with self._database.write() as write:
+            host = await hosts.get(write.connection, host_id)
             if host is None:
                 raise Denied(f"this host is not part of the fleet any more; {JOIN_AGAIN}")
             if host.connection is Connection.CONNECTED:
@@ -52,7 +54,9 @@ class Recovery:
                     f"host {host.name} is connected with a newer certificate: this is another machine with a copy of its "
                     f"identity, or of its disk; {JOIN_AGAIN}"
                 )
-        return host_id, self._ca.sign_host(request.csr_pem, host_id)
+            must_be_good(host, shown)
+            await hosts.certified(write, host_id, serial_of(certificate), serial_of(shown))
+        return host_id, certificate
 
     def _seal(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
@@ -64,8 +68,8 @@ class Recovery:
         if not is_ours or not 0 <= now_s - int(made) <= CHALLENGE_S:
             raise Denied("the challenge is not a fresh one of this server; ask for another")
 
-    def _proved(self, request: agent_pb2.RecoverRequest, now_s: float) -> str:
-        """The host whose key signed it."""
+    def _proved(self, request: agent_pb2.RecoverRequest, now_s: float) -> x509.Certificate:
+        """The one whose key signed it."""
         try:
             certificate = x509.load_pem_x509_certificate(request.certificate_pem.encode())
             certificate.verify_directly_issued_by(self._ca.certificate)
@@ -79,4 +83,4 @@ class Recovery:
         over = datetime.fromtimestamp(now_s, UTC) - certificate.not_valid_after_utc
         if over > GRACE:
             raise Denied(f"the certificate expired {over.days} days ago, {GRACE.days} are allowed; {JOIN_AGAIN}")
-        return host_id_of(certificate)
+        return certificate

@@ -19,7 +19,7 @@ from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
-from homeport_control.agents.peers import code_of, peer_host_id
+from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
@@ -27,7 +27,7 @@ from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import hosts
 from homeport_control.store.connect import Database
-from homeport_control.trust.ca import CertificateAuthority
+from homeport_control.trust.ca import CertificateAuthority, serial_of
 
 HELLO_TIMEOUT_S = 10.0
 RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
@@ -87,6 +87,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             host_id = await self._known_host(context)
             certificate = self._ca.sign_host(request.csr_pem, host_id)
+            shown = serial_of(peer_certificate(context.auth_context()))
+            async with self._database.write() as write:
+                await hosts.certified(write, host_id, serial_of(certificate), shown)
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
         return agent_pb2.JoinResponse(
@@ -163,10 +166,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
         host_id = peer_host_id(context.auth_context())
         async with self._database.read() as connection:
-            if await hosts.get(connection, host_id) is None:
+            host = await hosts.get(connection, host_id)
+            if host is None:
                 if await hosts.was_removed(connection, host_id):
                     raise RemovedHost("this host was removed from the fleet; join again to come back")
                 raise Denied("this host is not part of the fleet any more; join again")
+        must_be_good(host, peer_certificate(context.auth_context()))
         return host_id
 
     def _is_first_of_two(self, host_id: str, boot_id: str) -> bool:

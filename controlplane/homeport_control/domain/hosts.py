@@ -121,6 +121,9 @@ class Host:
     labels: tuple[tuple[str, str], ...] = ()  # sorted
     build: str = ""  # of its agent; empty: one that the server cannot upgrade
     upgrade_error: str = ""  # "BUILD: why it did not become that"
+    # Of its certificates that are good, hexadecimal, newest first: one that it has not used yet, and the one before. Empty: of
+    # a host that joined before they were kept; any is good.
+    serials: tuple[str, ...] = ()
 
     @property
     def health(self) -> Health:

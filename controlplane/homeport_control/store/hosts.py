@@ -25,6 +25,7 @@ def _host(row: sa.Row[Any]) -> Host:
     values["facts"] = _facts(values["facts"])
     values["findings"] = tuple(Finding(**{**it, "severity": Health(it["severity"])}) for it in values["findings"])
     values["cordoned_gpus"] = tuple(values["cordoned_gpus"])
+    values["serials"] = tuple(values["serials"])
     values["labels"] = tuple((key, value) for key, value in values["labels"])
     values["connection"] = Connection(values["connection"])
     return Host(**values)
@@ -129,6 +130,12 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
         values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
     write.touch("hosts", *(("health",) if not changed.keys().isdisjoint(_MOVES) else ()))
+
+
+async def certified(write: Write, host_id: str, serial: str, presented: str = "") -> None:
+    """It has a new certificate, for the one that it has shown; all others of it are worth nothing from now on."""
+    values = {"serials": [it for it in (serial, presented) if it]}
+    await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
 
 
 async def next_generation(write: Write, host_id: str) -> int:

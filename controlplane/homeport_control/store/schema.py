@@ -114,6 +114,7 @@ hosts = sa.Table(
     sa.Column("labels", sa.JSON, nullable=False),  # pairs
     sa.Column("build", sa.Text, nullable=False),
     sa.Column("upgrade_error", sa.Text, nullable=False),
+    sa.Column("serials", sa.JSON, nullable=False),
 )
 
 runs = sa.Table(

@@ -144,6 +144,13 @@ class CertificateAuthority:
         )
 
 
+def serial_of(certificate: x509.Certificate | str) -> str:
+    """Hexadecimal; of a certificate, or of its PEM."""
+    if isinstance(certificate, str):
+        certificate = x509.load_pem_x509_certificate(certificate.encode())
+    return f"{certificate.serial_number:x}"
+
+
 def public_key_pin(pair: KeyPair) -> str:
     """SHA-256 of the public key (SubjectPublicKeyInfo, DER) in base64: what `curl --pinnedpubkey sha256//…` wants."""
     public_key = x509.load_pem_x509_certificate(pair.certificate_pem).public_key()

@@ -27,6 +27,12 @@ UNITS=/etc/systemd/system
 SOCKET=/var/run/docker.sock
 CONNECT_S=60
 KEPT_BUILDS=2
+# Where ensurepip has its wheel of pip: beside itself, or where the distribution keeps wheels. Empty: nowhere.
+FIND_PIP='import ensurepip, glob, os, sysconfig
+folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]
+folders.append("/usr/share/python-wheels")
+found = [path for folder in folders if folder for path in sorted(glob.glob(folder + "/pip-*.whl"))]
+print(found[-1] if found else "")'
 export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '%-10s %s\n' "$1" "$2"; }
@@ -330,7 +336,11 @@ ensure_build() { # a virtual environment for the server's build; there is never 
     mkdir -p "$VERSIONS"
     chmod 755 "$OPT" "$VERSIONS"
     began_s=$(date +%s)
-    "$python" -m venv "$target" >"$work/pip.log" 2>&1 || die "python -m venv failed: $(last_line "$work/pip.log")"
+    # pip runs out of the wheel that every venv module brings: to install it first would cost as long as all the rest.
+    pip=$("$python" -c "$FIND_PIP")
+    "$python" -m venv ${pip:+--without-pip} "$target" >"$work/pip.log" 2>&1 ||
+        die "python -m venv failed: $(last_line "$work/pip.log")"
+    if [ -n "$pip" ]; then pip="$target/bin/python $pip/pip"; else pip="$target/bin/pip"; fi
     offline=
     if [ -d "$work/wheels" ]; then offline="--no-index --find-links $work/wheels"; fi
     {
@@ -338,7 +348,7 @@ ensure_build() { # a virtual environment for the server's build; there is never 
         echo "homeport @ file://$work/$(manifest wheel) --hash=sha256:$(manifest wheel_sha256)"
     } >"$work/all.txt"
     # shellcheck disable=SC2086 # a list of words
-    if ! "$target/bin/pip" install -q --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: \
+    if ! $pip install -q --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: \
         $offline -r "$work/all.txt" >"$work/pip.log" 2>&1; then
         rm -rf "$target"
         die "pip could not install the agent: $(grep -i '^error' "$work/pip.log" | tail -n 1); check the network and" \

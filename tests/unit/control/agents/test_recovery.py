@@ -5,6 +5,8 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fixtures.control import State, add_host
 from fixtures.plane import Plane, WireAgent, key_pem, new_request, serving
 from homeport_agent import keys, renewal
@@ -123,7 +125,29 @@ async def test_the_real_agent_recovers_at_the_real_server_and_speaks_with_what_i
         new = await renewal.recover(old)
         assert (new.host_id, new.key_pem != old.key_pem, new.is_expired(time.time())) == (agent.host_id, True, False)
         assert (await renewal.renew(new)).host_id == agent.host_id, "it is good for mTLS"
+        key = serialization.load_pem_private_key(new.key_pem.encode(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        agent.key, agent.joined.certificate_pem = key, new.certificate_pem
         await agent.connect()
         with pytest.raises(renewal.CannotRenew, match="another machine with a copy of its identity"):
             await renewal.recover(dataclasses.replace(old))
         await agent.close()
+
+
+async def test_a_certificate_that_newer_ones_have_replaced_recovers_nothing(state: State, case: Case) -> None:
+    stolen = case.certificate_pem
+    for _ in range(2):
+        _, case.certificate_pem = await case.recovery.recover(await renewed(case), NOW_S)
+    case.certificate_pem = stolen
+    assert "newer certificates than this one" in await case.refused(await case.request())
+
+
+async def renewed(case: Case) -> agent_pb2.RecoverRequest:
+    """A request for another certificate of the same key, so that the case can go on with it."""
+    challenge = case.recovery.challenge(NOW_S)
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(case.key, hashes.SHA256())
+    csr_pem = csr.public_bytes(serialization.Encoding.PEM).decode()
+    signature = await keys.sign(key_pem(case.key).decode(), f"{challenge}\n{csr_pem}")
+    return agent_pb2.RecoverRequest(
+        certificate_pem=case.certificate_pem, csr_pem=csr_pem, challenge=challenge, signature=signature
+    )

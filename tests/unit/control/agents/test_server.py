@@ -138,6 +138,28 @@ def new_csr_of(agent: WireAgent) -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
+async def test_a_certificate_that_two_newer_ones_have_replaced_opens_nothing(plane: Plane) -> None:
+    """The one before the newest does: the answer that held the newest may never have arrived."""
+    agent = await plane.joined()
+    pems = [agent.joined.certificate_pem]
+    for _ in range(2):
+        async with agent.channel() as channel:
+            renew = agent_pb2_grpc.AgentLinkStub(channel).Renew
+            answer = await renew(agent_pb2.RenewRequest(csr_pem=new_csr_of(agent)), timeout=DEADLINE_S)
+        pems.append(answer.certificate_pem)
+        agent.joined.certificate_pem = answer.certificate_pem
+    for good in pems[1:]:
+        agent.joined.certificate_pem = good
+        await agent.connect()
+        await agent.close()
+    agent.joined.certificate_pem = pems[0]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await agent.connect()
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "another machine with an old copy of its identity" in (caught.value.details() or "")
+    await agent.close()
+
+
 async def test_a_host_renews_its_own_certificate(plane: Plane) -> None:
     agent = await plane.joined()
     key, request = new_request()

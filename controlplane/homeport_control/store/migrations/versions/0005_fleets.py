@@ -14,6 +14,7 @@ down_revision = "0004"
 def upgrade() -> None:
     op.add_column("hosts", sa.Column("build", sa.Text(), nullable=False, server_default=""))
     op.add_column("hosts", sa.Column("upgrade_error", sa.Text(), nullable=False, server_default=""))
+    op.add_column("hosts", sa.Column("serials", sa.JSON(), nullable=False, server_default="[]"))
     op.create_table(
         "fleets",
         sa.Column("name", sa.Text(), primary_key=True),
