@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from rig.hosts import SERVER_ADDRESS, USER, Hosts, hosts
-from rig.lone_server import LoneServer, lone_server
+from rig.lone_server import COMMAND, LoneServer, lone_server
 from rig.machine import Machine
 from rig.stack import wait_for
+from rig.terminal import on_terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -39,34 +40,23 @@ def server(machines: Hosts) -> Iterator[LoneServer]:
         yield made
 
 
+def write(server: LoneServer, machines: Hosts, names: list[str], **ssh: Any) -> list[str]:
+    """The file of the fleet; the command that applies it."""
+    addresses = {machine.name: machine.address for machine in machines.machines}
+    settings = {"user": USER, "identity_file": str(machines.key), "hosts": [addresses[name] for name in names], **ssh}
+    document = {"type": "fleet", "name": "lab", "labels": {"rack": "a"}, "region": "basement", "ssh_config": settings}
+    file = server.folder / "fleet.homeport.yml"
+    file.write_text(yaml.safe_dump(document))
+    return [*COMMAND, "apply", "-f", str(file)]
+
+
 def apply(
     server: LoneServer, machines: Hosts, names: list[str], *arguments: str, **ssh: Any
 ) -> "subprocess.CompletedProcess[str]":
-    addresses = {machine.name: machine.address for machine in machines.machines}
-    document = {
-        "type": "fleet",
-        "name": "lab",
-        "labels": {"rack": "a"},
-        "region": "basement",
-        "ssh_config": {
-            "user": USER,
-            "identity_file": str(machines.key),
-            "hosts": [addresses[name] for name in names],
-            **ssh,
-        },
-    }
-    file = server.folder / "fleet.homeport.yml"
-    file.write_text(yaml.safe_dump(document))
     return subprocess.run(
-        ["timeout", "170", *server_command(), "apply", "-f", str(file), *arguments],
+        [*write(server, machines, names, **ssh), *arguments],
         env=server.environment, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL, cwd="/",
     )  # fmt: skip
-
-
-def server_command() -> list[str]:
-    from rig.lone_server import COMMAND
-
-    return COMMAND
 
 
 def listed(server: LoneServer) -> dict[str, dict[str, Any]]:
@@ -143,19 +133,34 @@ def test_a_host_behind_a_jump_host_and_one_that_shows_another_key(machines: Host
     assert f"ssh-keygen -R {behind.address}" in changed.stderr
 
 
-def test_sudo_that_wants_a_password_and_nobody_to_ask_is_one_line(machines: Hosts, server: LoneServer) -> None:
-    *_, machine = machines.machines
+def test_what_must_be_typed_is_asked_for_once_and_without_a_terminal_is_one_line(
+    machines: Hosts, server: LoneServer, tmp_path: Path
+) -> None:
+    good, _, machine = machines.machines
     for path in ("usr/sbin/dockerd", "usr/bin/apt-get", "lib/systemd/system/docker.socket"):
         (machine.root / f"{path}.away").rename(machine.root / path)
-    machine.shell(f"echo '{USER} ALL=(ALL) ALL' >/etc/sudoers.d/{USER}; echo {USER}:secret | chpasswd")
-    done = apply(server, machines, [GOOD, NO_DOCKER], "-y")
-    assert done.returncode == 1
-    assert "sudo wants a password and there is nobody to ask" in done.stderr
-
-
-def test_an_encrypted_key_and_nobody_to_ask_is_one_line(machines: Hosts, server: LoneServer, tmp_path: Path) -> None:
+    machine.shell(f"echo '{USER} ALL=(ALL) ALL' >/etc/sudoers.d/{USER}; echo {USER}:sudo-secret | chpasswd")
     key = tmp_path / "encrypted"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True)
-    done = apply(server, machines, [NO_DOCKER], "-y", identity_file=str(key))
-    assert done.returncode == 1
-    assert "is encrypted and there is nobody to ask for its passphrase" in done.stderr
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "key-secret", "-f", str(key)], check=True)
+    for each in (good, machine):
+        with (each.root / "home" / USER / ".ssh" / "authorized_keys").open("a") as keys:
+            keys.write(key.with_suffix(".pub").read_text())
+
+    nobody = apply(server, machines, [GOOD, NO_DOCKER], "-y")
+    assert nobody.returncode == 1
+    assert "sudo wants a password and there is nobody to ask" in nobody.stderr
+    nobody = apply(server, machines, [GOOD, NO_DOCKER], "-y", identity_file=str(key))
+    assert nobody.returncode == 1
+    assert "is encrypted and there is nobody to ask for its passphrase" in nobody.stderr
+
+    answers = [
+        ("[y/n]: ", "y"),
+        ("Passphrase of", "wrong"),
+        ("Passphrase of", "key-secret"),
+        (f"Password for sudo on {machine.address}: ", "sudo-secret"),
+    ]
+    command = write(server, machines, [GOOD, NO_DOCKER], identity_file=str(key))
+    code, shown = on_terminal(command, server.environment, answers)
+    assert code == 0, shown
+    assert "secret" not in shown
+    assert listed(server)[machine.address]["connection"] == "connected"

@@ -121,12 +121,16 @@ async def _install(
     source = Source.of(applied.name, script, settings.server, joining.web_port)
     names = [show.name_of(it.place) for it in applied.installs]
 
+    reach.load_keys(it.place for it in applied.installs)  # asks, before anything is drawn
+    board = Board(terminal, names)
+
     def ask_password(which: list[str]) -> str:
         if not terminal.interactive:
             raise CliError("sudo wants a password and there is nobody to ask; allow it without one, or use a terminal")
-        return getpass.getpass(f"Password for sudo on {', '.join(which)}: ")
+        with board.paused():
+            return getpass.getpass(f"Password for sudo on {', '.join(which)}: ")
 
-    with Board(terminal, names) as board:
+    with board:
         registering = Registering(api, reach, board, source, ask_password)
         await registering.run(applied.installs)
     return registering.failed

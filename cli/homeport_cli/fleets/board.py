@@ -1,5 +1,7 @@
 """The progress of many machines at once: drawn over on a terminal, a line per step elsewhere, on standard error."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +33,17 @@ class Board:
     ) -> None:
         if self._live:
             self._live.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is drawn: somebody is asked."""
+        if self._live:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._live:
+                self._live.start()
 
     def step(self, name: str, state: str, text: str) -> None:
         self._rows[name] = (state, text)

@@ -21,13 +21,19 @@ class Keys:
     def __init__(self, *, interactive: bool, ask: Ask = getpass.getpass) -> None:
         self._interactive = interactive
         self._ask = ask
-        self._read: dict[str, asyncssh.SSHKey] = {}
+        self._read: dict[str, asyncssh.SSHKey | UsageError] = {}
 
     def load(self, identity_file: str) -> asyncssh.SSHKey:
-        """Raises UsageError."""
+        """Raises UsageError, the same one each time: nobody is asked again."""
         if identity_file not in self._read:
-            self._read[identity_file] = self._load(Path(identity_file).expanduser())
-        return self._read[identity_file]
+            try:
+                self._read[identity_file] = self._load(Path(identity_file).expanduser())
+            except UsageError as error:
+                self._read[identity_file] = error
+        found = self._read[identity_file]
+        if isinstance(found, UsageError):
+            raise found
+        return found
 
     def _load(self, path: Path) -> asyncssh.SSHKey:
         try:

@@ -5,8 +5,8 @@ A jump host is connected to once, for all that are behind it. Covers trust and w
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 import asyncssh
 from homeport_protos.api.v1 import api_pb2
@@ -55,6 +55,15 @@ class Reach:
         if key is None:
             raise CannotReach(f"port {place.port} shows no host key; is it an SSH server?")
         return key
+
+    def load_keys(self, places: Iterable[api_pb2.Place]) -> None:
+        """Ask now for all passphrases; what is wrong with a key is told by `to`."""
+        with_jumps = [
+            each for place in places for each in ((place, place.jump) if place.HasField("jump") else (place,))
+        ]
+        for file in dict.fromkeys(place.identity_file for place in with_jumps if place.identity_file):
+            with suppress(CliError):
+                self._keys.load(file)
 
     async def close(self) -> None:
         for task in self._jumps.values():

@@ -43,6 +43,8 @@ def _of_listed(place: Place, registration: Registration | None, hosts: Mapping[s
         return PlaceChange(place, "repair", reason)
     if registration.place != place:
         return PlaceChange(place, "changed", "it is reached in another way", host.id, host.name)
+    if registration.error:
+        return PlaceChange(place, "repair", f"the last try failed: {registration.error}", host.id, host.name)
     if host.connection is not Connection.CONNECTED:
         reason = f"unreachable: {host.connection_reason or 'its agent is not connected'}"
         return PlaceChange(place, "repair", reason, host.id, host.name)

@@ -39,6 +39,7 @@ def test_one_that_never_joined_or_was_removed_is_tried_again_with_the_reason_of_
     failed = Registration("lab", A, "connecting", error="no route")
     assert one(A, failed) == PlaceChange(A, "repair", "the last try failed: no route")
     assert one(A, joined(A), host=None).action == "repair"
+    assert one(A, replace(joined(A), error="no key")).reason == "the last try failed: no key", "though it is connected"
 
 
 def test_one_that_is_away_is_repaired() -> None:
