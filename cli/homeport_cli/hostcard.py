@@ -11,7 +11,7 @@ from rich.text import Text
 
 from homeport_cli import gpucells
 from homeport_cli.gpucells import MIB
-from homeport_cli.hosttable import findings, state_of
+from homeport_cli.hosttable import findings, reason_of, state_of
 from homeport_cli.render import age, properties, replica_state, size, state_text, table_of
 
 NO_READING = host_pb2.GpuReading()
@@ -43,7 +43,8 @@ def _facts(one: api_pb2.Host, now_s: float) -> list[api_pb2.Property]:
         ("Name", one.name),
         ("Fleet", one.fleet),
         ("Address", one.address),
-        ("Status", f"{state}: {one.reason}" if one.reason else state),
+        ("Status", f"{state}: {reason_of(one, now_s)}" if one.reason else state),
+        ("Agent", f"not upgraded to {one.upgrade_error}" if one.upgrade_error else one.build),
         ("Health", one.health),
         ("System", ", ".join(filter(None, (facts.os, facts.kernel, facts.architecture)))),
         ("Resources", one.resources),

@@ -26,7 +26,10 @@ def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> Rend
     table = table_of(*(heads[place] for place in columns))
     for line in body:
         table.add_row(*(line[place] for place in columns))
-    reasons = [Text(f"{row.name}: {row.reason}") for row in rows if row.reason]
+    reasons = [Text(f"{row.name}: {reason_of(row, now_s)}") for row in rows if row.reason]
+    reasons += [
+        Text(f"{row.name}: its agent was not upgraded to {row.upgrade_error}") for row in rows if row.upgrade_error
+    ]
     reasons += [Text(f"{row.name}: {line}") for row in rows for line in findings(row, now_s)]
     return Group(table, "", *reasons) if reasons else table
 
@@ -43,6 +46,12 @@ def findings(host: api_pb2.Host, now_s: float) -> list[str]:
     lines += ["is drained: it gets nothing new"] if host.cordoned else []
     lines += [f"{names.get(it.uuid, it.uuid)} is drained" for it in host.gpus if it.cordoned]
     return lines
+
+
+def reason_of(host: api_pb2.Host, now_s: float) -> str:
+    """Why it is not connected, and since when; or why it is not healthy."""
+    is_away = host.connection != "connected" and host.HasField("connection_since")
+    return f"{host.reason}; since {span(now_s - host.connection_since.seconds) or 'now'}" if is_away else host.reason
 
 
 def state_of(host: api_pb2.Host) -> str:

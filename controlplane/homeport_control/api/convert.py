@@ -144,6 +144,7 @@ def host_message(host: Host, replicas: int, claims: Sequence[Reservation], index
         labels=dict(host.labels),
         build=host.build,
         upgrade_error=host.upgrade_error,
+        connection_since=timestamp(host.connection_since_s),
     )
 
 

@@ -130,12 +130,9 @@ class Fleets:
 def pending_message(registration: Registration, now_s: float) -> api_pb2.Host:
     """A registered machine that is no host yet, as `fleet list` shows it."""
     works = not registration.error and registration.step != "registered" and now_s - registration.since_s < STALLED_S
-    age_s = max(0, round(now_s - registration.since_s))
-    reason = f"{registration.step}, since {age_s} s"
+    reason = registration.step
     if registration.error:
-        reason = (
-            f"{registration.step} failed {age_s} s ago: {registration.error}; next try: when the fleet is applied again"
-        )
+        reason = f"{registration.step} failed: {registration.error}; next try: when the fleet is applied again"
     elif not works:
         reason += "; nobody is at it: apply the fleet again"
     return api_pb2.Host(
@@ -146,6 +143,7 @@ def pending_message(registration: Registration, now_s: float) -> api_pb2.Host:
         health="healthy",
         reason=reason,
         created_at=timestamp(registration.since_s),
+        connection_since=timestamp(registration.since_s),
     )
 
 

@@ -58,3 +58,19 @@ def test_findings_name_the_gpu_what_is_wrong_since_when_and_what_to_do() -> None
         "the host has a warning: 2GB are free (disk-full)",
         "is drained: it gets nothing new",
     ]
+
+
+def test_who_is_not_there_says_why_and_since_when_and_an_upgrade_that_failed_is_told() -> None:
+    rows = [
+        api_pb2.Host(
+            name="10.0.0.9", state="provisioning", reason="installing", connection_since=Timestamp(seconds=int(NOW_S - 70))
+        ),
+        api_pb2.Host(
+            name="gpu-1", state="idle", connection="connected", reason="Docker is away", upgrade_error="new: no network",
+            connection_since=Timestamp(seconds=int(NOW_S - 70)),
+        ),
+    ]  # fmt: skip
+    shown = lines(hosttable.hosts(rows, NOW_S))
+    assert "10.0.0.9: installing; since 1 min" in shown
+    assert "gpu-1: Docker is away" in shown
+    assert "gpu-1: its agent was not upgraded to new: no network" in shown

@@ -958,6 +958,7 @@ class Host(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
     UPGRADE_ERROR_FIELD_NUMBER: _builtins.int
+    CONNECTION_SINCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     fleet: _builtins.str
@@ -1000,6 +1001,10 @@ class Host(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def connection_since(self) -> _timestamp_pb2.Timestamp:
+        """when it came, or went, or when its step began"""
+
     def __init__(
         self,
         *,
@@ -1023,10 +1028,11 @@ class Host(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         build: _builtins.str = ...,
         upgrade_error: _builtins.str = ...,
+        connection_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "facts", b"facts", "reading", b"reading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connection_since", b"connection_since", "created_at", b"created_at", "facts", b"facts", "reading", b"reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "connection", b"connection", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state", "upgrade_error", b"upgrade_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "connection", b"connection", "connection_since", b"connection_since", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state", "upgrade_error", b"upgrade_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
