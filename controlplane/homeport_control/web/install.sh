@@ -493,7 +493,8 @@ start_agent() { # and wait until the server has welcomed this build: the agent n
     wait_until "$CONNECT_S" is_connected "$1"
 }
 is_connected() { grep -q "\"build\": *\"$1\"" "$STATE/connected"; } # BUILD
-agent_word() { journalctl -u homeport-agent -n 20 -o cat --no-pager 2>/dev/null | grep -v '^\(Started\|Stopp\|homeport-agent\.service\)' | tail -n 1; }
+# What it said itself; systemd's own words about it have other names.
+agent_word() { journalctl -u homeport-agent -t python -n 1 -o cat --no-pager 2>/dev/null | tail -n 1; }
 
 # ---------------------------------------------------------------- the commands
 
