@@ -21,6 +21,7 @@ from homeport_protos.versions import PROTOCOL
 from homeport_agent import keys
 from homeport_agent.channel import tls_channel, why
 from homeport_agent.identity import Identity, IdentityStore, NotJoined, ca_sha256
+from homeport_agent.renewal import CannotRenew, recover
 
 API_PORT = 7400
 WEB_PORT_AFTER_API = 2  # the web port is the API's plus this, unless it is given
@@ -82,10 +83,12 @@ async def join(
     web_port: int | None = None,
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Identity, bool]:
-    """Join, and keep the identity. Returns it, and whether the host had joined this server before (then nothing was
-    done). Raises CannotJoin."""
+    """Join, and keep the identity. Returns it, and whether the host had joined this server before (then it is the same host
+    still). Raises CannotJoin."""
     token, (host, api_port) = parse_token(token_text), parse_server(server)
     known = _known(store, token)
+    if known is not None and known.is_expired(time.time()):
+        known = await _recovered(store, known)
     if known is not None:
         return known, True
     ca_pem = await asyncio.to_thread(fetch_ca, host, web_port or api_port + WEB_PORT_AFTER_API)
@@ -136,8 +139,21 @@ def _known(store: IdentityStore, token: JoinToken) -> Identity | None:
             f"this host belongs to the server at {known.server_host} already; remove {store.folder} to leave it, "
             "or choose another --state-dir"
         )
-    # Away for longer than its certificate lived: the token lets it in again.
-    return None if known.is_expired(time.time()) else known
+    return known
+
+
+async def _recovered(store: IdentityStore, known: Identity) -> Identity | None:
+    """Away for longer than its certificate lived: the same host again, by a proof of its key. None: the token lets it in, as
+    another host. Raises CannotJoin."""
+    try:
+        recovered = await recover(known)
+    except CannotRenew:
+        return None
+    try:
+        await asyncio.to_thread(store.save, recovered)
+    except OSError as error:
+        raise CannotJoin(f"the identity cannot be written to {store.folder}: {error.strerror}") from None
+    return recovered
 
 
 def fetch_ca(host: str, port: int) -> str:

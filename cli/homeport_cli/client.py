@@ -140,8 +140,9 @@ class Api:
     def plan_fleet(self, document_json: str) -> api_pb2.PlanFleetResponse:
         return self._call("PlanFleet", api_pb2.PlanFleetRequest(json=document_json), api_pb2.PlanFleetResponse)
 
-    def apply_fleet(self, document_json: str, *, reinstall: bool) -> api_pb2.ApplyFleetResponse:
-        request = api_pb2.PlanFleetRequest(json=document_json, reinstall=reinstall)
+    def apply_fleet(self, document_json: str, server: str, *, reinstall: bool) -> api_pb2.ApplyFleetResponse:
+        """`server`: HOST:PORT as the hosts reach it."""
+        request = api_pb2.PlanFleetRequest(json=document_json, reinstall=reinstall, server=server)
         return self._call("ApplyFleet", request, api_pb2.ApplyFleetResponse)
 
     def report_registration(self, report: api_pb2.RegistrationReport) -> None:

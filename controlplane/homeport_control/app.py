@@ -26,6 +26,7 @@ from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
+from homeport_control.api.fleets import new_token
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
@@ -39,14 +40,18 @@ from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
 from homeport_control.loops.loop import Loop
+from homeport_control.loops.on_demand import OnDemandLoop
+from homeport_control.loops.outcomes import Outcomes
 from homeport_control.loops.placement import PlacementLoop
 from homeport_control.loops.pruning import PruningLoop
 from homeport_control.loops.runs import RunsLoop
 from homeport_control.loops.upgrades import UpgradesLoop
+from homeport_control.machines.crew import Crew
+from homeport_control.machines.errands import Errands
 from homeport_control.settings import ServerSettings
 from homeport_control.store import events, meta
 from homeport_control.store.code import CodeStore
-from homeport_control.store.connect import Database, migrate, open_database
+from homeport_control.store.connect import Database, Write, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority, public_key_pin
 from homeport_control.trust.sealing import Sealer
 from homeport_control.web.downloads import add_bundle as keep_bundle
@@ -150,7 +155,15 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
+    outcomes = Outcomes(database, sessions.is_connected)
+    crew = Crew(Errands(downloads.script.decode(), settings.web_port).carry_out, outcomes)
+
+    async def join_token_for(write: Write, fleet: str, now_s: float) -> str:
+        return await new_token(write, state.ca.sha256, fleet, now_s)
+
+    on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
     loops = [
+        Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
@@ -219,6 +232,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await link.start()
         tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
         tasks.append(group.create_task(peaks.run(), name="peaks"))
+        tasks.append(group.create_task(crew.run(), name="crew"))
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()

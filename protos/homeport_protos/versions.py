@@ -13,9 +13,11 @@ Diary
 4  2026-11-24  fleets: Removed, Challenge and Recover; builds of the agent (Hello.build) and upgrades (Upgrade, UpgradeResult);
                PlanFleet, ApplyFleet, ReportRegistration, DeleteFleet, UpgradeHosts, DeleteHost. Nothing that an agent or a
                command line of protocol 3 says has changed its meaning: both keep working.
+5  2026-11-27  on-demand hosts: a survey instead of an installation (Install.survey, RegistrationReport.facts and access),
+               Place.wake_mac. An older command line is refused such a fleet, in words.
 """
 
-PROTOCOL = 4
+PROTOCOL = 5
 UPGRADE_PROTOCOL = 4  # an older agent does not know what an Upgrade is
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

@@ -6,16 +6,18 @@ import os
 from collections.abc import Sequence
 
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.ssh import remote
+from homeport_protos.ssh.places import Place
+from homeport_protos.ssh.reach import CannotReach, Reach
 
 from homeport_cli import config, render, trust
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError, UsageError
-from homeport_cli.fleets import install, show
+from homeport_cli.fleets import show
 from homeport_cli.fleets.board import Board
 from homeport_cli.fleets.hostkeys import HostKeys
 from homeport_cli.fleets.keys import Keys
-from homeport_cli.fleets.reach import CannotReach, Reach
 from homeport_cli.fleets.registering import Registering, Source
 from homeport_cli.manifest import Manifest
 from homeport_cli.removing import remove_host
@@ -37,7 +39,8 @@ async def _apply(
     planned = api.plan_fleet(source.document_json)
     _refuse(source, planned.problems)
     host_keys = HostKeys(config.path(os.environ).parent / "known_hosts")
-    reach = Reach(Keys(interactive=terminal.interactive), host_keys)
+    keys = Keys(interactive=terminal.interactive)
+    reach = Reach(keys, host_keys)
     try:
         touched = [host for host in planned.hosts if host.action != "unchanged" or force]
         fingerprints = await _get_to_know(reach, host_keys, touched)
@@ -53,9 +56,9 @@ async def _apply(
             terminal.say("Nothing was changed.")
             return
         _keep(host_keys, terminal)
-        applied = api.apply_fleet(source.document_json, reinstall=force)
+        applied = api.apply_fleet(source.document_json, settings.server, reinstall=force)
         _refuse(source, applied.problems)
-        failed = await _install(api, terminal, reach, applied, settings) if applied.installs else {}
+        failed = await _install(api, terminal, reach, keys, applied, settings) if applied.installs else {}
         gone = [host for host in planned.hosts if host.action == "gone" and host.host]
         failed |= await _take_out(api, terminal, reach, gone)
     finally:
@@ -79,7 +82,7 @@ async def _get_to_know(reach: Reach, host_keys: HostKeys, touched: Sequence[api_
     fingerprints: dict[str, str] = {}
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def look(place: api_pb2.Place) -> None:
+    async def look(place: Place) -> None:
         async with limit:
             try:
                 key = await reach.unknown_key(place)
@@ -87,10 +90,10 @@ async def _get_to_know(reach: Reach, host_keys: HostKeys, touched: Sequence[api_
                 return
         if key is not None:
             host_keys.accept(place.hostname, place.port, key)
-            fingerprints[show.name_of(place)] = f"{key.get_algorithm()} {key.get_fingerprint()}"
+            fingerprints[place.name] = f"{key.get_algorithm()} {key.get_fingerprint()}"
 
-    places = [host.place for host in touched]
-    jumps = {(place.jump.hostname, place.jump.port): place.jump for place in places if place.HasField("jump")}
+    places = [show.place_of(host.place) for host in touched]
+    jumps = {place.jump.address: place.jump for place in places if place.jump is not None}
     await asyncio.gather(*(look(jump) for jump in jumps.values()))  # the way to the others leads through them
     await asyncio.gather(*(look(place) for place in places))
     return dict(sorted(fingerprints.items()))
@@ -107,6 +110,7 @@ async def _install(
     api: Api,
     terminal: Terminal,
     reach: Reach,
+    keys: Keys,
     applied: api_pb2.ApplyFleetResponse,
     settings: config.Config,
 ) -> dict[str, str]:
@@ -121,7 +125,7 @@ async def _install(
     source = Source.of(applied.name, script, settings.server, joining.web_port)
     names = [show.name_of(it.place) for it in applied.installs]
 
-    reach.load_keys(it.place for it in applied.installs)  # asks, before anything is drawn
+    reach.load_keys(show.place_of(it.place) for it in applied.installs)  # asks, before anything is drawn
     board = Board(terminal, names)
 
     def ask_password(which: list[str]) -> str:
@@ -131,7 +135,7 @@ async def _install(
             return getpass.getpass(f"Password for sudo on {', '.join(which)}: ")
 
     with board:
-        registering = Registering(api, reach, board, source, ask_password)
+        registering = Registering(api, reach, keys, board, source, ask_password)
         await registering.run(applied.installs)
     return registering.failed
 
@@ -146,9 +150,9 @@ async def _take_out(api: Api, terminal: Terminal, reach: Reach, gone: Sequence[a
             failed[show.name_of(host.place)] = str(error)
             continue
         try:
-            async with reach.to(host.place) as ssh:
-                await install.uninstall(ssh, await install.become_root(ssh))
-        except (CannotReach, install.WantsPassword) as error:
+            async with reach.to(show.place_of(host.place)) as ssh:
+                await remote.uninstall(ssh, await remote.become_root(ssh))
+        except (CannotReach, remote.WantsPassword) as error:
             terminal.say(
                 f"{show.name_of(host.place)}: {error or 'sudo wants a password'}; its agent has forgotten the server, the "
                 "rest goes with: sudo sh /opt/homeport/install.sh --uninstall"

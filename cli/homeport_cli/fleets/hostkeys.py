@@ -5,12 +5,11 @@ Read are the caller's own ~/.ssh/known_hosts and ours beside the configuration f
 """
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 
 import asyncssh
+from homeport_protos.ssh.reach import Trusted
 
-Trusted = tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]
 DEFAULT_PORT = 22
 
 

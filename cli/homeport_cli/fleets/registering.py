@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import asyncssh
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.ssh import remote
+from homeport_protos.ssh.reach import CannotReach, Reach
+from homeport_protos.ssh.waking import awake
 
 from homeport_cli.client import Api
 from homeport_cli.errors import CliError
-from homeport_cli.fleets import install
 from homeport_cli.fleets.board import Board
-from homeport_cli.fleets.reach import CannotReach, Reach
-from homeport_cli.fleets.show import name_of
+from homeport_cli.fleets.keys import Keys
+from homeport_cli.fleets.show import name_of, place_of
 
 AT_ONCE = 64
 
@@ -39,10 +41,17 @@ class Registering:
     """`ask_password`: for sudo, of these machines; raises CliError when there is nobody to ask."""
 
     def __init__(
-        self, api: Api, reach: Reach, board: Board, source: Source, ask_password: Callable[[list[str]], str]
+        self,
+        api: Api,
+        reach: Reach,
+        keys: Keys,
+        board: Board,
+        source: Source,
+        ask_password: Callable[[list[str]], str],
     ) -> None:
         self._api = api
         self._reach = reach
+        self._keys = keys
         self._board = board
         self._source = source
         self._ask_password = ask_password
@@ -67,14 +76,15 @@ class Registering:
 
     async def _connect(
         self, wanted: api_pb2.Install, connections: AsyncExitStack, limit: asyncio.Semaphore
-    ) -> tuple[api_pb2.Install, asyncssh.SSHClientConnection | None, install.Root | None]:
+    ) -> tuple[api_pb2.Install, asyncssh.SSHClientConnection | None, remote.Root | None]:
         """No connection: it has failed. No root: sudo wants a password."""
         async with limit:
             await self._step(wanted.place, "connecting")
             try:
-                ssh = await connections.enter_async_context(self._reach.to(wanted.place))
-                return wanted, ssh, await install.become_root(ssh)
-            except install.WantsPassword:
+                place = place_of(wanted.place)
+                ssh = await connections.enter_async_context(awake(self._reach, place, self._show(wanted.place)))
+                return wanted, ssh, await remote.become_root(ssh)
+            except remote.WantsPassword:
                 return wanted, ssh, None
             except CannotReach as error:
                 await self._fail(wanted.place, str(error))
@@ -84,34 +94,57 @@ class Registering:
         self,
         wanted: api_pb2.Install,
         ssh: asyncssh.SSHClientConnection,
-        root: install.Root | None,
+        root: remote.Root | None,
         password: str,
         limit: asyncio.Semaphore,
     ) -> None:
         place = wanted.place
-
-        def step(text: str) -> None:
-            self._board.step(name_of(place), "provisioning", text)
-
         async with limit:
             try:
-                root = root or await install.become_root(ssh, password)
+                root = root or await remote.become_root(ssh, password)
+                if wanted.survey:
+                    await self._survey(place, ssh, root)
+                    return
                 await self._step(place, "installing")
-                host_id = await install.install(
-                    ssh, root, self._source.script, self._source.arguments, wanted.token, step
+                host_id = await remote.install(
+                    ssh, root, self._source.script, self._source.arguments, wanted.token, self._show(place)
                 )
-                await self._tell(place, "connected", host_id=host_id)
+                await self._tell(api_pb2.RegistrationReport(step="connected", host_id=host_id), place)
             except (CannotReach, CliError) as error:
                 await self._fail(place, str(error))
-            except install.WantsPassword:
+            except remote.WantsPassword:
                 await self._fail(place, "sudo wants a password for that user")
             else:
                 self._board.step(name_of(place), "connected", "done")
 
+    async def _survey(self, place: api_pb2.Place, ssh: asyncssh.SSHClientConnection, root: remote.Root) -> None:
+        """What it has, and what the server needs to bring it up by itself. Raises CannotReach, CliError."""
+        await self._step(place, "looking at it")
+        facts = await remote.survey(ssh, root, self._source.script, self._source.arguments, self._show(place))
+        access = self._access(place, ssh.get_server_host_key(), root.password)
+        jump_key = await self._reach.jump_key(place_of(place))
+        if jump_key is not None:
+            access.jump.CopyFrom(self._access(place.jump, jump_key, ""))
+        await self._tell(api_pb2.RegistrationReport(facts=facts, access=access), place)
+        self._board.step(name_of(place), "not provisioned", "installed when a run needs it")
+
+    def _access(self, place: api_pb2.Place, host_key: asyncssh.SSHKey | None, sudo_password: str) -> api_pb2.Access:
+        key = self._keys.load(place_of(place))
+        if key is None or host_key is None:
+            raise CannotReach("the server needs a key of a file to bring it up: name identity_file")
+        return api_pb2.Access(
+            private_key=key.export_private_key("openssh").decode(),
+            host_key=" ".join(host_key.export_public_key("openssh").decode().split()[:2]),
+            sudo_password=sudo_password,
+        )
+
+    def _show(self, place: api_pb2.Place) -> Callable[[str], None]:
+        return lambda text: self._board.step(name_of(place), "provisioning", text)
+
     async def _step(self, place: api_pb2.Place, text: str) -> None:
         self._board.step(name_of(place), "provisioning", text)
         try:
-            await self._tell(place, text)
+            await self._tell(api_pb2.RegistrationReport(step=text), place)
         except CliError:
             return  # the server shows an older step for a while; the installation goes on
 
@@ -119,17 +152,10 @@ class Registering:
         self.failed[name_of(place)] = reason
         self._board.step(name_of(place), "failed", reason)
         try:
-            await self._tell(place, "", error=reason)
+            await self._tell(api_pb2.RegistrationReport(error=reason), place)
         except CliError:
             return  # it is said here all the same
 
-    async def _tell(self, place: api_pb2.Place, step: str, *, error: str = "", host_id: str = "") -> None:
-        report = api_pb2.RegistrationReport(
-            fleet=self._source.fleet,
-            hostname=place.hostname,
-            port=place.port,
-            step=step,
-            error=error,
-            host_id=host_id,
-        )
+    async def _tell(self, report: api_pb2.RegistrationReport, place: api_pb2.Place) -> None:
+        report.fleet, report.hostname, report.port = self._source.fleet, place.hostname, place.port
         await asyncio.to_thread(self._api.report_registration, report)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.ssh.places import Place, Wake
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -10,12 +11,26 @@ from homeport_cli.render import state_text, table_of
 
 
 def name_of(place: api_pb2.Place) -> str:
-    return place.hostname if place.port == 22 else f"{place.hostname}:{place.port}"
+    return place_of(place).name
+
+
+def place_of(place: api_pb2.Place) -> Place:
+    return Place(
+        place.hostname,
+        place.port,
+        place.user,
+        place.identity_file,
+        place_of(place.jump) if place.HasField("jump") else None,
+        Wake(place.wake_mac, place.wake_broadcast) if place.wake_mac else None,
+    )
 
 
 def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> RenderableType:
     """What happens with each machine. `fingerprints`: of host keys that are seen for the first time, by name."""
-    parts: list[RenderableType] = [Text(f"Fleet {answer.name}: {_counts(answer.hosts)}"), ""]
+    parts: list[RenderableType] = [
+        Text(f"Fleet {answer.name}: {_counts(answer.hosts, on_demand=answer.on_demand)}"),
+        "",
+    ]
     table = table_of("HOST", "USER", "VIA", "ACTION", "REASON")
     for host in answer.hosts:
         place = host.place
@@ -23,6 +38,8 @@ def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> 
         table.add_row(Text(name_of(place)), Text(place.user), Text(via), state_text(host.action), Text(host.reason))
     if answer.hosts:
         parts += [table, ""]
+    if answer.on_demand and (kept := _kept(answer.hosts)):
+        parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
     if fingerprints:
         parts.append(Text("Host keys that are seen for the first time, and trusted from now on:"))
         parts += [Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()]
@@ -30,9 +47,16 @@ def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> 
     return Group(*parts)
 
 
-def _counts(hosts: Sequence[api_pb2.FleetHost]) -> str:
+def _kept(hosts: Sequence[api_pb2.FleetHost]) -> list[str]:
+    """Which secrets leave this machine. A password for sudo is one too, where it is asked for."""
+    places = [host.place for host in hosts if host.action not in {"gone", "unchanged"}]
+    files = [file for it in places for file in (it.identity_file, it.jump.identity_file) if file]
+    return [*dict.fromkeys(files), *(["the password for sudo, where it wants one"] if files else [])]
+
+
+def _counts(hosts: Sequence[api_pb2.FleetHost], *, on_demand: bool = False) -> str:
     words = {
-        "new": "to install",
+        "new": "to look at" if on_demand else "to install",
         "changed": "to change",
         "repair": "to repair",
         "gone": "to remove",

@@ -22,7 +22,7 @@ from homeport_control.store import hosts
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
-GRACE = timedelta(days=30)  # after the end of the old one
+GRACE = timedelta(days=30)  # after the end of the old one; an on-demand host that we let go may come back at any time
 CHALLENGE_S = 60.0
 JOIN_AGAIN = "join again with a new token (homeport fleet join-command)"
 
@@ -49,6 +49,9 @@ class Recovery:
             host = await hosts.get(write.connection, host_id)
             if host is None:
                 raise Denied(f"this host is not part of the fleet any more; {JOIN_AGAIN}")
+            over = _over(shown, now_s)
+            if over > GRACE and host.connection is not Connection.RELEASED:
+                raise Denied(f"the certificate expired {over.days} days ago, {GRACE.days} are allowed; {JOIN_AGAIN}")
             if host.connection is Connection.CONNECTED:
                 raise Denied(
                     f"host {host.name} is connected with a newer certificate: this is another machine with a copy of its "
@@ -80,7 +83,9 @@ class Recovery:
             key.verify(request.signature, signed, ec.ECDSA(hashes.SHA256()))
         except (ValueError, TypeError, InvalidSignature):
             raise Denied(f"the proof is not by the key of a certificate of this server; {JOIN_AGAIN}") from None
-        over = datetime.fromtimestamp(now_s, UTC) - certificate.not_valid_after_utc
-        if over > GRACE:
-            raise Denied(f"the certificate expired {over.days} days ago, {GRACE.days} are allowed; {JOIN_AGAIN}")
         return certificate
+
+
+def _over(certificate: x509.Certificate, now_s: float) -> timedelta:
+    """How long after its end it is."""
+    return datetime.fromtimestamp(now_s, UTC) - certificate.not_valid_after_utc

@@ -25,7 +25,7 @@ from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
-from homeport_control.store import hosts
+from homeport_control.store import fleets, hosts
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
@@ -171,6 +171,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 if await hosts.was_removed(connection, host_id):
                     raise RemovedHost("this host was removed from the fleet; join again to come back")
                 raise Denied("this host is not part of the fleet any more; join again")
+            if host.connection is Connection.RELEASED and await fleets.is_going(connection, host_id):
+                raise NotReady("this host is being released: its agent is about to be stopped")
         must_be_good(host, peer_certificate(context.auth_context()))
         return host_id
 
@@ -238,7 +240,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
         async with self._database.write() as write:
-            if not self._sessions.is_connected(host_id):  # a newer session's word stands
+            if self._sessions.is_connected(host_id):  # a newer session's word stands
+                return
+            host = await hosts.get(write.connection, host_id)
+            if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
                 await hosts.update(write, host_id, values)
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from homeport_protos.gpu_memory import gigabytes
 
 from homeport_control.api.gpu_memory import GpuMemory
 from homeport_control.decide.offers import resources_text
+from homeport_control.domain.fleets import Phase as DemandPhase
 from homeport_control.domain.hosts import (
     BADNESS,
     Connection,
@@ -115,13 +116,27 @@ def _replica_message(replica: Replica, hosts: Mapping[str, Host], memory: GpuMem
     )
 
 
-def host_message(host: Host, replicas: int, claims: Sequence[Reservation], index_of: Mapping[str, int]) -> api_pb2.Host:
-    """`replicas`: how many are on it. `claims`: those on it; `index_of`: of the replicas that hold them."""
+_STANDBY_STATES = {DemandPhase.COMING: "provisioning", DemandPhase.GOING: "terminating"}
+
+
+def host_message(
+    host: Host,
+    replicas: int,
+    claims: Sequence[Reservation],
+    index_of: Mapping[str, int],
+    standby: DemandPhase | None = None,
+) -> api_pb2.Host:
+    """`replicas`: how many are on it. `claims`: those on it; `index_of`: of the replicas that hold them.
+
+    standby: of an on-demand host.
+    """
     connected = host.connection is Connection.CONNECTED
     reason = host.connection_reason or host.facts.docker_unavailable
     if host.connection_reason == "" and not connected:
         reason = "not connected"
     state = "busy" if replicas else "idle" if connected or host.facts.cpus else "pending"
+    if host.connection is Connection.RELEASED:
+        state = _STANDBY_STATES.get(standby, "pending") if standby is not None else "pending"
     return api_pb2.Host(
         id=host.id,
         name=host.name,

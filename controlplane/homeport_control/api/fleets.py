@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 from homeport_protos.api.v1 import api_pb2
 
+from homeport_control.api import surveys
 from homeport_control.api.auth import Caller
-from homeport_control.api.convert import timestamp
+from homeport_control.api.convert import host_message, timestamp
 from homeport_control.api.plans import problem_messages
 from homeport_control.api.tokens import JOIN_TTL_S
 from homeport_control.decide.fleets import fleet_changes
+from homeport_control.decide.standing import as_host
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.domain.fleets import Fleet, Place, PlaceChange, Registration
 from homeport_control.domain.hosts import Host
@@ -25,6 +27,7 @@ from homeport_control.spec.support import unsupported
 from homeport_control.store import fleets, hosts, replicas, tokens
 from homeport_control.store.connect import Database, Write
 from homeport_control.store.tokens import TokenRecord
+from homeport_control.trust.sealing import Sealer
 from homeport_control.trust.tokens import new_join_token, sha256_hex
 
 STALLED_S = 900.0  # a step that is this old: whoever did it has gone away
@@ -38,8 +41,9 @@ class _Planned:
 
 
 class Fleets:
-    def __init__(self, database: Database, ca_sha256: str) -> None:
+    def __init__(self, database: Database, sealer: Sealer, ca_sha256: str) -> None:
         self._database = database
+        self._sealer = sealer
         self._ca_sha256 = ca_sha256
 
     async def plan(self, request: api_pb2.PlanFleetRequest) -> api_pb2.PlanFleetResponse:
@@ -50,16 +54,25 @@ class Fleets:
             return api_pb2.PlanFleetResponse(problems=problem_messages(error.problems))
         planned = await self._planned(wanted)
         return api_pb2.PlanFleetResponse(
-            name=wanted.name, action=planned.action, hosts=[_change_message(it) for it in planned.changes]
+            name=wanted.name,
+            action=planned.action,
+            hosts=[_change_message(it) for it in planned.changes],
+            on_demand=wanted.on_demand,
         )
 
     async def apply(self, caller: Caller, request: api_pb2.PlanFleetRequest) -> api_pb2.ApplyFleetResponse:
-        """Keep the fleet and its machines; a token for each that is to be installed. Raises Denied."""
+        """Keep the fleet and its machines; a token for each that is to be installed. Raises Denied, Conflict.
+
+        A machine of an on-demand fleet is to be looked at only.
+        """
         caller.must_be_admin("change a fleet")
         try:
             wanted = _fleet(request.json)
         except BadDocument as error:
             return api_pb2.ApplyFleetResponse(problems=problem_messages(error.problems))
+        if wanted.on_demand and not request.server:
+            raise Conflict("this command line is too old for on-demand hosts; install the one of the server's version")
+        wanted = replace(wanted, server=request.server if wanted.on_demand else "")
         now_s = time.time()
         answer = api_pb2.ApplyFleetResponse(name=wanted.name)
         planned = await self._planned(wanted)
@@ -67,6 +80,7 @@ class Fleets:
             before = await fleets.get(write.connection, wanted.name)
             await fleets.put(write, wanted)
             await _relabel(write, before, wanted)
+            registered = {it.place.address: it for it in await fleets.registered(write.connection, wanted.name)}
             never_joined = [it.place.address for it in planned.changes if it.action == "gone" and not it.host_id]
             await fleets.unregister(write, wanted.name, never_joined)
             for change in planned.changes:
@@ -74,11 +88,12 @@ class Fleets:
                     continue
                 if change.action == "gone":
                     continue
-                registration = Registration(wanted.name, change.place, "registered", now_s, "", change.host_id)
+                known = registered.get(change.place.address)
+                standby = known.standby if known is not None and wanted.on_demand else None
+                registration = Registration(wanted.name, change.place, "registered", now_s, "", change.host_id, standby)
                 await fleets.register(write, registration)
-                plain, record = _token(self._ca_sha256, wanted.name, now_s)
-                await tokens.insert(write, record)
-                answer.installs.add(place=_place_message(change.place), token=plain)
+                token = "" if wanted.on_demand else await new_token(write, self._ca_sha256, wanted.name, now_s)
+                answer.installs.add(place=_place_message(change.place), token=token, survey=wanted.on_demand)
         return answer
 
     async def report(self, caller: Caller, request: api_pb2.RegistrationReport) -> api_pb2.RegistrationAnswer:
@@ -89,8 +104,11 @@ class Fleets:
             registration = known.get((request.hostname, request.port))
             if registration is None:
                 raise NotFound(f"{request.hostname} is not registered for the fleet {request.fleet}; apply it again")
+            if request.HasField("access"):
+                await surveys.keep(write, self._sealer, registration, request, time.time())
+                return api_pb2.RegistrationAnswer()
             if request.host_id:
-                await _became(write, registration, request.host_id)
+                await fleets.became(write, registration, request.host_id)
             await fleets.register(
                 write,
                 replace(
@@ -122,13 +140,22 @@ class Fleets:
             count: dict[str, int] = {}
             for replica in await replicas.list_active(connection):
                 count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
-        changes = fleet_changes(wanted.places, registered, known, count)
-        same = before == replace(wanted, places=()) and all(it.action == "unchanged" for it in changes)
+        changes = fleet_changes(wanted.places, registered, known, count, on_demand=wanted.on_demand)
+        same = (
+            before is not None
+            and replace(before, server="") == replace(wanted, places=())
+            and all(it.action == "unchanged" for it in changes)
+        )
         return _Planned(wanted, "create" if before is None else "unchanged" if same else "update", changes)
 
 
 def pending_message(registration: Registration, now_s: float) -> api_pb2.Host:
     """A registered machine that is no host yet, as `fleet list` shows it."""
+    if registration.standby is not None:
+        standby = registration.standby
+        message = host_message(as_host(registration, standby, Fleet(registration.fleet)), 0, (), {}, standby.phase)
+        message.ClearField("id")
+        return message
     works = not registration.error and registration.step != "registered" and now_s - registration.since_s < STALLED_S
     reason = registration.step
     if registration.error:
@@ -159,7 +186,16 @@ def _fleet(json: str) -> Fleet:
         raise BadDocument([Problem("name", "is missing", "A fleet is found again by its name")])
     ssh = spec.ssh_config
     places = tuple(_place(ssh, host) for host in ssh.hosts) if ssh else ()
-    return Fleet(spec.name, tuple(sorted(spec.labels.items())), spec.region or "", places)
+    on_demand = spec.provision == "on-demand"
+    return Fleet(
+        spec.name,
+        tuple(sorted(spec.labels.items())),
+        spec.region or "",
+        places,
+        on_demand=on_demand,
+        idle_duration_s=spec.idle_duration_s if on_demand else None,
+        power_off=spec.power_off,
+    )
 
 
 def _place(ssh: SshConfig, host: FleetHost) -> Place:
@@ -168,24 +204,20 @@ def _place(ssh: SshConfig, host: FleetHost) -> Place:
     port = host.port or ssh.port
     if jump and (jump.hostname, jump.port) == (host.hostname, port):
         jump = None  # the jump host may be of the fleet itself
-    return Place(host.hostname, port, user, identity, _jump(jump, user, identity) if jump else None)
+    wake = host.wake
+    return Place(
+        host.hostname,
+        port,
+        user,
+        identity,
+        _jump(jump, user, identity) if jump else None,
+        wake_mac=wake.mac if wake else "",
+        wake_broadcast=wake.broadcast if wake else "",
+    )
 
 
 def _jump(jump: ProxyJump, user: str, identity: str) -> Place:
     return Place(jump.hostname, jump.port, jump.user or user, jump.identity_file or identity)
-
-
-async def _became(write: Write, registration: Registration, host_id: str) -> None:
-    """The machine is this host. Raises NotFound, Conflict."""
-    host = await hosts.get(write.connection, host_id)
-    if host is None:
-        raise NotFound(f"no host {host_id}; apply the fleet again")
-    if host.fleet != registration.fleet:
-        raise Conflict(
-            f"{registration.place.hostname} is the host {host.name} of the fleet {host.fleet} already; "
-            f"remove it there first: homeport fleet delete {host.name}"
-        )
-    await hosts.update(write, host_id, {"address": registration.place.hostname, "backend": "ssh"})
 
 
 async def _relabel(write: Write, before: Fleet | None, after: Fleet) -> None:
@@ -208,7 +240,8 @@ def labelled(host: Host, old: set[tuple[str, str]], fleet: Fleet) -> Host:
     )
 
 
-def _token(ca_sha256: str, fleet: str, now_s: float) -> tuple[str, TokenRecord]:
+async def new_token(write: Write, ca_sha256: str, fleet: str, now_s: float) -> str:
+    """A join token of one use for one machine of a fleet."""
     plain = new_join_token(ca_sha256)
     record = TokenRecord(
         id=uuid.uuid4().hex[:12],
@@ -221,7 +254,8 @@ def _token(ca_sha256: str, fleet: str, now_s: float) -> tuple[str, TokenRecord]:
         created_at_s=now_s,
         expires_at_s=now_s + JOIN_TTL_S,
     )
-    return plain, record
+    await tokens.insert(write, record)
+    return plain
 
 
 def _change_message(change: PlaceChange) -> api_pb2.FleetHost:
@@ -241,6 +275,8 @@ def _place_message(place: Place) -> api_pb2.Place:
         user=place.user,
         identity_file=place.identity_file,
         jump=_place_message(place.jump) if place.jump else None,
+        wake_mac=place.wake_mac,
+        wake_broadcast=place.wake_broadcast,
     )
 
 

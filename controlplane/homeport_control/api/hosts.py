@@ -9,6 +9,7 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.api.convert import host_message
 from homeport_control.api.fleets import pending
 from homeport_control.api.readings import Readings
+from homeport_control.decide.standing import standing
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Host
 from homeport_control.store import fleets, hosts, replicas
@@ -27,19 +28,22 @@ class Hosts:
     async def list(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
         """Raises NotFound for a name that no host has."""
         async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
+            joined = await hosts.list_all(connection)
+            ids = {host.id for host in joined}
             active = await replicas.list_active(connection)
             claims = await replicas.list_reservations(connection)
             registered = await fleets.registered(connection)
+            known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]
         shown = [host for host in _named(known, request.names) if not request.fleet or host.fleet == request.fleet]
         count: dict[str, int] = {}
         for replica in active:
             count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
+        phases = {it.host_id: it.standby.phase for it in registered if it.standby is not None}
         index_of = {replica.id: replica.index for replica in active}
         messages = []
         for host in shown:
             mine = [claim for claim in claims if claim.host_id == host.id]
-            message = host_message(host, count.get(host.id, 0), mine, index_of)
+            message = host_message(host, count.get(host.id, 0), mine, index_of, phases.get(host.id))
             if request.telemetry and (reading := self._readings.of(host.id)):
                 message.gpu_readings.extend(
                     reading.gpus[gpu.uuid] for gpu in host.facts.gpus if gpu.uuid in reading.gpus

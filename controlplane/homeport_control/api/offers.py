@@ -7,12 +7,13 @@ from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.decide.offers import Offer, offers
 from homeport_control.decide.placement import Ask, Filters
+from homeport_control.decide.standing import standing
 from homeport_control.domain.errors import BadRequest
 from homeport_control.spec.document import parse_service
 from homeport_control.spec.problems import BadDocument, Problem, closest, quoted
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.support import unsupported
-from homeport_control.store import hosts, replicas, volumes
+from homeport_control.store import fleets, hosts, replicas, volumes
 from homeport_control.store.connect import Database
 
 # What of a service says where it may run.
@@ -27,7 +28,11 @@ async def fitting(database: Database, ask: Ask) -> tuple[list[api_pb2.Offer], li
     """As placement would choose now, and a reason for each host that is not idle."""
     async with database.read() as connection:
         found, refused = offers(
-            await hosts.list_all(connection),
+            standing(
+                await hosts.list_all(connection),
+                await fleets.registered(connection),
+                await fleets.by_name(connection),
+            ),
             await replicas.list_reservations(connection),
             ask,
             time.time(),

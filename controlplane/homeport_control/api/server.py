@@ -88,7 +88,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._database = database
         self._facts = facts
         self._gateway_start_s = gateway_start_s
-        self._fleets = Fleets(database, facts.ca_sha256)
+        self._fleets = Fleets(database, sealer, facts.ca_sha256)
         self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url, readings)

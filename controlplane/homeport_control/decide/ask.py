@@ -23,6 +23,7 @@ class Filters:
     max_price: float | None = None  # per hour
     spot_policy: str | None = None  # "spot", "on-demand"; anything else takes both
     labels: tuple[str, ...] = ()  # "rack=a"; a host must have all of them
+    reuse: bool = False  # only hosts that are connected: none is brought up for it
 
     @classmethod
     def of(cls, spec: ServiceSpec) -> "Filters":
@@ -35,6 +36,7 @@ class Filters:
             max_price=spec.max_price,
             spot_policy=spec.spot_policy,
             labels=spec.host_labels,
+            reuse=spec.creation_policy == "reuse",
         )
 
 

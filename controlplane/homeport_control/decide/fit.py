@@ -13,6 +13,7 @@ from homeport_control.decide.gpu_lack import gpu_lack, gpu_short
 from homeport_control.decide.lack import Lack, Short
 from homeport_control.domain.hosts import Connection, Health, Host
 
+RELEASED = "released"  # the kind of a reason: an on-demand host that is not there now
 __all__ = ["Ask", "Filters", "Home", "Lack", "Needs", "Short", "barred", "fits", "lacks", "shortest"]
 
 
@@ -54,7 +55,7 @@ def shortest(free: Capacity, ask: Ask, needs: Needs) -> Short:
 def lacks(free: Capacity, ask: Ask, now_s: float) -> tuple[Lack, ...]:
     """All reasons against the host, weightiest first; empty when it fits."""
     found = barred(free.host, ask, now_s)
-    if found is not None:
+    if found is not None and found.kind != RELEASED:
         return (found,)
     short: list[Lack] = []
     spec = ask.resources.gpu
@@ -71,6 +72,8 @@ def lacks(free: Capacity, ask: Ask, now_s: float) -> tuple[Lack, ...]:
     if ask.disk_mib and ask.disk_mib > free.disk_mib:
         text = f"needs {gigabytes(ask.disk_mib)} of disk, {gigabytes(free.disk_mib)} free"
         short.append(Lack("disk", text, free.disk_mib))
+    if found is not None and not short:  # it would fit if it were there
+        return (found,)
     return tuple(short)
 
 
@@ -87,7 +90,9 @@ def barred(host: Host, ask: Ask, now_s: float) -> Lack | None:
                 0.0,
                 f"has not the data of volume {home.volume}, {home.host} has",
             )
-    if host.connection is not Connection.CONNECTED:
+    if host.connection is Connection.RELEASED and not host.cordoned:
+        return Lack(RELEASED, f"is {host.connection_reason}{', the run asks for reuse' if ask.filters.reuse else ''}")
+    if host.connection is Connection.UNREACHABLE:
         away_s = max(0.0, now_s - host.connection_since_s)
         return Lack("unreachable", f"is unreachable since {away_s:.0f} s", -away_s)
     if host.cordoned:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from homeport_control.decide.standing import doing
 from homeport_control.domain.fleets import Place, PlaceChange, Registration
 from homeport_control.domain.hosts import Connection, Host
 
@@ -11,11 +12,17 @@ def fleet_changes(
     registered: Sequence[Registration],
     hosts: Mapping[str, Host],
     replicas: Mapping[str, int],
+    *,
+    on_demand: bool = False,
 ) -> tuple[PlaceChange, ...]:
-    """In the order of the file, those that are gone last. `hosts` and `replicas` (how many) by host id."""
+    """In the order of the file, those that are gone last. `hosts` and `replicas` (how many) by host id.
+
+    on_demand: of the fleet. Such a machine is looked at, which is all that "new" and "repair" do with it.
+    """
     known = {it.place.address: it for it in registered}
     listed = {place.address for place in wanted}
-    changes = [_of_listed(place, known.get(place.address), hosts) for place in wanted]
+    of_listed = _of_on_demand if on_demand else _of_listed
+    changes = [of_listed(place, known.get(place.address), hosts) for place in wanted]
     for registration in registered:
         if registration.place.address not in listed:
             host = hosts.get(registration.host_id)
@@ -41,6 +48,8 @@ def _of_listed(place: Place, registration: Registration | None, hosts: Mapping[s
     if host is None:
         reason = f"the last try failed: {registration.error}" if registration.error else "it has not joined yet"
         return PlaceChange(place, "repair", reason)
+    if registration.standby is not None:
+        return PlaceChange(place, "changed", "it was on-demand, and stays from now on", host.id, host.name)
     if registration.place != place:
         return PlaceChange(place, "changed", "it is reached in another way", host.id, host.name)
     if registration.error:
@@ -49,3 +58,18 @@ def _of_listed(place: Place, registration: Registration | None, hosts: Mapping[s
         reason = f"unreachable: {host.connection_reason or 'its agent is not connected'}"
         return PlaceChange(place, "repair", reason, host.id, host.name)
     return PlaceChange(place, "unchanged", "connected", host.id, host.name)
+
+
+def _of_on_demand(place: Place, registration: Registration | None, hosts: Mapping[str, Host]) -> PlaceChange:
+    if registration is None:
+        return PlaceChange(place, "new", "it is looked at now, and installed when a run needs it")
+    host = hosts.get(registration.host_id)
+    which = (host.id, host.name) if host is not None else ("", "")
+    if registration.error:
+        return PlaceChange(place, "repair", f"the last try failed: {registration.error}", *which)
+    if registration.standby is None:
+        reason = "it is on-demand from now on" if host is not None else "it has not been looked at yet"
+        return PlaceChange(place, "changed" if host is not None else "repair", reason, *which)
+    if registration.place != place:
+        return PlaceChange(place, "changed", "it is reached in another way", *which)
+    return PlaceChange(place, "unchanged", doing(registration, registration.standby), *which)

@@ -11,7 +11,8 @@ from homeport_control.decide.board import Board, Fit, Refusal
 from homeport_control.decide.capacity import emptied, gigabytes
 from homeport_control.decide.gpus import gpus_text
 from homeport_control.decide.placement import NO_VOLUMES
-from homeport_control.domain.hosts import Host, HostFacts, Reservation
+from homeport_control.decide.standing import NOT_PROVISIONED, raised
+from homeport_control.domain.hosts import Connection, Host, HostFacts, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,9 @@ class Offer:
     resources_text: str  # "24xCPU, 64GB, A5000:24GB:2"
     spot: bool
     price: float  # per hour
-    availability: str  # "idle": it can start now; "busy": it fits, and replicas of ours are in the way
+    # "idle": it can start now; "not provisioned": an on-demand host would be brought up; "busy": it fits, and replicas of ours
+    # are in the way.
+    availability: str
 
 
 def offers(
@@ -32,19 +35,23 @@ def offers(
     now_s: float,
     volumes: Mapping[str, str] = NO_VOLUMES,
 ) -> tuple[tuple[Offer, ...], tuple[Refusal, ...]]:
-    """Offers in the order in which placement would choose, busy ones last, and one refusal for each host not idle.
+    """Offers in the order in which placement would choose, busy ones last, and one refusal for each host not offered as free.
 
     A busy host stands in both: as an offer, and with what is in the way as a refusal.
-    `volumes`: host id by the name of each named volume that is somewhere.
+    `hosts`: on-demand ones too (`standing`). `volumes`: host id by the name of each named volume that is somewhere.
     """
     board = Board(hosts, reservations, now_s, volumes)
     now = board.ranked(ask)
-    idle = {fit.host.id for fit in now}
-    without_ours = [emptied(host, reservations) for host in hosts if host.id not in idle]
+    away = [] if ask.filters.reuse else [raised(host) for host in hosts if host.connection is Connection.RELEASED]
+    to_come = Board(away, reservations, now_s, volumes).ranked(ask) if away else ()
+    free = {fit.host.id for fit in (*now, *to_come)}
+    without_ours = [emptied(host, reservations) for host in hosts if host.id not in free]
+    offered = {fit.host.name for fit in to_come}
     return (
         *(_offer(fit, "idle") for fit in now),
+        *(_offer(fit, NOT_PROVISIONED) for fit in to_come),
         *(_offer(fit, "busy") for fit in Board(without_ours, (), now_s, volumes).ranked(ask)),
-    ), board.refusals(ask)
+    ), tuple(it for it in board.refusals(ask) if it.host not in offered)
 
 
 def _offer(fit: Fit, availability: str) -> Offer:

@@ -52,12 +52,13 @@ def decide(board: Board, ask: Ask) -> Placed | Unplaced:
     best = board.best(ask)
     if best is None:
         return Unplaced(ask.replica_id, board.summary(ask))
-    claim = _claim(ask, best)
+    claim = claim_of(ask, best)
     board.claim(claim, ask.volumes)
     return Placed(ask.replica_id, claim.host_id, claim.gpu_uuids, claim, best.score, ask.volumes)
 
 
-def _claim(ask: Ask, best: Fit) -> Reservation:
+def claim_of(ask: Ask, best: Fit) -> Reservation:
+    """What a replica holds of the host that it gets."""
     return Reservation(
         replica_id=ask.replica_id,
         host_id=best.host.id,

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from homeport_control.decide.ask import Ask
 from homeport_control.decide.capacity import Capacity
 from homeport_control.decide.choice import NO_GPU, Choice
-from homeport_control.decide.fit import Needs, Short, barred, fits, lacks, shortest
+from homeport_control.decide.fit import RELEASED, Needs, Short, barred, fits, lacks, shortest
 from homeport_control.decide.progress import plural
 from homeport_control.decide.score import IMAGE, of_the_ask, score
 
@@ -117,16 +117,19 @@ class Ranking:
             if self._shorts[at] != old or at in self._named:
                 self._summary = ""
 
+    def _short_of(self, at: int) -> Short:
+        """Of a host that does not fit. One that is not there and would not fit either says what it lacks."""
+        against, free = self._barred[at], self._free[at]
+        if against is None or (against.kind == RELEASED and fits(free, self._ask, self._needs) is None):
+            return shortest(free, self._ask, self._needs)
+        return Short(against.kind, against.has)
+
     def _summed_up(self) -> str:
         groups: dict[str, list[int]] = {}
         shorts: list[Short] = []
         for at, short in enumerate(self._shorts):
             if short is None:
-                against = self._barred[at]
-                short = (
-                    Short(against.kind, against.has) if against else shortest(self._free[at], self._ask, self._needs)
-                )
-                self._shorts[at] = short
+                short = self._shorts[at] = self._short_of(at)
             shorts.append(short)
             groups.setdefault(short.kind, []).append(at)
         if not groups:

@@ -11,6 +11,7 @@ from enum import StrEnum
 class Connection(StrEnum):
     CONNECTED = "connected"
     UNREACHABLE = "unreachable"
+    RELEASED = "released"  # an on-demand host that we let go: its agent does not run, and nobody misses it
 
 
 class Health(StrEnum):

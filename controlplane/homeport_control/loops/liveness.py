@@ -22,6 +22,8 @@ class LivenessLoop:
         async with self._database.read() as connection:
             known = await hosts.list_all(connection)
             active = await replicas.list_active(connection)
+        # One that we let go is not away: nobody waits for it.
+        known = tuple(host for host in known if host.connection is not Connection.RELEASED)
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
         judgement = judge(tuple(beat_of(host, now_s) for host in known), now_s, lost_after_s=self._lost_after_s)
         connected = {host.id for host in known if host.connection is Connection.CONNECTED}

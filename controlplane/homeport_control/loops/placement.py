@@ -1,12 +1,13 @@
 """Placement: waiting replicas get a host and their claim, in the transaction that read what is free."""
 
 from homeport_control.decide.placement import Ask, Filters, Placed, place
+from homeport_control.decide.standing import standing
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import hosts, replicas, runs, volumes
+from homeport_control.store import fleets, hosts, replicas, runs, volumes
 from homeport_control.store.connect import Database
 
 
@@ -19,15 +20,19 @@ class PlacementLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            if not _waiting(await replicas.list_active(connection)):
+            if not waiting_of(await replicas.list_active(connection)):
                 return Turn("no replica waits for a host")
         async with self._database.write() as write:
             connection = write.connection
-            waiting = _waiting(await replicas.list_active(connection))
+            waiting = waiting_of(await replicas.list_active(connection))
             known = {run.id: run for run in await runs.list_active(connection)}
             asks = [ask_of(known[r.run_id], r, self._base_image) for r in waiting if r.run_id in known]
             answers = place(
-                await hosts.list_all(connection),
+                standing(
+                    await hosts.list_all(connection),
+                    await fleets.registered(connection),
+                    await fleets.by_name(connection),
+                ),
                 await replicas.list_reservations(connection),
                 tuple(asks),
                 now_s,
@@ -46,7 +51,8 @@ class PlacementLoop:
         return Turn(f"placed {placed} of {len(asks)} waiting replicas")
 
 
-def _waiting(active: tuple[Replica, ...]) -> list[Replica]:
+def waiting_of(active: tuple[Replica, ...]) -> list[Replica]:
+    """Those that have no host yet."""
     return [replica for replica in active if replica.host_id is None and replica.wanted is Wanted.RUN]
 
 

@@ -22,6 +22,7 @@ from homeport_control.spec.volumes import FileMapping, Volume, absolute, mounted
 from homeport_control.spec.words import Name, Text, Words, arguments, labels, python_version, text_or_number
 from homeport_control.spec.words import image as read_image
 
+DEFAULT_IDLE_S = 300
 Flag = Annotated[bool, reads(yes_or_no)]
 
 
@@ -198,7 +199,7 @@ class ServiceSpec(Model):
         "hosts of a fleet, which are brought up for it",
     )
     idle_duration_s: Annotated[int | None, reads(duration_or_off_s), Shown(duration_text)] = Field(
-        300,
+        DEFAULT_IDLE_S,
         alias="idle_duration",
         description="How long an on-demand host that was brought up for this run stays when nothing runs on it; "
         "`off`: for ever. `termination_idle_time` is its older name",

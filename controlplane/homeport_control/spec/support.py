@@ -11,9 +11,6 @@ from homeport_control.spec.service import ServiceSpec
 def unsupported(spec: Spec, local_gateway: str = "local") -> tuple[Problem, ...]:
     """One problem per key. `local_gateway` is the name of the only gateway that there is."""
     if isinstance(spec, FleetSpec):
-        if spec.provision == "on-demand":
-            hint = "Write `provision: always`, or leave it out: the hosts are installed at once and stay"
-            return (Problem("provision", "`provision: on-demand` is not supported yet", hint),)
         return ()
     if not isinstance(spec, ServiceSpec):
         hint = f"Services are published by the gateway `{local_gateway}`, which every server has"

@@ -22,7 +22,7 @@ _TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready"
 
 def _host(row: sa.Row[Any]) -> Host:
     values = {key: value for key, value in row._mapping.items() if key not in _NOT_IN_DOMAIN}
-    values["facts"] = _facts(values["facts"])
+    values["facts"] = facts_from_row(values["facts"])
     values["findings"] = tuple(Finding(**{**it, "severity": Health(it["severity"])}) for it in values["findings"])
     values["cordoned_gpus"] = tuple(values["cordoned_gpus"])
     values["serials"] = tuple(values["serials"])
@@ -31,7 +31,8 @@ def _host(row: sa.Row[Any]) -> Host:
     return Host(**values)
 
 
-def _facts(stored: dict[str, Any]) -> HostFacts:
+def facts_from_row(stored: dict[str, Any]) -> HostFacts:
+    """Reads what `asdict` made of them."""
     gpus = tuple(
         Gpu(
             **{

@@ -64,6 +64,16 @@ async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     return await _select(connection, replicas.c.ended_at_s.is_(None))
 
 
+async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, float]:
+    """When the last replica on each of these hosts ended, by host id; none for a host that never had one."""
+    found: dict[str, float] = {}
+    for some in chunks(host_ids):
+        query = sa.select(replicas.c.host_id, sa.func.max(replicas.c.ended_at_s)).where(replicas.c.host_id.in_(some))
+        rows = await connection.execute(query.group_by(replicas.c.host_id))
+        found |= {host_id: at_s for host_id, at_s in rows if at_s is not None}
+    return found
+
+
 async def of_runs(
     connection: AsyncConnection, run_ids: Iterable[str], *, ended_since_s: float | None = None
 ) -> dict[str, list[Replica]]:

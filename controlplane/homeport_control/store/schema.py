@@ -72,6 +72,10 @@ fleets = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("labels", sa.JSON, nullable=False),  # [[key, value], …]: each host of it has them
     sa.Column("region", sa.Text, nullable=False),
+    sa.Column("on_demand", sa.Boolean, nullable=False),
+    sa.Column("idle_duration_s", sa.Integer),  # null: for ever
+    sa.Column("power_off", sa.Boolean, nullable=False),
+    sa.Column("server", sa.Text, nullable=False),  # HOST:PORT, as on-demand hosts reach it
 )
 
 registrations = sa.Table(  # machines that are to be hosts of a fleet
@@ -85,6 +89,8 @@ registrations = sa.Table(  # machines that are to be hosts of a fleet
     sa.Column("since_s", sa.Float, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("host_id", sa.Text, nullable=False),
+    sa.Column("standby", sa.JSON(none_as_null=True)),  # of an on-demand machine
+    sa.Column("access", sa.LargeBinary),  # sealed: how the server reaches it by SSH
 )
 
 hosts = sa.Table(

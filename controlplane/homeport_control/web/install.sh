@@ -11,6 +11,7 @@ usage() {
     cat <<'END'
 usage: install.sh --join TOKEN --server HOST[:PORT] [--web-port N] [--name NAME] [--label NAME=VALUE]... [--bundle FILE]
        install.sh --check --server HOST[:PORT] [--web-port N]     look only, change nothing
+       install.sh --survey --server HOST[:PORT] [--web-port N]    the same, and say what this machine has
        install.sh --upgrade                                       to the server's agent; back when it does not connect
        install.sh --uninstall [-y]
 
@@ -191,11 +192,12 @@ check_gpus() {
     fi
 }
 
-free_mib() { # PATH, or the nearest folder above it that exists
+existing() { # PATH, or the nearest folder above it that exists
     path=$1
     while [ ! -d "$path" ]; do path=$(dirname "$path"); done
-    df -Pm "$path" | sed -n 2p | awk '{print $4}'
+    echo "$path"
 }
+free_mib() { df -Pm "$(existing "$1")" | awk 'NR == 2 {print $4}'; } # PATH
 check_disk() {
     for want in "$OPT 500" "$STATE 200" "/var/lib/docker 2000"; do
         free=$(free_mib "${want% *}")
@@ -253,6 +255,29 @@ preflight() {
     [ "$failures" -gt 0 ] || check_clock
     [ "$failures" -eq 0 ] || die "$failures of the checks above failed; nothing was changed"
 }
+
+# What places replicas on this machine before an agent is on it: read by homeport_protos/ssh/facts.py.
+survey() {
+    fact hostname "$(uname -n)"
+    fact os "$system"
+    fact kernel "$(uname -r)"
+    fact architecture "$(uname -m)"
+    fact cpus "$(nproc)"
+    fact memory_mib "$(memory_mib MemTotal)"
+    fact memory_available_mib "$(memory_mib MemAvailable)"
+    fact disk_total_mib "$(df -Pm "$(existing /var/lib/docker)" | awk 'NR == 2 {print $2}')"
+    fact disk_free_mib "$(free_mib /var/lib/docker)"
+    fact docker_version "$(docker_version)"
+    has nvidia-smi || return 0
+    query=uuid,name,memory.total,compute_cap,pci.bus_id,driver_version,mig.mode.current
+    if timeout 30 nvidia-smi --query-gpu="$query" --format=csv,noheader,nounits >"$work/gpus" 2>"$work/gpus.log"; then
+        sed 's/^/gpu /' "$work/gpus"
+    else
+        fact gpus_unavailable "nvidia-smi failed: $(cat "$work/gpus" "$work/gpus.log" | tail -n 1)"
+    fi
+}
+fact() { printf 'fact %s %s\n' "$1" "$2"; }
+memory_mib() { awk -v key="$1:" '$1 == key {print int($2 / 1024)}' /proc/meminfo; }
 
 # ---------------------------------------------------------------- packages, engine, Python
 
@@ -678,6 +703,7 @@ main() {
             shift
             ;;
         --check) command=check ;;
+        --survey) command=survey ;;
         --upgrade) command=upgrade ;;
         --upgrade-now) command=upgrade-now ;;
         --uninstall) command=uninstall ;;
@@ -697,6 +723,12 @@ main() {
         set_server "${server:?--server is missing}" "$given_web_port"
         preflight
         say host "this machine can be a host"
+        ;;
+    survey)
+        begin
+        set_server "${server:?--server is missing}" "$given_web_port"
+        preflight
+        survey
         ;;
     upgrade) upgrade ;;
     upgrade-now) upgrade_now ;;

@@ -1271,19 +1271,23 @@ class PlanFleetRequest(_message.Message):
 
     JSON_FIELD_NUMBER: _builtins.int
     REINSTALL_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
     json: _builtins.str
     """the document"""
     reinstall: _builtins.bool
     """with ApplyFleet: also what is in order"""
+    server: _builtins.str
+    """with ApplyFleet: HOST:PORT of this API as the hosts reach it; kept for on-demand hosts"""
     def __init__(
         self,
         *,
         json: _builtins.str = ...,
         reinstall: _builtins.bool = ...,
+        server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "reinstall", b"reinstall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "reinstall", b"reinstall", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1297,9 +1301,12 @@ class PlanFleetResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    ON_DEMAND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     action: _builtins.str
     """create update unchanged"""
+    on_demand: _builtins.bool
+    """its hosts are installed when a run needs them, by the server: it keeps the keys for that"""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
         """with any, the rest is unset"""
@@ -1315,10 +1322,11 @@ class PlanFleetResponse(_message.Message):
         name: _builtins.str = ...,
         action: _builtins.str = ...,
         hosts: _abc.Iterable[Global___FleetHost] | None = ...,
+        on_demand: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "hosts", b"hosts", "name", b"name", "problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "hosts", b"hosts", "name", b"name", "on_demand", b"on_demand", "problems", b"problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1370,11 +1378,17 @@ class Place(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     IDENTITY_FILE_FIELD_NUMBER: _builtins.int
     JUMP_FIELD_NUMBER: _builtins.int
+    WAKE_MAC_FIELD_NUMBER: _builtins.int
+    WAKE_BROADCAST_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     port: _builtins.int
     user: _builtins.str
     identity_file: _builtins.str
     """on the machine of who applies; empty: the SSH agent's keys"""
+    wake_mac: _builtins.str
+    """Wake-on-LAN; empty: it is always on"""
+    wake_broadcast: _builtins.str
+    """address that the packet is sent to"""
     @_builtins.property
     def jump(self) -> Global___Place:
         """the machine to go through; unset: none"""
@@ -1387,10 +1401,12 @@ class Place(_message.Message):
         user: _builtins.str = ...,
         identity_file: _builtins.str = ...,
         jump: Global___Place | None = ...,
+        wake_mac: _builtins.str = ...,
+        wake_broadcast: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["jump", b"jump"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "identity_file", b"identity_file", "jump", b"jump", "port", b"port", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "identity_file", b"identity_file", "jump", b"jump", "port", b"port", "user", b"user", "wake_broadcast", b"wake_broadcast", "wake_mac", b"wake_mac"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1431,8 +1447,11 @@ class Install(_message.Message):
 
     PLACE_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    SURVEY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """to join with, once"""
+    survey: _builtins.bool
+    """look at it and hand over how the server reaches it, no more: it is installed when a run needs it"""
     @_builtins.property
     def place(self) -> Global___Place: ...
     def __init__(
@@ -1440,10 +1459,11 @@ class Install(_message.Message):
         *,
         place: Global___Place | None = ...,
         token: _builtins.str = ...,
+        survey: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "survey", b"survey", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1461,6 +1481,8 @@ class RegistrationReport(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HOST_ID_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
     fleet: _builtins.str
     hostname: _builtins.str
     port: _builtins.int
@@ -1470,6 +1492,14 @@ class RegistrationReport(_message.Message):
     """why it ended; empty: it goes on, or is done"""
     host_id: _builtins.str
     """the host that it became"""
+    @_builtins.property
+    def facts(self) -> _host_pb2.HostFacts:
+        """of a survey"""
+
+    @_builtins.property
+    def access(self) -> Global___Access:
+        """of a survey: how the server reaches an on-demand machine by itself; kept sealed"""
+
     def __init__(
         self,
         *,
@@ -1479,10 +1509,12 @@ class RegistrationReport(_message.Message):
         step: _builtins.str = ...,
         error: _builtins.str = ...,
         host_id: _builtins.str = ...,
+        facts: _host_pb2.HostFacts | None = ...,
+        access: Global___Access | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "fleet", b"fleet", "host_id", b"host_id", "hostname", b"hostname", "port", b"port", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "error", b"error", "facts", b"facts", "fleet", b"fleet", "host_id", b"host_id", "hostname", b"hostname", "port", b"port", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1502,6 +1534,40 @@ class RegistrationAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegistrationAnswer: _TypeAlias = RegistrationAnswer  # noqa: Y015
+
+@_typing.final
+class Access(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIVATE_KEY_FIELD_NUMBER: _builtins.int
+    HOST_KEY_FIELD_NUMBER: _builtins.int
+    SUDO_PASSWORD_FIELD_NUMBER: _builtins.int
+    JUMP_FIELD_NUMBER: _builtins.int
+    private_key: _builtins.str
+    """OpenSSH's format, without a passphrase"""
+    host_key: _builtins.str
+    """"ssh-ed25519 AAAA…" """
+    sudo_password: _builtins.str
+    """empty: sudo wants none"""
+    @_builtins.property
+    def jump(self) -> Global___Access:
+        """of the machine to go through; unset: none"""
+
+    def __init__(
+        self,
+        *,
+        private_key: _builtins.str = ...,
+        host_key: _builtins.str = ...,
+        sudo_password: _builtins.str = ...,
+        jump: Global___Access | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jump", b"jump"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_key", b"host_key", "jump", b"jump", "private_key", b"private_key", "sudo_password", b"sudo_password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Access: _TypeAlias = Access  # noqa: Y015
 
 @_typing.final
 class UpgradeHostsRequest(_message.Message):

@@ -5,15 +5,13 @@ A jump host is connected to once, for all that are behind it. Covers trust and w
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 import asyncssh
-from homeport_protos.api.v1 import api_pb2
 
-from homeport_cli.errors import CliError
-from homeport_cli.fleets.hostkeys import HostKeys
-from homeport_cli.fleets.keys import Keys
+from homeport_protos.ssh.places import Place
 
 CONNECT_S = 15.0
 KEEPALIVE_S = 10.0
@@ -23,18 +21,39 @@ class CannotReach(Exception):
     """One line: what happened, why, what to do."""
 
 
+class NoAnswer(CannotReach):
+    """Nobody answers there: it may be asleep."""
+
+
 class UnknownHost(CannotReach):
     """Nothing is known of its key."""
 
 
+class BadKey(CannotReach):
+    """A private key that cannot be used."""
+
+
+Trusted = tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]
+
+
+class KeySource(Protocol):
+    def load(self, place: Place) -> asyncssh.SSHKey | None:
+        """The private key for a place; None: the SSH agent's. Raises BadKey."""
+
+
+class HostKeySource(Protocol):
+    def trusted(self, host: str, port: int) -> Trusted | None:
+        """Keys, authorities, revoked keys; None: nothing is known of it."""
+
+
 class Reach:
-    def __init__(self, keys: Keys, host_keys: HostKeys) -> None:
+    def __init__(self, keys: KeySource, host_keys: HostKeySource) -> None:
         self._keys = keys
         self._host_keys = host_keys
         self._jumps: dict[tuple[str, int], asyncio.Task[asyncssh.SSHClientConnection]] = {}
 
     @asynccontextmanager
-    async def to(self, place: api_pb2.Place) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    async def to(self, place: Place) -> AsyncIterator[asyncssh.SSHClientConnection]:
         """Raises CannotReach."""
         connection = await self._connect(place, await self._jump(place))
         try:
@@ -42,7 +61,7 @@ class Reach:
         finally:
             connection.close()
 
-    async def unknown_key(self, place: api_pb2.Place) -> asyncssh.SSHKey | None:
+    async def unknown_key(self, place: Place) -> asyncssh.SSHKey | None:
         """The key that a place shows; None when its key is known already. Raises CannotReach."""
         if self._host_keys.trusted(place.hostname, place.port) is not None:
             return None
@@ -51,19 +70,23 @@ class Reach:
             async with asyncio.timeout(CONNECT_S):
                 key = await asyncssh.get_server_host_key(place.hostname, place.port, tunnel=jump or (), config=None)
         except (OSError, asyncssh.Error) as error:
-            raise CannotReach(_why(error, place)) from None
+            raise _failure(error, place) from None
         if key is None:
             raise CannotReach(f"port {place.port} shows no host key; is it an SSH server?")
         return key
 
-    def load_keys(self, places: Iterable[api_pb2.Place]) -> None:
+    def load_keys(self, places: Iterable[Place]) -> None:
         """Ask now for all passphrases; what is wrong with a key is told by `to`."""
-        with_jumps = [
-            each for place in places for each in ((place, place.jump) if place.HasField("jump") else (place,))
-        ]
-        for file in dict.fromkeys(place.identity_file for place in with_jumps if place.identity_file):
-            with suppress(CliError):
-                self._keys.load(file)
+        for place in places:
+            for each in (place, place.jump):
+                if each is not None:
+                    with suppress(BadKey):
+                        self._keys.load(each)
+
+    async def jump_key(self, place: Place) -> asyncssh.SSHKey | None:
+        """The key that its jump host has shown; None: it has none. Raises CannotReach."""
+        jump = await self._jump(place)
+        return None if jump is None else jump.get_server_host_key()
 
     async def close(self) -> None:
         for task in self._jumps.values():
@@ -72,10 +95,10 @@ class Reach:
                 task.result().close()
         self._jumps.clear()
 
-    async def _jump(self, place: api_pb2.Place) -> asyncssh.SSHClientConnection | None:
-        if not place.HasField("jump"):
-            return None
+    async def _jump(self, place: Place) -> asyncssh.SSHClientConnection | None:
         jump = place.jump
+        if jump is None:
+            return None
         task = self._jumps.get((jump.hostname, jump.port))
         if task is None:
             task = asyncio.create_task(self._connect(jump, None))
@@ -85,16 +108,11 @@ class Reach:
         except CannotReach as error:
             raise CannotReach(f"the jump host {jump.hostname}: {error}") from None
 
-    async def _connect(
-        self, place: api_pb2.Place, jump: asyncssh.SSHClientConnection | None
-    ) -> asyncssh.SSHClientConnection:
+    async def _connect(self, place: Place, jump: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
         trusted = self._host_keys.trusted(place.hostname, place.port)
         if trusted is None:
-            raise UnknownHost("its host key is not known here")
-        try:
-            key = self._keys.load(place.identity_file) if place.identity_file else None
-        except CliError as error:
-            raise CannotReach(str(error)) from None
+            raise UnknownHost("its host key is not known here, and it showed none when it was asked for it; is it on?")
+        key = self._keys.load(place)
         own = {"client_keys": [key], "agent_path": None} if key else {}
         try:
             return await asyncssh.connect(
@@ -110,10 +128,16 @@ class Reach:
                 **own,
             )
         except (OSError, asyncssh.Error) as error:
-            raise CannotReach(_why(error, place)) from None
+            raise _failure(error, place) from None
 
 
-def _why(error: Exception, place: api_pb2.Place) -> str:
+def _failure(error: Exception, place: Place) -> CannotReach:
+    # A TimeoutError is an OSError; asyncssh's own errors are none.
+    nobody = isinstance(error, OSError | asyncssh.ConnectionLost | asyncssh.ChannelOpenError)
+    return (NoAnswer if nobody else CannotReach)(_why(error, place))
+
+
+def _why(error: Exception, place: Place) -> str:
     match error:
         case asyncssh.PermissionDenied():
             tried = (

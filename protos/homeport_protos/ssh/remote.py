@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from homeport_cli.fleets.reach import CannotReach
+from homeport_protos.common.v1 import host_pb2
+from homeport_protos.ssh.facts import facts_of
+from homeport_protos.ssh.reach import CannotReach
 
 COMMAND_S = 30.0
 INSTALL_S = 900.0
@@ -58,13 +60,44 @@ async def install(
     ssh: asyncssh.SSHClientConnection, root: Root, script: str, arguments: str, token: str, step: Step
 ) -> str:
     """Run the install script there; the id of the host. Raises InstallFailed."""
+    # By standard input: arguments can be read by every user of the machine.
+    said = await _run_script(ssh, root, script, f"--join - {arguments}", f"{token}\n", step)
+    joined = _JOINED.search(said)
+    if joined is None:
+        raise InstallFailed("the install script did not say which host it made; apply again")
+    return joined[1]
+
+
+async def survey(
+    ssh: asyncssh.SSHClientConnection, root: Root, script: str, arguments: str, step: Step
+) -> host_pb2.HostFacts:
+    """Whether the machine could be a host, and what it has; nothing is changed there. Raises InstallFailed."""
+    return facts_of(await _run_script(ssh, root, script, f"--survey {arguments}", "", step))
+
+
+async def release(ssh: asyncssh.SSHClientConnection, root: Root, *, power_off: bool) -> None:
+    """Its agent ends and does not come back by itself; what is installed stays. Raises InstallFailed."""
+    stop = "systemctl disable -q --now homeport-upgrade.path homeport-agent.service"
+    await _run(ssh, f"{root.prefix}{stop}", root.first_line)
+    if power_off:
+        await _run(ssh, f"{root.prefix}systemctl --no-block poweroff", root.first_line)
+
+
+async def uninstall(ssh: asyncssh.SSHClientConnection, root: Root) -> None:
+    """Raises InstallFailed."""
+    await _run(ssh, f"{root.prefix}sh /opt/homeport/install.sh --uninstall -y", root.first_line)
+
+
+async def _run_script(
+    ssh: asyncssh.SSHClientConnection, root: Root, script: str, arguments: str, text: str, step: Step
+) -> str:
+    """All that the install script said. Raises InstallFailed."""
     step("sending the install script")
     path = (await _run(ssh, 'f=$(mktemp /tmp/homeport-XXXXXXXX) && cat >"$f" && echo "$f"', script)).strip()
     try:
         async with asyncio.timeout(INSTALL_S):
-            process = await ssh.create_process(f"{root.prefix}sh {path} --join - {arguments}", encoding="utf-8")
-            # By standard input: arguments can be read by every user of the machine.
-            process.stdin.write(f"{root.first_line}{token}\n")
+            process = await ssh.create_process(f"{root.prefix}sh {path} {arguments}", encoding="utf-8")
+            process.stdin.write(f"{root.first_line}{text}")
             process.stdin.write_eof()
             said, complaints = await asyncio.gather(_steps(process, step), process.stderr.read())
             code = (await process.wait()).exit_status
@@ -76,22 +109,15 @@ async def install(
         await _forget(ssh, path)
     if code != 0:
         raise InstallFailed(_reason(str(complaints), said, code))
-    joined = _JOINED.search(said)
-    if joined is None:
-        raise InstallFailed("the install script did not say which host it made; apply again")
-    return joined[1]
-
-
-async def uninstall(ssh: asyncssh.SSHClientConnection, root: Root) -> None:
-    """Raises InstallFailed."""
-    await _run(ssh, f"{root.prefix}sh /opt/homeport/install.sh --uninstall -y", root.first_line)
+    return said
 
 
 async def _steps(process: "asyncssh.SSHClientProcess[str]", step: Step) -> str:
     lines: list[str] = []
     async for line in process.stdout:
         lines.append(line)
-        if words := " ".join(line.split()):
+        words = " ".join(line.split())
+        if words and not line.startswith(("fact ", "gpu ")):
             step(words)
     return "".join(lines)
 

@@ -1,7 +1,7 @@
-"""fleets/install: which reason is told of a script that failed. The rest needs a machine: tests/hosts/test_ssh_fleet.py."""
+"""ssh/remote: which reason is told of a script that failed. The rest needs a machine: tests/hosts/test_ssh_fleet.py."""
 
 import pytest
-from homeport_cli.fleets.install import _reason
+from homeport_protos.ssh.remote import _reason
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""on-demand hosts: what their fleets say, and how the server reaches them
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("fleets", sa.Column("on_demand", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("fleets", sa.Column("idle_duration_s", sa.Integer()))
+    op.add_column("fleets", sa.Column("power_off", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("fleets", sa.Column("server", sa.Text(), nullable=False, server_default=""))
+    op.add_column("registrations", sa.Column("standby", sa.JSON()))
+    op.add_column("registrations", sa.Column("access", sa.LargeBinary()))
