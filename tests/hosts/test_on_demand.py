@@ -46,7 +46,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(machines: Hosts) -> Iterator[Stack]:
     """With a gateway on this machine, which the services here do not run on."""
     with stack(server_flags=["--bind", "0.0.0.0"]) as made:
@@ -54,9 +54,6 @@ def server(machines: Hosts) -> Iterator[Stack]:
         ca = str(made.folder / "server" / "ca.pem")
         assert made.homeport("login", "--server", address, "--token", made.token, "--ca", ca).returncode == 0
         yield made
-    for machine in machines.machines:
-        uninstall = "test ! -e /opt/homeport/install.sh || sh /opt/homeport/install.sh --uninstall -y"
-        machine.shell(uninstall)
 
 
 def load_image(machine: Machine) -> None:
@@ -107,6 +104,11 @@ def replica_states(server: Stack) -> list[str]:
     return [replica["state"] for run in runs for replica in run.get("replicas", [])]
 
 
+def stop(server: Stack) -> None:
+    assert server.homeport("stop", "hello", "-y", "-x").returncode == 0
+    wait_for("it has ended", lambda: replica_states(server) == [])
+
+
 def story(server: Stack) -> str:
     return server.homeport("event").stdout
 
@@ -141,7 +143,7 @@ def test_a_run_brings_up_the_host_that_fits_and_it_is_let_go_when_nothing_runs_o
     assert len(up) == 1, "one is enough"
     assert f"host {up[0]} is brought up for hello: no connected host has room" in story(server)
 
-    assert server.homeport("stop", "hello", "-y").returncode == 0
+    stop(server)
     wait_for("it is let go", lambda: set(states(server).values()) == {"pending"}, 60)
     machine = first if up[0] == first.address else second
     assert machine.shell("systemctl is-active homeport-agent; systemctl is-enabled homeport-agent", check=False).split() \
@@ -157,7 +159,7 @@ def test_a_run_brings_up_the_host_that_fits_and_it_is_let_go_when_nothing_runs_o
     server.server.start()
     wait_for("the server answers", lambda: server.homeport("fleet", "list").returncode == 0)
     wait_for("the server is back", lambda: states(server).get(up[0]) == "busy", 30)
-    assert server.homeport("stop", "hello", "-y", "-x").returncode == 0
+    stop(server)
     wait_for("it is let go again", lambda: set(states(server).values()) == {"pending"}, 60)
 
 
@@ -187,10 +189,6 @@ class Card:
             self._socket.close()
 
 
-def is_off(machine: Machine) -> bool:
-    return subprocess.run(["ping", "-c1", "-W1", machine.address], capture_output=True).returncode != 0
-
-
 def test_a_machine_that_is_off_is_woken_and_shut_down_again(machines: Hosts, server: Stack) -> None:
     [_, _, machine] = machines.machines
     apply = fleet(server, machines, [SLEEPER], power_off=True, wake={"mac": MAC, "broadcast": BROADCAST})
@@ -201,7 +199,7 @@ def test_a_machine_that_is_off_is_woken_and_shut_down_again(machines: Hosts, ser
         assert run(server, [*service(server), "-y", "-d"]).returncode == 0
         wait_for("it is woken", card.woken.is_set, 60)
         wait_for("it runs there", lambda: replica_states(server) == ["running"], 90)
-    assert server.homeport("stop", "hello", "-y", "-x").returncode == 0
+    stop(server)
     wait_for("it is let go", lambda: states(server) == {machine.address: "pending"}, 60)
     wait_for("it is off", lambda: not has_first_process(machine), 60)
     machine.off()  # the rig tidies up after it
@@ -234,7 +232,7 @@ def test_what_cannot_be_brought_up_says_why_and_is_tried_again_later_and_another
     assert f"{first.address}: port 22 refuses connections" in again.stderr
     wait_for("the other one serves", lambda: replica_states(server) == ["running"], 60)
     first.shell("systemctl start ssh")
-    assert server.homeport("stop", "hello", "-y", "-x").returncode == 0
+    stop(server)
 
 
 def test_a_password_for_sudo_is_asked_for_once_and_kept_for_the_server(machines: Hosts, server: Stack) -> None:
@@ -248,5 +246,5 @@ def test_a_password_for_sudo_is_asked_for_once_and_kept_for_the_server(machines:
     kept = b"".join(path.read_bytes() for path in (server.folder / "server").iterdir() if path.is_file())
     assert b"sudo-secret" not in kept
     assert "sudo-secret" not in server.server.output
-    assert server.homeport("stop", "hello", "-y", "-x").returncode == 0
+    stop(server)
     first.shell(f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}")

@@ -245,7 +245,7 @@ kill_host() {
 off() {
     local pid
     pid=$(cat "$dir/pid" 2>/dev/null) || return 0
-    kill -s RTMIN+4 "$pid" # systemd(1): start poweroff.target
+    kill -s RTMIN+4 "$pid" 2>/dev/null || true # systemd(1): start poweroff.target; it may have shut itself down
     for _ in $(seq 300); do
         [ -d "/proc/$pid" ] || break
         sleep 0.1

@@ -78,3 +78,11 @@ async def test_what_is_lost_with_its_host_has_the_cause_of_the_hosts_going(state
     await LivenessLoop(state.database, 10.0).turn(5000.0)
     replica = await get_replica(state, "r1")
     assert (replica.lost, replica.cause_id) == (True, "power")
+
+
+async def test_a_host_that_was_let_go_is_not_missed(state: State, loop: LivenessLoop) -> None:
+    for host_id in ("h2", "h3"):
+        await add_host(state, host_id)
+        async with state.database.write() as write:
+            await hosts.update(write, host_id, {"connection": Connection.RELEASED, "connection_since_s": 1000.0})
+    assert (await loop.turn(5000.0)).sentence == "1 of 1 host connected"
