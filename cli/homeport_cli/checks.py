@@ -11,6 +11,8 @@ from typing import Literal
 
 from homeport_protos.api.v1 import api_pb2
 
+from homeport_cli.hosttable import RELEASED
+
 State = Literal["ok", "warn", "fail"]
 CLOCKS_DIFFER_S = 5.0  # below it is the network's
 CLOCKS_FAIL_S = 300.0  # certificates and expiring tokens begin to be refused
@@ -91,9 +93,12 @@ def hosts(rows: Sequence[api_pb2.Host]) -> Iterator[Check]:
     if not rows:
         yield Check("warn", what, "there are none yet", "run what `homeport fleet join-command` prints on one")
         return
+    asleep = sum(row.connection == RELEASED for row in rows)
+    rows = [row for row in rows if row.connection != RELEASED]
     connected = [row for row in rows if row.connection == "connected"]
     state: State = "ok" if len(connected) == len(rows) else "warn" if connected else "fail"
-    yield Check(state, what, f"{len(connected)} of {len(rows)} connected")
+    on_demand = f", {asleep} on-demand not provisioned" if asleep else ""
+    yield Check(state, what, f"{len(connected)} of {len(rows)} connected{on_demand}")
     for row in rows:
         if row.connection != "connected":
             why = f"{row.name} is {row.connection}" + (f": {row.reason}" if row.reason else "")

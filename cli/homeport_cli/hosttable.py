@@ -10,6 +10,9 @@ from homeport_cli.columns import kept
 from homeport_cli.gpucells import MIB, levels
 from homeport_cli.render import WIDE, age, span, state_text, table_of
 
+RELEASED = "released"  # the connection of an on-demand host that is not there: nobody misses it
+NOT_PROVISIONED = "not provisioned"
+
 
 def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> RenderableType:
     """`fleet list`: a row per host, and a line for each that has something to say."""
@@ -26,7 +29,9 @@ def hosts(rows: Sequence[api_pb2.Host], now_s: float, width: int = WIDE) -> Rend
     table = table_of(*(heads[place] for place in columns))
     for line in body:
         table.add_row(*(line[place] for place in columns))
-    reasons = [Text(f"{row.name}: {reason_of(row, now_s)}") for row in rows if row.reason]
+    reasons = [
+        Text(f"{row.name}: {reason_of(row, now_s)}") for row in rows if row.reason and row.reason != NOT_PROVISIONED
+    ]
     reasons += [
         Text(f"{row.name}: its agent was not upgraded to {row.upgrade_error}") for row in rows if row.upgrade_error
     ]
@@ -55,7 +60,9 @@ def reason_of(host: api_pb2.Host, now_s: float) -> str:
 
 
 def state_of(host: api_pb2.Host) -> str:
-    """ "idle"; "idle (unreachable)"."""
+    """ "idle"; "idle (unreachable)"; of an on-demand host that is not there: "not provisioned"."""
+    if host.connection == RELEASED:
+        return NOT_PROVISIONED if host.state == "pending" else host.state
     return host.state if host.connection in {"", "connected"} else f"{host.state} ({host.connection})"
 
 

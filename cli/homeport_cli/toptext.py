@@ -8,7 +8,7 @@ from rich.text import Text
 
 from homeport_cli import gpucells
 from homeport_cli.columns import kept
-from homeport_cli.hosttable import state_of
+from homeport_cli.hosttable import RELEASED, state_of
 from homeport_cli.render import state_text, table_of
 
 WORST = ("failing", "warning")
@@ -48,7 +48,7 @@ def summary(hosts: Sequence[api_pb2.Host]) -> str:
     words += f": {gpucells.gb_of(used, total)}" if total else ""
     words += f", {sum(busy) / len(busy):.0%} busy" if busy else ""
     sick = [f"{count} {word}" for word in WORST if (count := sum(gpucells.health(*it) == word for it in gpus))]
-    away = sum(host.connection not in {"", "connected"} for host in hosts)
+    away = sum(host.connection not in {"", "connected", RELEASED} for host in hosts)
     return "; ".join((words, *sick, *([f"{_count(away, 'host')} not connected"] if away else [])))
 
 

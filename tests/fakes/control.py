@@ -54,6 +54,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.api_port = self.link_port = self.web_port = 0
         self.joins: list[agent_pb2.JoinRequest] = []
         self.recovered: list[agent_pb2.RecoverRequest] = []
+        self.refuses_recovery = ""
         self.refuses = ""  # the sentence with which a join is refused
         self.lifetime_s = 86400.0
         self.server_id = SERVER_ID
@@ -96,6 +97,8 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
     async def Recover(self, request: agent_pb2.RecoverRequest, context: Any) -> agent_pb2.JoinResponse:  # type: ignore[override]
         """What the real one asks for: tests/unit/control/agents/test_recovery.py, where the agent meets it."""
         self.recovered.append(request)
+        if self.refuses_recovery:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, self.refuses_recovery)
         return self._signed(request.csr_pem)
 
     async def FetchManifest(self, request: agent_pb2.FetchManifestRequest, context: Any) -> CodeManifest:  # type: ignore[override]

@@ -1,10 +1,10 @@
-"""On-demand hosts on real machines: looked at by `apply`, brought up when a run needs one, let go and shut down when none does."""
+"""On-demand hosts on real machines: looked at by `apply`, brought up for a run, let go and shut down after it."""
 
 import json
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_INET, SO_REUSEADDR, SOCK_DGRAM, SOL_SOCKET, socket
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 FIRST, SECOND, SLEEPER = "dem-1", "dem-2", "dem-3"
 IMAGE = "homeport-test/hello:1"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - machines reach it by one address, the gateway's own agent by another
 MAC = "02:48:50:00:00:66"
 # Of this machine's own network: nothing leaves it.
 BROADCAST = "127.255.255.255"
@@ -49,7 +50,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 @pytest.fixture(scope="module")
 def server(machines: Hosts) -> Iterator[Stack]:
     """With a gateway on this machine, which the services here do not run on."""
-    with stack(server_flags=["--bind", "0.0.0.0"]) as made:
+    with stack(server_flags=["--bind", ANY_ADDRESS]) as made:
         address = f"{SERVER_ADDRESS}:{made.api_port}"
         ca = str(made.folder / "server" / "ca.pem")
         assert made.homeport("login", "--server", address, "--token", made.token, "--ca", ca).returncode == 0

@@ -46,12 +46,28 @@ async def test_joining_twice_changes_nothing(control: FakeControl, store: Identi
     assert len(control.joins) == 1
 
 
-async def test_a_host_whose_certificate_has_expired_joins_again(control: FakeControl, store: IdentityStore) -> None:
+async def test_a_host_whose_certificate_has_expired_is_the_same_host_by_a_proof_of_its_key(
+    control: FakeControl, store: IdentityStore
+) -> None:
     first, _ = await joined(control, store)
     store.save(dataclasses.replace(first, not_after_s=time.time() - 1))
     second, was_known = await joined(control, store)
+    assert was_known
+    assert second.key_pem != first.key_pem
+    assert store.read() == second
+    assert (len(control.joins), len(control.recovered)) == (1, 1)
+
+
+async def test_one_that_proves_nothing_any_more_joins_as_another_host(
+    control: FakeControl, store: IdentityStore
+) -> None:
+    first, _ = await joined(control, store)
+    store.save(dataclasses.replace(first, not_after_s=time.time() - 1))
+    control.refuses_recovery = "this host is not part of the fleet any more"
+    second, was_known = await joined(control, store)
     assert not was_known
     assert second.key_pem != first.key_pem
+    assert len(control.joins) == 2
 
 
 async def test_the_token_is_not_sent_to_a_server_with_another_ca(control: FakeControl, store: IdentityStore) -> None:

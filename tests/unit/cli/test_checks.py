@@ -86,3 +86,9 @@ def test_a_name_under_localhost_must_be_this_machine(addresses: list[str], state
 def test_a_line_has_the_state_the_thing_the_finding_and_what_to_do() -> None:
     assert str(checks.git(None)).startswith("warn  git            — is not installed; without it")
     assert str(checks.git("/usr/bin/git")) == "ok    git            — /usr/bin/git"
+
+
+def test_on_demand_hosts_that_are_not_there_are_no_trouble() -> None:
+    assert [(check.state, check.why) for check in checks.hosts([host("a"), host("b", "released")])] == [
+        ("ok", "1 of 1 connected, 1 on-demand not provisioned")
+    ]

@@ -74,3 +74,14 @@ def test_who_is_not_there_says_why_and_since_when_and_an_upgrade_that_failed_is_
     assert "10.0.0.9: installing; since 1 min" in shown
     assert "gpu-1: Docker is away" in shown
     assert "gpu-1: its agent was not upgraded to new: no network" in shown
+
+
+def test_an_on_demand_host_that_is_not_there_is_not_provisioned_and_that_needs_no_reason() -> None:
+    host = api_pb2.Host(name="gpu-1", state="pending", connection="released", reason="not provisioned")
+    shown = lines(hosttable.hosts([host], NOW_S))
+    assert "not provisioned" in shown[1]
+    assert len(shown) == 2
+    host.state, host.reason = "provisioning", "being brought up for llm: connecting"
+    shown = lines(hosttable.hosts([host], NOW_S))
+    assert "provisioning" in shown[1]
+    assert shown[3] == "gpu-1: being brought up for llm: connecting"

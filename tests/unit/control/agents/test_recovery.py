@@ -13,6 +13,7 @@ from homeport_agent import keys, renewal
 from homeport_agent.identity import Identity
 from homeport_control.agents.recovery import Recovery
 from homeport_control.domain.errors import Denied
+from homeport_control.domain.hosts import Connection
 from homeport_control.store import hosts
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_protos.agent.v1 import agent_pb2
@@ -93,6 +94,14 @@ async def test_after_a_month_it_has_to_join_again(case: Case) -> None:
     later_s = NOW_S + 33 * DAY_S
     words = await case.refused(await case.request(later_s), later_s)
     assert words.startswith("the certificate expired 31 days ago, 30 are allowed; join again")
+
+
+async def test_a_host_that_we_let_go_may_come_back_at_any_time(state: State, case: Case) -> None:
+    async with state.database.write() as write:
+        await hosts.update(write, "h1", {"connection": Connection.RELEASED})
+    later_s = NOW_S + 400 * DAY_S
+    host_id, _ = await case.recovery.recover(await case.request(later_s), later_s)
+    assert host_id == "h1"
 
 
 async def test_a_host_that_was_removed_gets_none(state: State, case: Case) -> None:

@@ -6,17 +6,31 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from fixtures.control import DEADLINE_S, State, add_replica, add_run, claim, get_host, get_replica, opened, until
+from fixtures.control import (
+    DEADLINE_S,
+    State,
+    add_replica,
+    add_run,
+    claim,
+    get_host,
+    get_replica,
+    opened,
+    until,
+    until_true,
+)
 from fixtures.plane import CLIENT_OPTIONS, Plane, WireAgent, key_pem, new_request, serving
-from homeport_control.domain.hosts import Connection
+from homeport_control.domain.fleets import Phase as Standing
+from homeport_control.domain.fleets import Place, Registration, Standby
+from homeport_control.domain.hosts import Connection, HostFacts
 from homeport_control.domain.replicas import Phase, Wanted
-from homeport_control.store import events, replicas
+from homeport_control.store import events, fleets, hosts, replicas
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import PROTOCOL
@@ -356,3 +370,25 @@ async def test_of_two_machines_with_one_identity_the_first_goes_on_and_both_are_
     assert sum("another machine speaks with its identity" in it for it in told) == 1
     await first.close()
     await copy.close()
+
+
+async def test_a_host_that_is_being_let_go_gets_no_session_and_that_it_went_is_no_news(plane: Plane) -> None:
+    agent = await plane.joined("box")
+    await agent.connect()
+    await agent.hear_assignment()
+    standby = Standby(Standing.GOING, 0.0, HostFacts())
+    known = Registration("local", Place("box", 22, "ops"), host_id=agent.host_id, standby=standby)
+    async with plane.state.database.write() as write:
+        await fleets.register(write, known)
+        await hosts.update(write, agent.host_id, {"connection": Connection.RELEASED, "connection_reason": "idle"})
+    await agent.close()
+    await until_true(lambda: not plane.sessions.is_connected(agent.host_id))
+    with pytest.raises(grpc.aio.AioRpcError, match="this host is being released"):
+        await agent.connect()
+    host = await get_host(plane.state, agent.host_id)
+    assert (host.connection, host.connection_reason) == (Connection.RELEASED, "idle")
+    async with plane.state.database.write() as write:
+        await fleets.register(write, replace(known, standby=replace(standby, phase=Standing.RELEASED)))
+    await agent.connect()
+    assert await is_connected(plane, agent.host_id), "it came by itself"
+    await agent.close()

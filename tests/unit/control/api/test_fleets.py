@@ -50,8 +50,8 @@ async def test_the_plan_fills_in_the_fleets_defaults(user: Api) -> None:
 async def test_mistakes_come_back_with_their_place(user: Api) -> None:
     bad = await user("PlanFleet", request(ssh_config={"hosts": ["gpu-1"]}))
     assert [problem.path for problem in bad.problems] == ["ssh_config.hosts[0]"]
-    later = await user("PlanFleet", request(provision="on-demand"))
-    assert [problem.path for problem in later.problems] == ["provision"]
+    keyless = await user("PlanFleet", request(provision="on-demand", ssh_config={"user": "u", "hosts": ["a"]}))
+    assert [problem.path for problem in keyless.problems] == ["ssh_config.hosts[0]"]
     nameless = await user("PlanFleet", request(name=None))
     assert [problem.path for problem in nameless.problems] == ["name"]
 

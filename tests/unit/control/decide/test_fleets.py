@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from homeport_control.decide.fleets import fleet_changes
-from homeport_control.domain.fleets import Place, PlaceChange, Registration
+from homeport_control.domain.fleets import Phase, Place, PlaceChange, Registration, Standby
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 
 A, B = Place("a", 22, "ops"), Place("b", 22, "ops")
@@ -65,3 +65,35 @@ def test_only_what_is_new_or_not_in_order_is_installed() -> None:
         action: PlaceChange(A, action, "").installs for action in ("new", "changed", "repair", "unchanged", "gone")
     }
     assert installs == {"new": True, "changed": True, "repair": True, "unchanged": False, "gone": False}
+
+
+STANDBY = Standby(Phase.RELEASED, 100.0, HostFacts())
+
+
+def on_demand(registration: Registration | None, place: Place = A, host: Host | None = None) -> PlaceChange:
+    hosts = {host.id: host} if host else {}
+    [change] = fleet_changes([place], [registration] if registration else [], hosts, {}, on_demand=True)
+    return change
+
+
+def test_an_on_demand_machine_is_looked_at_once_and_then_left_alone() -> None:
+    assert on_demand(None) == PlaceChange(A, "new", "it is looked at now, and installed when a run needs it")
+    known = Registration("lab", A, standby=STANDBY)
+    assert on_demand(known) == PlaceChange(A, "unchanged", "not provisioned")
+    away = replace(HOST, connection=Connection.UNREACHABLE)
+    up = replace(known, host_id="h1", standby=replace(STANDBY, phase=Phase.UP, run_name="llm"))
+    assert on_demand(up, host=away) == PlaceChange(A, "unchanged", "up since llm needed it", "h1", "gpu-1")
+
+
+def test_it_is_looked_at_again_when_that_failed_or_when_it_could_not_be_brought_up() -> None:
+    for standby in (None, STANDBY):
+        failed = Registration("lab", A, "connecting", error="no route", standby=standby)
+        assert on_demand(failed) == PlaceChange(A, "repair", "the last try failed: no route")
+    assert on_demand(Registration("lab", A)).action == "repair"
+    changed = on_demand(Registration("lab", A, standby=STANDBY), replace(A, identity_file="~/k"))
+    assert (changed.action, changed.installs) == ("changed", True)
+
+
+def test_a_fleet_may_become_on_demand_and_back() -> None:
+    assert on_demand(joined(A), host=HOST).reason == "it is on-demand from now on"
+    assert one(A, replace(joined(A), standby=STANDBY)).reason == "it was on-demand, and stays from now on"

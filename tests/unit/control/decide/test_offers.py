@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from fakes.hosts import NOW, ask, claim, finding, gpu, host, part, process
+from homeport_control.decide.ask import Filters
 from homeport_control.decide.offers import Offer, offers, resources_text
+from homeport_control.domain.hosts import Connection
 
 
 def test_an_offer_has_all_that_the_machine_has() -> None:
@@ -66,3 +68,21 @@ def test_a_part_is_offered_beside_others() -> None:
     assert refusals[0].reason == (
         "needs 8GB of a shared GPU, largest free 4.5GB (a replica of chat shares it and has 19.5GB)"
     )
+
+
+def test_an_on_demand_host_that_would_fit_is_offered_as_not_provisioned() -> None:
+    gone = replace(host("b", gpu("B1")), connection=Connection.RELEASED, connection_reason="not provisioned")
+    small = replace(host("c"), connection=Connection.RELEASED, connection_reason="not provisioned")
+    found, refusals = offers([host("a", gpu("A1")), gone, small], (claim("a", "A1"),), ask(gpu=1), NOW)
+    assert [(offer.host, offer.availability) for offer in found] == [("b", "not provisioned"), ("a", "busy")]
+    assert [(refusal.host, refusal.reason) for refusal in refusals] == [
+        ("a", "needs 1 GPU, 0 of 1 free (a replica of other holds it)"),
+        ("c", "needs 1 GPU, there are none"),
+    ]
+
+
+def test_a_run_that_reuses_is_offered_nobody_who_is_not_there() -> None:
+    gone = replace(host("b"), connection=Connection.RELEASED, connection_reason="not provisioned")
+    found, refusals = offers([gone], (), ask(filters=Filters(reuse=True)), NOW)
+    assert found == ()
+    assert [it.reason for it in refusals] == ["is not provisioned, the run asks for reuse"]

@@ -6,7 +6,7 @@ from fakes.hosts import NOW, ask, claim, gpu, host
 from homeport_control.decide.ask import Ask
 from homeport_control.decide.capacity import Capacity, capacity
 from homeport_control.decide.ranking import Ranking
-from homeport_control.domain.hosts import Reservation
+from homeport_control.domain.hosts import Connection, Reservation
 
 HOSTS = [host("a", gpu("A1")), host("b", gpu("B1")), host("c", gpu("C1", "NVIDIA A100-SXM4-80GB", 81920))]
 
@@ -76,3 +76,11 @@ def test_what_bars_a_host_is_not_rated() -> None:
     ranking = Ranking([capacity(it, ()) for it in away], [], ask(), NOW)
     assert ranking.best({}, frozenset()) is None
     assert ranking.summary() == "0 of 3 hosts fit: 3 are cordoned"
+
+
+def test_one_that_is_not_there_says_what_it_lacks_or_else_that_it_is_not_there() -> None:
+    gone = replace(host("d", gpu("D1")), connection=Connection.RELEASED, connection_reason="not provisioned")
+    free = [capacity(gone, ())]
+    assert Ranking(free, [], ask(gpu=1), NOW).summary() == "0 of 1 host fit: 1 is not provisioned"
+    assert Ranking(free, [], ask(gpu=2), NOW).summary() == "0 of 1 host fit: 1 needs 2 GPUs, there is 1"
+    assert Ranking(free, [], ask(gpu=1), NOW).best({}, frozenset()) is None

@@ -11,7 +11,7 @@ from homeport_control.domain.fleets import Errand, Fleet, Phase, Place, Registra
 from homeport_control.domain.hosts import Connection
 from homeport_control.loops.on_demand import NO_ACCESS, OnDemandLoop
 from homeport_control.loops.outcomes import Outcomes
-from homeport_control.store import events, fleets, hosts, replicas, tokens
+from homeport_control.store import events, fleets, replicas, tokens
 from homeport_control.store.connect import Write
 from homeport_control.trust.tokens import sha256_hex
 

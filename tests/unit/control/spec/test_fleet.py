@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from homeport_control.spec.document import parse
-from homeport_control.spec.fleet import FleetHost, FleetSpec
+from homeport_control.spec.fleet import FleetHost, FleetSpec, Wake
 from homeport_control.spec.problems import BadDocument
 
 REFERENCE: dict[str, Any] = {
@@ -69,3 +69,48 @@ def test_a_wrong_host_is_told_with_its_place(ssh: dict[str, Any], path: str) -> 
 def test_one_address_with_two_ports_is_two_hosts() -> None:
     hosts = ["a", {"hostname": "a", "port": 2222}]
     assert parse({"type": "fleet", "ssh_config": {"user": "u", "hosts": hosts}}).spec is not None
+
+
+ON_DEMAND: dict[str, Any] = {"type": "fleet", "name": "lab", "provision": "on-demand"}
+SSH: dict[str, Any] = {"user": "u", "identity_file": "~/.ssh/k"}
+MAC = "3c:ec:ef:12:34:56"
+
+
+def test_an_on_demand_host_may_be_woken_and_shut_down() -> None:
+    hosts = [
+        {"hostname": "a", "wake": {"mac": "3C-EC-EF-12-34-56", "broadcast": "10.0.0.255"}},
+        {"hostname": "b", "wake": MAC},
+    ]
+    spec = parse({**ON_DEMAND, "power_off": True, "ssh_config": {**SSH, "hosts": hosts}}).spec
+    assert isinstance(spec, FleetSpec)
+    assert spec.ssh_config is not None
+    assert [host.wake for host in spec.ssh_config.hosts] == [
+        Wake(mac=MAC, broadcast="10.0.0.255"),
+        Wake(mac=MAC, broadcast="255.255.255.255"),
+    ]
+    assert FleetSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"provision": "on-demand"}, "provision"),
+        ({"provision": "on-demand", "ssh_config": {"user": "u", "hosts": ["a"]}}, "ssh_config.hosts[0]"),
+        ({"provision": "on-demand", "power_off": True, "ssh_config": {**SSH, "hosts": ["a"]}}, "ssh_config.hosts[0]"),
+        ({"power_off": True, "ssh_config": {**SSH, "hosts": ["a"]}}, "power_off"),
+        ({"ssh_config": {**SSH, "hosts": [{"hostname": "a", "wake": MAC}]}}, "ssh_config.hosts[0].wake"),
+        (
+            {"provision": "on-demand", "ssh_config": {**SSH, "hosts": [{"hostname": "a", "wake": "3c:ec"}]}},
+            "ssh_config.hosts[0].wake.mac",
+        ),
+        (
+            {
+                "provision": "on-demand",
+                "ssh_config": {**SSH, "hosts": [{"hostname": "a", "wake": {"mac": MAC, "broadcast": "all"}}]},
+            },
+            "ssh_config.hosts[0].wake.broadcast",
+        ),
+    ],
+)
+def test_what_an_on_demand_fleet_needs_and_what_is_for_it_alone(document: dict[str, Any], path: str) -> None:
+    assert told(document) == [path]

@@ -84,11 +84,8 @@ def test_gateways_are_refused_by_name() -> None:
     assert problem.hint
 
 
-def test_a_fleet_is_carried_out_but_not_on_demand() -> None:
+def test_a_fleet_is_carried_out() -> None:
     assert unsupported(parse({"type": "fleet"}).spec) == ()
-    (problem,) = unsupported(parse({"type": "fleet", "provision": "on-demand"}).spec)
-    assert (problem.path, problem.message) == ("provision", "`provision: on-demand` is not supported yet")
-    assert problem.hint
 
 
 @pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}, {"gateway": "main"}])

@@ -18,6 +18,7 @@ from homeport_protos.ssh.waking import awake, magic_packet
 
 MAC = "02:48:50:00:00:01"
 LOOPBACK = "127.255.255.255"  # its broadcast address
+WAKE = Wake(MAC, LOOPBACK)
 OWN, THEIRS = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
 
 
@@ -25,7 +26,7 @@ def access(host_key: asyncssh.SSHKey = THEIRS) -> Access:
     return Access(OWN.export_private_key("openssh").decode(), host_key.export_public_key("openssh").decode())
 
 
-def place(port: int, wake: Wake | None = Wake(MAC, LOOPBACK)) -> Place:
+def place(port: int, wake: Wake | None = WAKE) -> Place:
     return Place("127.0.0.1", port, "ops", wake=wake)
 
 
