@@ -101,7 +101,7 @@ def hosts(rows: Sequence[api_pb2.Host]) -> Iterator[Check]:
     yield Check(state, what, f"{len(connected)} of {len(rows)} connected{on_demand}")
     for row in rows:
         if row.connection != "connected":
-            why = f"{row.name} is {row.connection}" + (f": {row.reason}" if row.reason else "")
+            why = f"{row.name} is {row.connection or row.state}" + (f": {row.reason}" if row.reason else "")
             yield Check("warn", what, why, "is it on, and its agent running? `systemctl status homeport-agent` there")
         elif row.facts.docker_unavailable:
             why = f"{row.name} has no Docker that answers: {row.facts.docker_unavailable}"

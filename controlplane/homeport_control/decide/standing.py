@@ -32,7 +32,7 @@ def as_host(registration: Registration, standby: Standby, fleet: Fleet) -> Host:
     """A machine that has never joined."""
     return Host(
         id=registration.key,
-        name=registration.place.hostname,
+        name=name_of(registration, standby),
         fleet=registration.fleet,
         region=fleet.region or "remote",
         backend="ssh",
@@ -45,6 +45,11 @@ def as_host(registration: Registration, standby: Standby, fleet: Fleet) -> Host:
         created_at_s=registration.since_s,
         labels=fleet.labels,
     )
+
+
+def name_of(registration: Registration, standby: Standby) -> str:
+    """As it will be called when it joins, unless another host is called so."""
+    return standby.facts.hostname or registration.place.hostname
 
 
 def raised(host: Host) -> Host:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.decide.on_demand import BringUp, Machine, Release, Steps, Waiting, next_steps
+from homeport_control.decide.standing import name_of
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.fleets import Errand, Fleet, Phase
 from homeport_control.domain.hosts import Connection
@@ -156,7 +157,7 @@ async def _begin_up(write: Write, wish: BringUp, now_s: float) -> Machine:
         idle_duration_s=wish.idle_duration_s,
     )
     known = await put(write, replace(machine.registration, error=""), standby, "waiting for its turn")
-    name = machine.host.name if machine.host is not None else known.place.hostname
+    name = machine.host.name if machine.host is not None else name_of(known, standby)
     sentence = f"host {name} is brought up for {wish.run_name}: no connected host has room"
     events.record(write, kind="host", object_id=machine.id, name=name, sentence=sentence)
     return replace(machine, registration=known, standby=standby)

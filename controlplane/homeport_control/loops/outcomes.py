@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from homeport_control.decide.on_demand import retry_s
-from homeport_control.decide.standing import rested
+from homeport_control.decide.standing import name_of, rested
 from homeport_control.domain.fleets import Errand, Phase, Registration, Standby
 from homeport_control.domain.hosts import Connection
 from homeport_control.spec.scalars import duration_text
@@ -66,9 +66,10 @@ async def failed(write: Write, errand: Errand, reason: str, now_s: float, *, is_
     await put(write, replace(known, error=reason[:1000]), standby, known.step)
     what = "brought up" if errand.brings_up else "released"
     again = f"it is tried again in {duration_text(int(retry_s(failures)))} at the earliest"
-    sentence = f"{known.place.hostname} could not be {what}: {reason}; {again}"
-    object_id = known.host_id or known.key
-    events.record(write, kind="host", object_id=object_id, name=known.place.hostname, sentence=sentence)
+    host = await hosts.get(write.connection, known.host_id)
+    name = host.name if host is not None else name_of(known, standby)
+    sentence = f"host {name} could not be {what}: {reason}; {again}"
+    events.record(write, kind="host", object_id=known.host_id or known.key, name=name, sentence=sentence)
     if known.host_id and not errand.brings_up:
         values = {
             "connection": Connection.CONNECTED if is_connected else Connection.UNREACHABLE,

@@ -106,7 +106,7 @@ async def test_a_machine_is_brought_up_for_a_run_with_a_token_and_the_key_opened
     assert (record.role, record.fleet, record.one_use) == ("join", "local", True)
     standby = await standby_of(state)
     assert (standby.phase, standby.run_name) == (Phase.COMING, "llm")
-    assert "host gpu-1 is brought up for llm: no connected host has room" in await told(state)
+    assert "host box is brought up for llm: no connected host has room" in await told(state)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_a_failure_is_told_and_tried_again_later_each_time_later(
     found = await registered(state)
     assert found.error == "no route"
     assert (await standby_of(state)).failures == 1
-    assert "gpu-1 could not be brought up: no route; it is tried again in 30s at the earliest" in await told(state)
+    assert "host box could not be brought up: no route; it is tried again in 30s at the earliest" in await told(state)
     await outcomes.failed(machines.errands[0], "no route")
     assert (await standby_of(state)).failures == 1, "that errand had ended"
 
