@@ -21,6 +21,7 @@ from homeport_protos.api.v1 import api_pb2_grpc
 from homeport_control import __version__
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
+from homeport_control.agents.convert import facts_from
 from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
 from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
@@ -203,6 +204,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         readings=telemetry,
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
+        read_facts=facts_from,
         ask_upgrade=upgrades.ask,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)

@@ -5,10 +5,11 @@ Nothing is installed here: who applies has the keys, and tells what came of it.
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from homeport_protos.api.v1 import api_pb2
+from homeport_protos.common.v1 import host_pb2
 
 from homeport_control.api import surveys
 from homeport_control.api.auth import Caller
@@ -19,7 +20,7 @@ from homeport_control.decide.fleets import fleet_changes
 from homeport_control.decide.standing import as_host
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.domain.fleets import Fleet, Place, PlaceChange, Registration
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.hosts import Host, HostFacts
 from homeport_control.spec.document import load_json, parse
 from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig
 from homeport_control.spec.problems import BadDocument, Problem
@@ -30,6 +31,7 @@ from homeport_control.store.tokens import TokenRecord
 from homeport_control.trust.sealing import Sealer
 from homeport_control.trust.tokens import new_join_token, sha256_hex
 
+ReadFacts = Callable[[host_pb2.HostFacts], HostFacts]
 STALLED_S = 900.0  # a step that is this old: whoever did it has gone away
 
 
@@ -41,8 +43,9 @@ class _Planned:
 
 
 class Fleets:
-    def __init__(self, database: Database, sealer: Sealer, ca_sha256: str) -> None:
+    def __init__(self, database: Database, sealer: Sealer, ca_sha256: str, read_facts: ReadFacts) -> None:
         self._database = database
+        self._read_facts = read_facts
         self._sealer = sealer
         self._ca_sha256 = ca_sha256
 
@@ -105,7 +108,8 @@ class Fleets:
             if registration is None:
                 raise NotFound(f"{request.hostname} is not registered for the fleet {request.fleet}; apply it again")
             if request.HasField("access"):
-                await surveys.keep(write, self._sealer, registration, request, time.time())
+                facts = self._read_facts(request.facts)
+                await surveys.keep(write, self._sealer, registration, facts, request.access, time.time())
                 return api_pb2.RegistrationAnswer()
             if request.host_id:
                 await fleets.became(write, registration, request.host_id)

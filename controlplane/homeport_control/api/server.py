@@ -14,7 +14,7 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
 from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
-from homeport_control.api.fleets import Fleets
+from homeport_control.api.fleets import Fleets, ReadFacts
 from homeport_control.api.hosts import Hosts
 from homeport_control.api.logs import ReadLogs, RunLogs
 from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
@@ -82,13 +82,14 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         readings: Readings,
         clear_findings: ClearFindings,
         end_session: EndSession,
+        read_facts: ReadFacts,
         ask_upgrade: AskUpgrade = lambda host_ids: None,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
         self._facts = facts
         self._gateway_start_s = gateway_start_s
-        self._fleets = Fleets(database, sealer, facts.ca_sha256)
+        self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, facts.base_image)
         self._code = CodeApi(code)
         self._views = Views(database, facts.url_of, facts.models_url, readings)

@@ -1,20 +1,24 @@
 """What a survey of an on-demand machine brings: what it has, and how the server reaches it, which is sealed at once."""
 
 from homeport_protos.api.v1 import api_pb2
-from homeport_protos.common.v1 import host_pb2
 from homeport_protos.ssh.access import Access
 
 from homeport_control.domain.fleets import Fleet, Phase, Registration, Standby
-from homeport_control.domain.hosts import Connection, Gpu, Host, HostFacts
+from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import fleets, hosts
 from homeport_control.store.connect import Write
 from homeport_control.trust.sealing import Sealer
 
 
 async def keep(
-    write: Write, sealer: Sealer, registration: Registration, report: api_pb2.RegistrationReport, now_s: float
-) -> Registration:
-    """The registration with what the report says; the access is kept beside it."""
+    write: Write,
+    sealer: Sealer,
+    registration: Registration,
+    facts: HostFacts,
+    access: api_pb2.Access,
+    now_s: float,
+) -> None:
+    """The registration has these facts from now on; the access is kept beside it."""
     fleet = await fleets.get(write.connection, registration.fleet) or Fleet(registration.fleet)
     host = await hosts.get(write.connection, registration.host_id)
     known = Registration(
@@ -23,14 +27,13 @@ async def keep(
         "looked at",
         now_s,
         host_id=registration.host_id,
-        standby=_standby(registration, fleet, host, _facts(report.facts), now_s),
+        standby=_standby(registration, fleet, host, facts, now_s),
     )
     await fleets.register(write, known)
-    await fleets.keep_access(write, known, sealer.seal(_access(report.access).to_json()))
+    await fleets.keep_access(write, known, sealer.seal(_access(access).to_json()))
     if host is not None and host.connection is Connection.UNREACHABLE:  # nobody misses it from now on
         values = {"connection": Connection.RELEASED, "connection_reason": "", "connection_since_s": now_s}
         await hosts.update(write, host.id, values)
-    return known
 
 
 def _standby(registration: Registration, fleet: Fleet, host: Host | None, facts: HostFacts, now_s: float) -> Standby:
@@ -41,35 +44,6 @@ def _standby(registration: Registration, fleet: Fleet, host: Host | None, facts:
     if before is not None and before.phase is Phase.UP and is_up:
         return Standby(Phase.UP, before.since_s, facts, before.run_name, before.idle_duration_s)
     return Standby(Phase.UP if is_up else Phase.RELEASED, now_s, facts, idle_duration_s=fleet.idle_duration_s)
-
-
-def _facts(facts: host_pb2.HostFacts) -> HostFacts:
-    gpus = tuple(
-        Gpu(
-            uuid=gpu.uuid,
-            name=gpu.name,
-            memory_total_mib=gpu.memory_total_mib,
-            compute_capability=gpu.compute_capability,
-            pci_bus_id=gpu.pci_bus_id,
-            mig_enabled=gpu.mig_enabled,
-        )
-        for gpu in facts.gpus
-    )
-    return HostFacts(
-        hostname=facts.hostname,
-        os=facts.os,
-        kernel=facts.kernel,
-        architecture=facts.architecture,
-        cpus=facts.cpus,
-        memory_mib=facts.memory_mib,
-        memory_available_mib=facts.memory_available_mib,
-        disk_total_mib=facts.disk_total_mib,
-        disk_free_mib=facts.disk_free_mib,
-        docker_version=facts.docker_version,
-        driver_version=facts.gpus[0].driver_version if facts.gpus else "",
-        gpus=gpus,
-        gpus_unavailable=facts.gpus_unavailable,
-    )
 
 
 def _access(message: api_pb2.Access) -> Access:
