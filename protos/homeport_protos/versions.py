@@ -13,9 +13,11 @@ Diary
 4  2026-11-24  fleets: Removed, Challenge and Recover; builds of the agent (Hello.build) and upgrades (Upgrade, UpgradeResult);
                PlanFleet, ApplyFleet, ReportRegistration, DeleteFleet, UpgradeHosts, DeleteHost. Nothing that an agent or a
                command line of protocol 3 says has changed its meaning: both keep working.
+5  2026-11-27  several gateways a host (Report.gateways, Assignment.gateways, GatewayRole.https_port); gateways as objects
+               (PlanGateway, ApplyGateway, DeleteGateway, SetDefaultGateway, WatchGateways). An agent of protocol 4 keeps one.
 """
 
-PROTOCOL = 4
+PROTOCOL = 5
 UPGRADE_PROTOCOL = 4  # an older agent does not know what an Upgrade is
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1
