@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +19,7 @@ from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
+from homeport_agent.envoy.gateways import EnvoyGateways
 from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
@@ -45,6 +46,7 @@ from homeport_agent.upgrading import Upgrading
 log = logging.getLogger("homeport.agent")
 
 LAST_WRITE_S = 5.0
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Left(Exception):
@@ -79,7 +81,7 @@ async def run(settings: AgentSettings) -> bool:
                 host.changed()
                 link.changed()
 
-            gateway = _envoy(settings, store, changed)
+            gateway = _envoys(settings, store, changed, spawn)
             health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
             await asyncio.to_thread(health.read)
             telemetry = TelemetryRoom(machine.running, lambda: link.has_readings(), changed)
@@ -102,7 +104,7 @@ async def run(settings: AgentSettings) -> bool:
             entry = await asyncio.to_thread(journal.read)
             if entry is not None and entry.assignment.server_id == identity.server_id:
                 runner.feed(ev.JournalRead(entry))
-                host.wish_role(entry.assignment.gateway)
+                host.wish_roles(entry.assignment.gateways)
             await sampler.sample()
             for work in (
                 journal.run(),
@@ -184,15 +186,22 @@ async def _write_last(journal: Journal) -> None:
         log.error("the journal could not be written before the end")
 
 
-def _envoy(settings: AgentSettings, store: IdentityStore, on_change: Any) -> GatewayHost:
+def _envoys(settings: AgentSettings, store: IdentityStore, on_change: Callable[[], None], spawn: Spawn) -> GatewayHost:
     def identity() -> EnvoyIdentity:
         host_id = store.read().host_id
         return EnvoyIdentity(host_id, store.path("certificate.pem"), store.path("key.pem"), store.path("ca.pem"))
 
-    return EnvoyHost(
-        settings.state_dir,
-        identity,
-        lambda: store.read().server_host,
-        on_change,
-        concurrency=settings.envoy_concurrency,
-    )
+    installing = asyncio.Lock()
+
+    def envoy(name: str) -> EnvoyHost:
+        return EnvoyHost(
+            settings.state_dir,
+            name,
+            identity,
+            lambda: store.read().server_host,
+            on_change,
+            concurrency=settings.envoy_concurrency,
+            installing=installing,
+        )
+
+    return EnvoyGateways(settings.state_dir, envoy, spawn)

@@ -31,13 +31,15 @@ DEFAULT_READY_TIMEOUT_S = 600.0
 
 
 def assignment_from_wire(message: wire.Assignment, server_id: str) -> model.Assignment:
-    role = message.gateway
-    gateway = model.GatewayRole(role.name, role.xds_port, role.listen_address, role.http_port)
+    # A server that knows one gateway a host only sends it as `gateway`.
+    roles = message.gateways or ([message.gateway] if message.HasField("gateway") else [])
     return model.Assignment(
         server_id=server_id,
         generation=message.generation,
         replicas=tuple(_replica(it) for it in message.replicas),
-        gateway=gateway if message.HasField("gateway") else None,
+        gateways=tuple(
+            model.GatewayRole(it.name, it.xds_port, it.listen_address, it.http_port, it.https_port) for it in roles
+        ),
     )
 
 

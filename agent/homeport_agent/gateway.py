@@ -1,4 +1,4 @@
-"""The port behind which this host's Envoy is kept, when the host is a gateway.
+"""The port behind which this host's Envoys are kept, one for each gateway that it is.
 
 Covers the port only; `homeport_agent.envoy` is what stands behind it.
 """
@@ -9,11 +9,11 @@ from homeport_agent.model import GatewayObserved, GatewayRole
 
 
 class GatewayHost(Protocol):
-    async def apply(self, role: GatewayRole | None) -> None:
-        """Take the role (None: this host is no gateway). Only notes it; `run` does the work."""
+    async def apply(self, roles: tuple[GatewayRole, ...]) -> None:
+        """Take the roles (none: this host is no gateway). Only notes them; `run` does the work."""
 
-    def observed(self) -> GatewayObserved | None:
-        """How the Envoy is; None when this host is no gateway."""
+    def observed(self) -> tuple[GatewayObserved, ...]:
+        """How each Envoy is; a gateway that is no more stands here until its Envoy has ended."""
 
     async def run(self) -> None:
         """Until cancelled. Envoy goes on after that: it is never a child of this process."""
@@ -24,13 +24,13 @@ class NoGateway:
 
     def __init__(self, because: str) -> None:
         self._because = because
-        self._role: GatewayRole | None = None
+        self._roles: tuple[GatewayRole, ...] = ()
 
-    async def apply(self, role: GatewayRole | None) -> None:
-        self._role = role
+    async def apply(self, roles: tuple[GatewayRole, ...]) -> None:
+        self._roles = roles
 
-    def observed(self) -> GatewayObserved | None:
-        return None if self._role is None else GatewayObserved(self._role.name, False, self._because)
+    def observed(self) -> tuple[GatewayObserved, ...]:
+        return tuple(GatewayObserved(role.name, False, self._because) for role in self._roles)
 
     async def run(self) -> None:
         return

@@ -91,9 +91,11 @@ def decode(text: bytes) -> JournalEntry:
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']}, this agent knows {FORMAT}")
     it = document["assignment"]
-    gateway = GatewayRole(**it["gateway"]) if it["gateway"] else None
+    # An agent that knew one gateway a host only wrote `gateway`.
+    roles = it["gateways"] if "gateways" in it else [it["gateway"]] if it["gateway"] else []
+    gateways = tuple(GatewayRole(**role) for role in roles)
     replicas = tuple(_replica(row) for row in it["replicas"])
-    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateway)
+    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways)
     histories = {str(key): _history(row) for key, row in document["histories"].items()}
     return JournalEntry(assignment, tuple(sorted(histories.items())))
 

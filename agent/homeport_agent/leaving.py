@@ -8,8 +8,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from homeport_agent.envoy import supervisor
-from homeport_agent.envoy.host import RUN_FOLDER, envoy_dir
+from homeport_agent.envoy.gateways import stop_all
 from homeport_agent.files import sync_folder
 
 log = logging.getLogger("homeport.agent")
@@ -20,7 +19,7 @@ KEPT = ("journal.json", "health.json", "logs", "code", "envoy", "identity")
 
 def forget(state_dir: Path) -> None:
     """Afterwards this host has not joined anybody. Raises OSError when the identity cannot be removed."""
-    supervisor.stop(envoy_dir(state_dir) / RUN_FOLDER)  # one that was there before this process saw it
+    stop_all(state_dir)  # one that was there before this process saw it
     for name in KEPT[:-1]:
         path = state_dir / name
         try:

@@ -46,7 +46,7 @@ class Host(Protocol):
 
     def facts(self) -> HostFacts: ...
     def replicas(self) -> tuple[ReplicaObserved, ...]: ...
-    def gateway(self) -> GatewayObserved | None: ...
+    def gateways(self) -> tuple[GatewayObserved, ...]: ...
     def accepted_generation(self) -> int: ...
     async def settled(self) -> None:
         """Returns once the containers on this host are known, or that they cannot be."""
@@ -259,7 +259,7 @@ class Link:
 
     def _report(self, facts: host_pb2.HostFacts | None, findings: agent_pb2.Findings | None) -> agent_pb2.Report:
         self._sequence += 1
-        gateway = self._host.gateway()
+        gateways = [gateway_to_wire(it) for it in self._host.gateways()]
         return agent_pb2.Report(
             boot_id=self._boot_id,
             sequence=self._sequence,
@@ -267,5 +267,6 @@ class Link:
             replicas=[replica_to_wire(it) for it in self._host.replicas()],
             facts=facts,
             findings=findings,
-            gateway=gateway_to_wire(gateway) if gateway else None,
+            gateways=gateways,
+            gateway=gateways[0] if gateways else None,  # for a server that knows one a host only
         )

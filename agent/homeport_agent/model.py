@@ -93,12 +93,18 @@ class AssignedReplica:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRole:
-    """This host is a gateway: it keeps an Envoy that the server configures."""
+    """This host is a gateway: it keeps an Envoy of its own for it, which the server configures."""
 
     name: str
     xds_port: int  # on the server's address, mTLS with this host's certificate
     listen_address: str
     http_port: int
+    https_port: int = 0  # 0: it speaks no TLS
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Where its Envoy listens."""
+        return tuple((self.listen_address, port) for port in (self.http_port, self.https_port) if port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Assignment:
     server_id: str
     generation: int
     replicas: tuple[AssignedReplica, ...] = ()
-    gateway: GatewayRole | None = None
+    gateways: tuple[GatewayRole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

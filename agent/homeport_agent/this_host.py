@@ -51,7 +51,7 @@ class ThisHost:
         self._sampler = sampler
         self._gateway = gateway
         self._known = asyncio.Event()
-        self.roles: asyncio.Queue[GatewayRole | None] = asyncio.Queue(1)  # only the newest wish
+        self.roles: asyncio.Queue[tuple[GatewayRole, ...]] = asyncio.Queue(1)  # only the newest wish
 
     def facts(self) -> HostFacts:
         return self._sampler.facts
@@ -71,7 +71,7 @@ class ThisHost:
     def server_clock(self, offset_s: float) -> None:
         self._telemetry.clock_offset_s = offset_s
 
-    def gateway(self) -> GatewayObserved | None:
+    def gateways(self) -> tuple[GatewayObserved, ...]:
         return self._gateway.observed()
 
     def accepted_generation(self) -> int:
@@ -83,7 +83,7 @@ class ThisHost:
         self._runner.feed(ev.AssignmentReceived(assignment))
         if self._machine.accepted is assignment:
             log.info("assignment generation=%d replicas=%d", assignment.generation, len(assignment.replicas))
-            self.wish_role(assignment.gateway)
+            self.wish_roles(assignment.gateways)
         elif before is not None:
             log.warning("assignment generation=%d ignored: older than %d", assignment.generation, before.generation)
 
@@ -98,10 +98,10 @@ class ThisHost:
     def is_quiet(self) -> bool:
         return not any(it.phase in (Phase.PULLING, Phase.STARTING) for it in self._machine.observe(None))
 
-    def wish_role(self, role: GatewayRole | None) -> None:
+    def wish_roles(self, roles: tuple[GatewayRole, ...]) -> None:
         if self.roles.full():
             self.roles.get_nowait()
-        self.roles.put_nowait(role)
+        self.roles.put_nowait(roles)
 
     async def run_roles(self) -> None:
         while True:
@@ -113,9 +113,9 @@ class ThisHost:
         server_id = accepted.server_id if accepted else self._server_id
         nothing = Assignment(server_id, self.accepted_generation() + 1)
         self._runner.feed(ev.AssignmentReceived(nothing))
-        self.wish_role(None)
+        self.wish_roles(())
         async with asyncio.timeout(LEAVE_S):
-            while not self._machine.containers_known or self.replicas() or self.gateway():
+            while not self._machine.containers_known or self.replicas() or self.gateways():
                 self._moved.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), LEAVE_LOOK_S)

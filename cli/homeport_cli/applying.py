@@ -5,7 +5,7 @@ What it does not cover: flags, and how it all looks.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from homeport_protos.api.v1 import api_pb2
@@ -14,7 +14,7 @@ from homeport_cli import config, render
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.documents import sends_code, sends_folder
-from homeport_cli.errors import CliError, UsageError
+from homeport_cli.errors import CliError
 from homeport_cli.manifest import Manifest
 from homeport_cli.progress import Failure
 from homeport_cli.stopping import offer_to_stop
@@ -36,7 +36,7 @@ def code(api: Api, source: Manifest, wanted: api_pb2.Document, *, no_repo: bool)
 
     mapped, problems = mappings.read(content, os.path.dirname(os.path.abspath(source.path)))
     if problems:
-        _refuse_problems(source, [*api.plan(wanted).problems, *problems])
+        source.refuse([*api.plan(wanted).problems, *problems])
     gathered = bundle.gather(str(source.path), mapped, repo=not no_repo and sends_folder(content))
     if gathered is None:
         return None
@@ -68,7 +68,7 @@ def plan(
     Raises UsageError for a document with problems.
     """
     answer = api.plan(wanted)
-    _refuse_problems(source, answer.problems)
+    source.refuse(answer.problems)
     if checked is not None:
         from homeport_cli.code import sending
 
@@ -101,7 +101,7 @@ def submit(
     # The name that was shown and confirmed: without one in the document the server would draw another.
     wanted.name = planned.run_name
     answer = api.apply(api_pb2.ApplyRequest(document=wanted, plan_token=planned.plan_token, force=force))
-    _refuse_problems(source, answer.problems)
+    source.refuse(answer.problems)
     return answer
 
 
@@ -125,9 +125,3 @@ def shown_token(environ: Mapping[str, str], is_terminal: bool) -> str:
     if settings.token_is_from_environment or not is_terminal:
         return "$HOMEPORT_TOKEN"
     return settings.token
-
-
-def _refuse_problems(source: Manifest, problems: Sequence[api_pb2.Problem]) -> None:
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise UsageError(f"{source.path} has {count}:", source.problem_lines(problems))

@@ -81,6 +81,8 @@ def clock(ahead_s: float) -> Check:
 
 def gateway(one: api_pb2.Gateway) -> Check:
     what = "gateway"
+    if not one.name:
+        return Check("warn", what, "none is the default", "choose one: `homeport gateway set-default NAME`")
     if one.ready:
         return Check("ok", what, f"{one.name} on {one.host}, services at {one.example_url}")
     why = f"{one.name} is not ready: {one.message or 'it gave no reason'}"

@@ -134,6 +134,27 @@ class Api:
     def list_gateways(self) -> api_pb2.ListGatewaysResponse:
         return self._call("ListGateways", api_pb2.ListGatewaysRequest(), api_pb2.ListGatewaysResponse)
 
+    def watch_gateways(self, deadline_s: float) -> Iterator[api_pb2.ListGatewaysResponse]:
+        """The whole list, at once and after each change. Raises TooSlow when the deadline is over."""
+        yield from self._stream(
+            "WatchGateways", api_pb2.ListGatewaysRequest(), api_pb2.ListGatewaysResponse, deadline_s
+        )
+
+    def plan_gateway(self, document_json: str) -> api_pb2.PlanGatewayResponse:
+        return self._call("PlanGateway", api_pb2.PlanGatewayRequest(json=document_json), api_pb2.PlanGatewayResponse)
+
+    def apply_gateway(self, document_json: str, plan_token: str) -> api_pb2.ApplyGatewayResponse:
+        request = api_pb2.PlanGatewayRequest(json=document_json, plan_token=plan_token)
+        return self._call("ApplyGateway", request, api_pb2.ApplyGatewayResponse)
+
+    def delete_gateway(self, name: str) -> str:
+        """What was done, in a sentence."""
+        return self._call("DeleteGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer).sentence
+
+    def set_default_gateway(self, name: str) -> str:
+        """What was done, in a sentence."""
+        return self._call("SetDefaultGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer).sentence
+
     def list_offers(self, request: api_pb2.ListOffersRequest) -> api_pb2.ListOffersResponse:
         return self._call("ListOffers", request, api_pb2.ListOffersResponse)
 

@@ -1,4 +1,4 @@
-"""What a shell may complete that only the server knows: the names of runs and hosts.
+"""What a shell may complete that only the server knows: the names of runs, hosts and gateways.
 
 Quick or nothing: a shell waits for it at each press of the key, and an error there has no place to go.
 """
@@ -28,4 +28,15 @@ def run_names(incomplete: str) -> list[str]:
 
         with Api(config.load(os.environ), DEADLINE_S) as api:
             return sorted({run.name for run in api.list_runs().runs if run.name.startswith(incomplete)})
+    return []
+
+
+def gateway_names(incomplete: str) -> list[str]:
+    """Names of gateways that begin so; nothing when the server does not say so within a second."""
+    with contextlib.suppress(Exception):
+        from homeport_cli import config
+        from homeport_cli.client import Api
+
+        with Api(config.load(os.environ), DEADLINE_S) as api:
+            return sorted({it.name for it in api.list_gateways().gateways if it.name.startswith(incomplete)})
     return []

@@ -71,11 +71,11 @@ def sends_folder(content: Any) -> bool:
     return value is not False and not (isinstance(value, str) and value.strip().lower() in {"false", "no", "off"})
 
 
-def fleet_name(document_json: str) -> str:
-    """Raises UsageError."""
+def named(document_json: str, what: str) -> str:
+    """The name in a fleet's or a gateway's document. Raises UsageError."""
     name = json.loads(document_json).get("name")
     if not isinstance(name, str) or not name:
-        raise UsageError("the file gives no `name`, so it does not say which fleet is meant")
+        raise UsageError(f"the file gives no `name`, so it does not say which {what} is meant")
     return name
 
 
@@ -87,5 +87,7 @@ def run_name(document_json: str) -> str:
         raise UsageError("the file gives no `name`, so it does not say which run is meant; use `homeport stop NAME`")
     kind = content.get("type")
     if kind != "service":
-        raise UsageError(f"`delete` of the type `{kind}` is not supported yet; it deletes services and fleets")
+        raise UsageError(
+            f"`delete` of the type `{kind}` is not supported yet; it deletes services, fleets and gateways"
+        )
     return name

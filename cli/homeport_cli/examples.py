@@ -71,6 +71,9 @@ EXAMPLES = {
         ("homeport top --fleet lab --json", "an object per line, for a program"),
     ),
     "gateway list": (("homeport gateway list", "with the address that a service gets there"),),
+    "gateway get": (("homeport gateway get main", "its host, where it listens, what it publishes"),),
+    "gateway delete": (("homeport gateway delete main", "when nothing is published by it any more"),),
+    "gateway set-default": (("homeport gateway set-default main", "for services that name no gateway"),),
     "offer": (
         ("homeport offer --gpu 24GB:2", "two GPUs with 24 GB each"),
         ("homeport offer gpu=24GB:2 memory=64GB..", "the same in words"),

@@ -8,7 +8,7 @@ written as, so that nothing is lost before the server reads it.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +60,12 @@ class Manifest:
             shorter = _LAST_PART.sub("", path)
             path = shorter if shorter != path else ""
         return None
+
+    def refuse(self, problems: Sequence[ProblemLike]) -> None:
+        """Raises UsageError with all of them; without any there is nothing to refuse."""
+        if problems:
+            count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+            raise UsageError(f"{self.path} has {count}:", self.problem_lines(problems))
 
     def problem_lines(self, problems: Iterable[ProblemLike]) -> list[str]:
         """`FILE:LINE: path: message. hint`, by line; what concerns the whole file comes first."""

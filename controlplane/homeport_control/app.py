@@ -32,7 +32,7 @@ from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
-from homeport_control.domain.gateway import LoadReport
+from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
@@ -50,7 +50,7 @@ from homeport_control.loops.upgrades import UpgradesLoop
 from homeport_control.machines.crew import Crew
 from homeport_control.machines.errands import Errands
 from homeport_control.settings import ServerSettings
-from homeport_control.store import events, meta
+from homeport_control.store import events, gateways, meta
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, Write, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority, public_key_pin
@@ -60,7 +60,6 @@ from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
 from homeport_control.xds.server import GatewayXds
 
-GATEWAY = "local"
 STOP_GRACE_S = 2.0
 log = structlog.get_logger()
 
@@ -89,6 +88,12 @@ async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
         yield Opened(database, ca, Sealer.load_or_create(settings.state_dir / "secret.key"), server_id)
     finally:
         await database.close()
+
+
+def own_gateway(settings: ServerSettings) -> Gateway:
+    """The gateway that a fresh server has."""
+    place = (settings.gateway_address, settings.gateway_port, settings.domain)
+    return Gateway(LOCAL, "", *place, created_at_s=time.time())
 
 
 async def initialise(settings: ServerSettings) -> dict[str, str]:
@@ -133,6 +138,7 @@ async def run(settings: ServerSettings) -> None:
             async with state.database.write() as write:
                 sentence = f"the server {__version__} has started"
                 events.record(write, kind="server", object_id=state.server_id, name="server", sentence=sentence)
+                await gateways.put_own(write, own_gateway(settings))
             await forget_sessions(state.database, time.time())
             await _serve(settings, state)
 
@@ -144,9 +150,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     telemetry = Telemetry(peaks.heard)
     code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
-    gateway = GatewayLoop(database, GATEWAY, settings.gateway_address, settings.gateway_port, settings.domain)
+    gateway = GatewayLoop(database)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    gateway.publish = xds.publish
+    gateway.publish, gateway.forget = xds.publish, xds.forget
     rates = Rates(time.time)
 
     def on_load(report: LoadReport) -> None:
@@ -175,15 +181,12 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     ]
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
-    enrollment = Enrollment(state.server_id, settings.link_port, GATEWAY)
+    enrollment = Enrollment(state.server_id, settings.link_port)
     api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
     facts = ApiFacts(
         state.server_id,
         state.ca.sha256,
-        GATEWAY,
-        settings.domain,
-        settings.gateway_port,
         settings.base_image,
         Joining(
             bind=settings.bind,

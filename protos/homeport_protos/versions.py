@@ -15,6 +15,8 @@ Diary
                command line of protocol 3 says has changed its meaning: both keep working.
 5  2026-11-27  on-demand hosts: a survey instead of an installation (Install.survey, RegistrationReport.facts and access),
                Place.wake_mac. An older command line is refused such a fleet, in words.
+               Several gateways a host (Report.gateways, Assignment.gateways, GatewayRole.https_port); gateways as objects
+               (PlanGateway, ApplyGateway, DeleteGateway, SetDefaultGateway, WatchGateways). An agent of protocol 4 keeps one.
 """
 
 PROTOCOL = 5

@@ -150,7 +150,7 @@ async def test_a_port_that_is_taken_is_said_with_who_holds_it_and_taken_up_when_
         me = psutil.Process()
         assert observed.message == (
             f"port {gateway.port} on 127.0.0.1 is taken by {me.name()} (pid {me.pid}); "
-            "free it or start the server with --gateway-port"
+            "free it, or give the gateway another port"
         )
         assert running(gateway) == (None, None)
     await gateway.control.publish(gateway.snapshot())

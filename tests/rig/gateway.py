@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from homeport_agent.envoy import install, supervisor
 from homeport_agent.envoy.bootstrap import Identity
-from homeport_agent.envoy.host import EnvoyHost
+from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadReport, ServiceRoute, TokenGrant
 from homeport_control.load.lrs import LoadReports
@@ -135,7 +135,7 @@ class ControlPlane:
         await self.server.stop(None)
 
     def _authorize(self, host_id: str, node_id: str) -> str | None:
-        return self.authorized.get(host_id) if host_id == node_id else None
+        return self.authorized.get(host_id) if node_id == f"{host_id}/{GATEWAY}" else None
 
     def _on_connected(self, gateway: str) -> None:
         self.connections += 1
@@ -311,7 +311,7 @@ class Gateway:
 
     @property
     def run_dir(self) -> Path:
-        return self.folder / "envoy" / "run"
+        return run_dir(self.folder, GATEWAY)
 
     async def start(self) -> None:
         await self.control.start()
@@ -319,7 +319,9 @@ class Gateway:
         await self.start_agent()
 
     async def start_agent(self) -> None:
-        self.host = EnvoyHost(self.folder, lambda: self.identity, lambda: "127.0.0.1", self._seen.set, concurrency=1)
+        self.host = EnvoyHost(
+            self.folder, GATEWAY, lambda: self.identity, lambda: "127.0.0.1", self._seen.set, concurrency=1
+        )
         self._run = asyncio.create_task(self.host.run())
         await self.host.apply(self.role)
 

@@ -1,11 +1,11 @@
-"""`python -P -m homeport_agent.envoy stop --state-dir DIR`: end this host's Envoy and its supervisor (for uninstalling)."""
+"""`python -P -m homeport_agent.envoy stop --state-dir DIR`: end this host's Envoys and their supervisors (for uninstalling)."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from homeport_agent.envoy import supervisor
-from homeport_agent.envoy.host import RUN_FOLDER, envoy_dir
+from homeport_agent.envoy.gateways import run_dirs, stop_all
 
 
 def main(arguments: list[str]) -> int:
@@ -13,12 +13,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", choices=["stop", "status"])
     parser.add_argument("--state-dir", type=Path, required=True, help="the agent's state directory")
     options = parser.parse_args(arguments)
-    run_dir = envoy_dir(options.state_dir) / RUN_FOLDER
     if options.command == "status":
-        pid = supervisor.envoy_pid(run_dir)
-        print(f"Envoy runs (pid {pid})" if pid else "Envoy does not run")
-        return 0 if pid else 1
-    print("Envoy is stopped" if supervisor.stop(run_dir) else "Envoy did not run")
+        found = {folder.name: supervisor.envoy_pid(folder) for folder in run_dirs(options.state_dir)}
+        running = [f"{name} (pid {pid})" for name, pid in found.items() if pid]
+        print(f"Envoy runs: {', '.join(running)}" if running else "Envoy does not run")
+        return 0 if running else 1
+    print("Envoy is stopped" if stop_all(options.state_dir) else "Envoy did not run")
     return 0
 
 

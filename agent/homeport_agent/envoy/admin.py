@@ -72,8 +72,7 @@ def port_problem(address: str, port: int) -> str:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return (
-                    f"port {port} on {address} is taken by {_holder(port)}; "
-                    "free it or start the server with --gateway-port"
+                    f"port {port} on {address} is taken by {_holder(port)}; free it, or give the gateway another port"
                 )
             return f"port {port} on {address} cannot be opened: {error.strerror}"
     return ""

@@ -32,10 +32,10 @@ class Server:
     port: int  # the mTLS port
 
 
-def bootstrap(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
+def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -> dict[str, Any]:
     """The bootstrap document. Equal facts make an equal document: a running Envoy is kept when it is unchanged."""
     return {
-        "node": {"id": identity.host_id, "cluster": "homeport"},
+        "node": {"id": f"{identity.host_id}/{gateway}", "cluster": "homeport"},
         "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
         "dynamic_resources": {
             "ads_config": {

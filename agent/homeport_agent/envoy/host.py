@@ -1,7 +1,8 @@
-"""The gateway role of this host: one Envoy, wanted or not, and what is seen of it.
+"""One gateway role of this host: its Envoy, wanted or not, and what is seen of it.
 
 Covers installing, starting, adopting after a restart of the agent, restarting when what it is started with changed, and
-saying in one line why it does not run. Does not cover routes or tokens: Envoy gets them from the server itself.
+saying in one line why it does not run. Does not cover routes or tokens: Envoy gets them from the server itself; nor how
+many gateways this host is (gateways).
 
     no role ──role──> installing ──> starting ──> running ──(configuration changed)──> starting
        ^                 └──> failed: says why, tries again                │
@@ -11,7 +12,7 @@ saying in one line why it does not run. Does not cover routes or tokens: Envoy g
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from homeport_agent.envoy import admin, install, supervisor
@@ -31,23 +32,32 @@ def envoy_dir(state_dir: Path) -> Path:
     return state_dir / "envoy"
 
 
+def run_dir(state_dir: Path, gateway: str) -> Path:
+    return envoy_dir(state_dir) / RUN_FOLDER / gateway
+
+
 class EnvoyHost:
-    """Keeps this host's Envoy as the newest role wants it. `apply` only notes the wish; `run` does the work."""
+    """Keeps a gateway's Envoy as the newest role wants it. `apply` only notes the wish; `run` does the work."""
 
     def __init__(
         self,
         state_dir: Path,
+        name: str,
         identity: Callable[[], Identity],
         server_host: Callable[[], str],
         on_change: Callable[[], None] = lambda: None,
         concurrency: int = 0,
+        installing: asyncio.Lock | None = None,
     ) -> None:
         """`identity` and `server_host` are asked at each start, as both are known only after joining.
 
         `on_change` is called when `observed()` has changed. `concurrency`: Envoy's workers; 0: one per core.
+        `installing`: held while the binary is installed; all Envoys of a host have one.
         """
         self._dir = envoy_dir(state_dir)
-        self._run_dir = self._dir / RUN_FOLDER
+        self._run_dir = run_dir(state_dir, name)
+        self._name = name
+        self._installing = installing or asyncio.Lock()
         self._identity = identity
         self._server_host = server_host
         self._on_change = on_change
@@ -70,9 +80,11 @@ class EnvoyHost:
         return self._observed
 
     async def run(self) -> None:
-        """Work for ever. Ending it leaves Envoy running: it belongs to its supervisor."""
+        """Work until the role is withdrawn and Envoy has ended. Cancelling it leaves Envoy running, with its supervisor."""
         while True:
             wait_s = await self._turn() if self._known else None
+            if self._known and self._role is None and wait_s is None:
+                return
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -104,11 +116,10 @@ class EnvoyHost:
         state = await asyncio.to_thread(admin.look, self._run_dir)
         if state is None:
             return "Envoy is starting"
-        if (role.listen_address, role.http_port) in state.listening:
+        closed = [place for place in role.places if place not in state.listening]
+        if not closed:
             return ""
-        taken = await asyncio.to_thread(admin.port_problem, role.listen_address, role.http_port)
-        if taken:
-            raise OSError(taken)
+        await self._must_be_free(closed)
         if state.uptime_s > _BIND_S and state.is_configured:
             # The port was taken when Envoy tried to open it and is free now: it tries only once per start.
             await asyncio.to_thread(supervisor.restart_envoy, self._run_dir)
@@ -116,15 +127,21 @@ class EnvoyHost:
 
     async def _start(self, role: GatewayRole, wanted: dict[str, str]) -> None:
         await asyncio.to_thread(supervisor.stop, self._run_dir)
-        taken = await asyncio.to_thread(admin.port_problem, role.listen_address, role.http_port)
-        if taken:
-            raise OSError(taken)
-        binary = await asyncio.to_thread(install.install, self._dir, progress=self._progress(role))
+        await self._must_be_free(role.places)
+        async with self._installing:
+            binary = await asyncio.to_thread(install.install, self._dir, progress=self._progress(role))
         if len(str(self._run_dir / ADMIN_SOCKET)) > _SOCKET_PATH_MAX:
             raise OSError(f"{self._run_dir} is too long a path for a Unix socket; use a shorter state directory")
         self._write(wanted)
         await asyncio.to_thread(supervisor.start, binary, self._run_dir, self._arguments)
         self._hurry_until = asyncio.get_running_loop().time() + _HURRY_S
+
+    @staticmethod
+    async def _must_be_free(places: Iterable[tuple[str, int]]) -> None:
+        """Raises OSError."""
+        for place in places:
+            if taken := await asyncio.to_thread(admin.port_problem, *place):
+                raise OSError(taken)
 
     def _progress(self, role: GatewayRole) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
@@ -138,7 +155,7 @@ class EnvoyHost:
         identity = self._identity()
         server = Server(self._server_host(), role.xds_port)
         documents = {
-            "bootstrap.json": json.dumps(bootstrap(identity, server, self._run_dir), indent=1),
+            "bootstrap.json": json.dumps(bootstrap(identity, self._name, server, self._run_dir), indent=1),
             "sds.json": json.dumps(secrets(identity), indent=1),
         }
         facts = [install.VERSION, *self._arguments, *documents.values()]

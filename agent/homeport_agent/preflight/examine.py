@@ -13,7 +13,7 @@ import docker
 from homeport_agent.engine import faults
 from homeport_agent.engine.base import EngineError
 from homeport_agent.envoy import admin
-from homeport_agent.envoy.host import RUN_FOLDER, envoy_dir
+from homeport_agent.envoy.host import run_dir
 from homeport_agent.gpus.base import GpuSample
 from homeport_agent.gpus.nvml import NvmlGpus
 from homeport_agent.journal import decode
@@ -48,7 +48,7 @@ def examine(settings: AgentSettings, here: Machine) -> Iterator[Check]:
             yield _trial(settings.docker_socket, usable[0])
         yield _disk(str(info.get("DockerRootDir") or "/var/lib/docker"))
     yield checks.clock(machine.is_clock_synchronised())
-    yield _ports(settings)
+    yield from _ports(settings)
 
 
 def within(limit_s: float, look: Callable[[], Found]) -> Found:
@@ -131,19 +131,21 @@ def _disk(path: str) -> Check:
     return checks.disk(path, free_mib, total_mib)
 
 
-def _ports(settings: AgentSettings) -> Check:
-    role = _role(settings)
-    if role is None:
-        return checks.port(None, "", is_ours=False)
-    place = (role.listen_address, role.http_port)
-    state = admin.look(envoy_dir(settings.state_dir) / RUN_FOLDER)
-    is_ours = state is not None and place in state.listening
-    return checks.port(place, "" if is_ours else admin.port_problem(*place), is_ours=is_ours)
+def _ports(settings: AgentSettings) -> Iterator[Check]:
+    """One for each place where a gateway of this host listens; one that says that it is none."""
+    roles = _roles(settings)
+    if not roles:
+        yield checks.port(None, "", is_ours=False)
+    for role in roles:
+        state = admin.look(run_dir(settings.state_dir, role.name))
+        for place in role.places:
+            is_ours = state is not None and place in state.listening
+            yield checks.port(place, "" if is_ours else admin.port_problem(*place), is_ours=is_ours)
 
 
-def _role(settings: AgentSettings) -> GatewayRole | None:
+def _roles(settings: AgentSettings) -> tuple[GatewayRole, ...]:
     """As the agent was told last. Its own reading moves a broken file aside; a look changes nothing."""
     try:
-        return decode((settings.state_dir / "journal.json").read_bytes()).assignment.gateway
+        return decode((settings.state_dir / "journal.json").read_bytes()).assignment.gateways
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+        return ()

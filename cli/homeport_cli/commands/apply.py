@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from homeport_cli import applying, manifest
+from homeport_cli import applying, gateways, manifest
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.documents import document, kind_of
@@ -41,6 +41,10 @@ def apply(
 
         with connect() as api:
             fleet.apply(api, terminal(), source, yes=yes, only_plan=only_plan, as_json=as_json, force=force)
+        return
+    if kind_of(source.document_json) == "gateway":
+        with connect() as api:
+            gateways.apply(api, terminal(), source, yes=yes, detach=detach, only_plan=only_plan, as_json=as_json)
         return
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()

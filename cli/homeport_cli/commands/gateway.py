@@ -1,14 +1,17 @@
-"""`homeport gateway`: where services are published."""
+"""`homeport gateway`: where services are published. Made and changed by `homeport apply`."""
 
 from typing import Annotated
 
 import typer
 
-from homeport_cli import gatewaytable, render
+from homeport_cli import gateways, gatewaytable, render
 from homeport_cli.commands import verbs
+from homeport_cli.completing import gateway_names
 from homeport_cli.context import connect, terminal
+from homeport_cli.errors import CliError
 
 app = verbs("The gateways that publish services.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name.", autocompletion=gateway_names)]
 
 
 @app.callback()
@@ -22,3 +25,30 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own obj
     with connect() as api:
         answer = api.list_gateways()
     terminal().data(render.json_text(answer) if as_json else gatewaytable.gateways(answer.gateways))
+
+
+@app.command("get")
+def get(
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="The API's own object.")] = False,
+) -> None:
+    """Show one gateway with everything: its host, where it listens, and what it publishes."""
+    with connect() as api:
+        found = [it for it in api.list_gateways().gateways if it.name == name]
+    if not found:
+        raise CliError(f"no gateway {name}; `homeport gateway list` shows all")
+    terminal().data(render.json_text(found[0]) if as_json else gatewaytable.gateway(found[0]))
+
+
+@app.command("delete")
+def delete(name: Name, yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False) -> None:
+    """Delete a gateway that publishes nothing: its Envoy is stopped."""
+    with connect() as api:
+        gateways.delete(api, terminal(), name, yes=yes)
+
+
+@app.command("set-default")
+def set_default(name: Name) -> None:
+    """Publish by it, from now on, what is applied and names no gateway."""
+    with connect() as api:
+        terminal().data(api.set_default_gateway(name))

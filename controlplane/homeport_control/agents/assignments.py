@@ -15,7 +15,7 @@ from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import hint_of, image_of
 from homeport_control.spec.env import Secrets
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
 from homeport_control.trust.sealing import Sealer
 
@@ -30,6 +30,7 @@ class Assignments:
         """The whole list, without a generation; equal states give equal messages. Raises NotReady."""
         async with self._database.read() as connection:
             host = await hosts.get(connection, host_id)
+            roles = await gateways.of_host(connection, host_id)
             placed = await replicas.on_host(connection, host_id)
             run_of = {run_id: await runs.get(connection, run_id) for run_id in {replica.run_id for replica in placed}}
             sealed = {
@@ -43,15 +44,16 @@ class Assignments:
             spec = spec_from_json(run.revision(replica.revision).spec_json)
             assigned.append(assigned_replica(run, replica, spec, secrets, host, self._settings))
         assignment = agent_pb2.Assignment(replicas=assigned)
-        if host is not None and host.gateway:
-            assignment.gateway.CopyFrom(
-                agent_pb2.GatewayRole(
-                    name=host.gateway,
-                    xds_port=self._settings.link_port,
-                    listen_address=self._settings.gateway_address,
-                    http_port=self._settings.gateway_port,
-                )
+        for role in roles:
+            assignment.gateways.add(
+                name=role.name,
+                xds_port=self._settings.link_port,
+                listen_address=role.listen_address,
+                http_port=role.http_port,
+                https_port=role.https_port,
             )
+        if roles:  # for an agent that knows one gateway a host only
+            assignment.gateway.CopyFrom(assignment.gateways[0])
         return assignment
 
 

@@ -14,7 +14,7 @@ from homeport_control.agents.peers import code_of
 from homeport_control.agents.recovery import Recovery
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError
 from homeport_control.domain.hosts import Connection, Host, HostFacts
-from homeport_control.store import fleets, hosts, tokens
+from homeport_control.store import fleets, gateways, hosts, tokens
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 from homeport_control.trust.tokens import sha256_hex
@@ -29,8 +29,7 @@ class Enrollment:
 
     server_id: str
     link_port: int
-    gateway: str  # name of the gateway whose role the first host of the server's own machine gets; empty: none
-    gateway_addresses: tuple[str, ...] = ("127.0.0.1", "::1")
+    local_addresses: tuple[str, ...] = ("127.0.0.1", "::1")  # who joins from there is on the server's own machine
 
 
 class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
@@ -87,35 +86,29 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
             why_not = record.why_not(now_s)
             if why_not or (record.one_use and not await tokens.revoke(write, record.id, now_s)):
                 raise Denied(f"the join token {why_not}; make a new one with `homeport fleet join-command`")
-            local = address in self._enrollment.gateway_addresses
-            known = await hosts.list_all(write.connection)
-            is_gateway = local and not any(host.gateway for host in known)
             fleet = await fleets.get(write.connection, record.fleet)
             if fleet is not None:
                 labels = tuple(sorted({**dict(fleet.labels), **dict(labels)}.items()))
             name = await hosts.unused_name(write.connection, _host_name(request.hostname))
             write.actor = f"host {name}"
-            await hosts.insert(
-                write,
-                Host(
-                    id=host_id,
-                    name=name,
-                    fleet=record.fleet,
-                    region=(fleet.region if fleet else "") or "remote",
-                    backend="agent",
-                    address=address,
-                    connection=Connection.UNREACHABLE,
-                    connection_reason="joined, has not connected yet",
-                    connection_since_s=now_s,
-                    cordoned=False,
-                    facts=HostFacts(hostname=_host_name(request.hostname)),
-                    created_at_s=now_s,
-                    gateway=self._enrollment.gateway if is_gateway else "",
-                    gateway_message="its Envoy has not been heard yet" if is_gateway else "",
-                    labels=labels,
-                    serials=(serial_of(certificate),),
-                ),
+            host = Host(
+                id=host_id,
+                name=name,
+                fleet=record.fleet,
+                region=(fleet.region if fleet else "") or "remote",
+                backend="agent",
+                address=address,
+                connection=Connection.UNREACHABLE,
+                connection_reason="joined, has not connected yet",
+                connection_since_s=now_s,
+                cordoned=False,
+                facts=HostFacts(hostname=_host_name(request.hostname)),
+                created_at_s=now_s,
+                labels=labels,
+                serials=(serial_of(certificate),),
             )
+            await hosts.insert(write, host)
+            await gateways.host_came(write, host, is_local=address in self._enrollment.local_addresses)
         return agent_pb2.JoinResponse(
             server_id=self._enrollment.server_id,
             host_id=host_id,

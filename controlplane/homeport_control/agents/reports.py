@@ -5,7 +5,7 @@ import time
 from homeport_protos.agent.v1 import agent_pb2
 
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
-from homeport_control.store import hosts, replicas
+from homeport_control.store import gateways, hosts, replicas
 from homeport_control.store.connect import Database
 
 
@@ -24,8 +24,7 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
             if host is not None and host.findings != findings:
                 await hosts.update(write, host_id, {"findings": findings})
         await replicas.observe(write, host_id, observations, time.time())
-        if report.HasField("gateway"):
-            host = await hosts.get(write.connection, host_id)
-            seen = (report.gateway.running, report.gateway.message)
-            if host is not None and host.gateway and (host.gateway_ready, host.gateway_message) != seen:
-                await hosts.update(write, host_id, {"gateway_ready": seen[0], "gateway_message": seen[1]})
+        # An agent that knows one gateway a host only says `gateway`.
+        seen = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
+        if seen:
+            await gateways.observed(write, host_id, [(it.name, it.running, it.message) for it in seen])

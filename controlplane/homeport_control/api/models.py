@@ -6,11 +6,12 @@ Covers refusals for plan and apply. Two applies at one moment may both pass: the
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeport_control.domain.gateway import MODELS_LABEL
 from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import runs
 
-RESERVED_NAME = "gateway"  # gateway.<domain> is where models are called by their names
+RESERVED_NAME = MODELS_LABEL
 
 
 async def must_be_free(connection: AsyncConnection, spec: ServiceSpec) -> None:

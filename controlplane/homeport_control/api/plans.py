@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from secrets import randbits
 
@@ -13,6 +14,7 @@ from homeport_control.api.code import UNKNOWN, code_size, files_of
 from homeport_control.api.models import must_be_free
 from homeport_control.api.offers import fitting
 from homeport_control.api.properties import properties
+from homeport_control.api.publishing import must_be_there, published_by
 from homeport_control.api.updating import Updates, Version
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.domain.errors import BadRequest, Conflict, Denied
@@ -49,6 +51,10 @@ class Planned:
     code_id: str = ""
 
     @property
+    def gateway(self) -> str:
+        return self.spec.gateway or ""
+
+    @property
     def version(self) -> Version:
         return Version(self.spec, self.secrets, self.code_id)
 
@@ -59,7 +65,16 @@ class Planned:
 
 
 class Plans:
-    def __init__(self, database: Database, sealer: Sealer, code: CodeStore, base_image: str = DEFAULT_TEMPLATE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        code: CodeStore,
+        must_be_ready: Callable[[str], Awaitable[None]],
+        base_image: str = DEFAULT_TEMPLATE,
+    ) -> None:
+        """`must_be_ready` waits for a gateway, by its name."""
+        self._must_be_ready = must_be_ready
         self._base_image = base_image
         self._database = database
         self._sealer = sealer
@@ -121,6 +136,7 @@ class Plans:
             raise Conflict(
                 f"{planned.name} was changed after this plan was made; run `homeport apply` again to see it anew"
             )
+        await self._must_be_ready(planned.gateway)
         new = runs.NewRevision(
             planned.spec.model_dump_json(),
             self._sealer.seal(planned.secrets.to_json()),
@@ -134,6 +150,7 @@ class Plans:
         run_id, revision, action = uuid.uuid4().hex[:12], 1, planned.action
         if planned.active is None:
             async with self._database.write(actor=caller.actor) as write:
+                await must_be_there(write.connection, planned.gateway)
                 await runs.insert(write, run_id, planned.name, caller.name, new, now_s)
         else:
             run_id, revision = planned.active.id, planned.active.newest.number
@@ -141,6 +158,7 @@ class Plans:
                 revision, action = revision + 1, "update"
                 async with self._database.write(actor=caller.actor) as write:
                     current = await _still_wanted(write, planned.active)
+                    await must_be_there(write.connection, planned.gateway)
                     await runs.add_revision(write, run_id, revision, new, now_s)
                     if not request.force and not planned.is_another_try:
                         await self._updates.carry_on(write, current, planned.version, revision)
@@ -156,6 +174,8 @@ class Plans:
         if spec.privileged and caller.role != "admin":
             raise Denied("`privileged: true` needs an admin token: such a container can do anything on its host")
         async with self._database.read() as connection:
+            gateway = await published_by(connection, spec.gateway)
+            spec = spec.model_copy(update={"gateway": gateway})
             await must_be_free(connection, spec)
             active = await runs.active_by_name(connection, name)
             if active is None:
@@ -165,9 +185,12 @@ class Plans:
             if active.wanted is not RunWanted.RUN:
                 raise Conflict(f"{name} is being stopped; apply it again when `homeport ps` does not show it any more")
             sealed = await runs.sealed_secrets(connection, active.id, active.newest.number)
+            before = spec_from_json(active.newest.spec_json)
+            if before.gateway is None:  # from before there were several
+                before = before.model_copy(update={"gateway": await published_by(connection, None)})
         held = Secrets.from_json(self._sealer.open(sealed))
         newest = active.newest
-        changes = diff(spec_from_json(newest.spec_json), held, spec, given)
+        changes = diff(before, held, spec, given)
         if newest.code_id != document.code_id:
             changes += code_diff(newest.code_id, await files_of(self._code, newest.code_id), document.code_id, files)
         # The same file again after its revision was given up is another try, not "unchanged".

@@ -4,7 +4,7 @@ Moving its replicas away first is a drain (`drains`), which the command line wai
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from homeport_protos.api.v1 import api_pb2
 
@@ -12,7 +12,7 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.drains import named_host
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.hosts import Connection, Host
-from homeport_control.store import fleets, hosts, replicas, volumes
+from homeport_control.store import fleets, gateways, hosts, replicas, volumes
 from homeport_control.store.connect import Database
 
 EndSession = Callable[[str], None]
@@ -29,24 +29,28 @@ async def remove_host(
         there = await replicas.on_host(write.connection, host.id)
         homes = await volumes.homes(write.connection)
         kept = sorted(name for name, host_id in homes.items() if host_id == host.id)
-        if not request.force and (held := _held(host, len(there), kept)):
+        roles = [gateway.name for gateway in await gateways.of_host(write.connection, host.id)]
+        if not request.force and (held := _held(len(there), kept, roles)):
             raise Conflict(f"host {host.name} cannot be removed: {held}; --force removes it all the same")
         for replica in there:
             await replicas.update(write, replica.id, lost=True, message=f"its host {host.name} was removed")
             await replicas.end(write, replica.id, now_s)
         await volumes.forget(write, host.id)
         await fleets.forget_host(write, host.id)
+        await gateways.host_gone(write, host)
         await hosts.remove(write, host, now_s)
     end_session(host.id)
     return api_pb2.DeleteHostResponse(sentence=_sentence(host, len(there), kept))
 
 
-def _held(host: Host, count: int, kept: Iterable[str]) -> str:
+def _held(count: int, kept: Iterable[str], gateways: Sequence[str]) -> str:
     """What would be lost with it; empty: nothing."""
     parts = [
         f"{_counted(count, 'replica')} {'is' if count == 1 else 'are'} there" if count else "",
         f"it has the data of the volumes {', '.join(kept)}" if kept else "",
-        f"it is the host of the gateway {host.gateway}, without which no service is reached" if host.gateway else "",
+        f"it is the host of the gateway {', '.join(gateways)}, without which its services are not reached"
+        if gateways
+        else "",
     ]
     return "; ".join(filter(None, parts))
 

@@ -1,6 +1,5 @@
 """The API's methods, thin: authenticate, call what does it, answer. Errors become statuses in errors.py."""
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +14,10 @@ from homeport_control.api.code import CodeApi
 from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.fleets import Fleets, ReadFacts
+from homeport_control.api.gateways import Gateways
 from homeport_control.api.hosts import Hosts
 from homeport_control.api.logs import ReadLogs, RunLogs
 from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
-from homeport_control.api.models import RESERVED_NAME
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
@@ -26,9 +25,7 @@ from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.views import Views
-from homeport_control.domain.errors import NotReady
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
-from homeport_control.store import hosts
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database
 from homeport_control.trust.sealing import Sealer
@@ -53,19 +50,8 @@ class ApiFacts:
 
     server_id: str
     ca_sha256: str
-    gateway: str
-    domain: str
-    gateway_port: int
     base_image: str = DEFAULT_TEMPLATE
     joining: Joining = Joining()
-
-    def url_of(self, run_name: str) -> str:
-        return f"http://{run_name}.{self.domain}:{self.gateway_port}"
-
-    @property
-    def models_url(self) -> str:
-        """Where models are called by their names, in OpenAI's way."""
-        return f"{self.url_of(RESERVED_NAME)}/v1"
 
 
 class ApiServicer(api_pb2_grpc.ApiServicer):
@@ -88,11 +74,11 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     ) -> None:
         self._database = database
         self._facts = facts
-        self._gateway_start_s = gateway_start_s
+        self._gateways = Gateways(database, gateway_start_s)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
-        self._plans = Plans(database, sealer, code, facts.base_image)
+        self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
         self._code = CodeApi(code)
-        self._views = Views(database, facts.url_of, facts.models_url, readings)
+        self._views = Views(database, readings)
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
         self._end_session = end_session
@@ -108,7 +94,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
                 protocol=PROTOCOL,
                 user=caller.name,
                 role=caller.role,
-                gateway=await self._gateway(),
+                gateway=await self._gateways.default(),
                 joining=self._joining(),
             )
 
@@ -128,11 +114,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         return await answer(self._database, context, lambda caller: self._plans.plan(caller, request))
 
     async def Apply(self, request: api_pb2.ApplyRequest, context: Context) -> api_pb2.ApplyResponse:
-        async def method(caller: Caller) -> api_pb2.ApplyResponse:
-            await self._gateway_ready()
-            return await self._plans.apply(caller, request)
-
-        return await answer(self._database, context, method)
+        return await answer(self._database, context, lambda caller: self._plans.apply(caller, request))
 
     async def CheckCode(self, request: api_pb2.CheckCodeRequest, context: Context) -> api_pb2.CheckCodeResponse:
         return await answer(self._database, context, lambda _caller: self._code.check(request))
@@ -195,9 +177,27 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self, request: api_pb2.ListGatewaysRequest, context: Context
     ) -> api_pb2.ListGatewaysResponse:
         async def method(_caller: Caller) -> api_pb2.ListGatewaysResponse:
-            return api_pb2.ListGatewaysResponse(gateways=[await self._gateway()])
+            return api_pb2.ListGatewaysResponse(gateways=await self._gateways.list())
 
         return await answer(self._database, context, method)
+
+    async def WatchGateways(
+        self, request: api_pb2.ListGatewaysRequest, context: Context
+    ) -> AsyncIterator[api_pb2.ListGatewaysResponse]:
+        async for response in stream(self._database, context, lambda _caller: self._gateways.watch()):
+            yield response
+
+    async def PlanGateway(self, request: api_pb2.PlanGatewayRequest, context: Context) -> api_pb2.PlanGatewayResponse:
+        return await answer(self._database, context, lambda _caller: self._gateways.plan(request))
+
+    async def ApplyGateway(self, request: api_pb2.PlanGatewayRequest, context: Context) -> api_pb2.ApplyGatewayResponse:
+        return await answer(self._database, context, lambda caller: self._gateways.apply(caller, request))
+
+    async def DeleteGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
+        return await answer(self._database, context, lambda caller: self._gateways.delete(caller, request.name))
+
+    async def SetDefaultGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
+        return await answer(self._database, context, lambda caller: self._gateways.set_default(caller, request.name))
 
     async def CreateJoinToken(
         self, request: api_pb2.CreateJoinTokenRequest, context: Context
@@ -257,26 +257,3 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
 
     async def DeleteUser(self, request: api_pb2.DeleteUserRequest, context: Context) -> api_pb2.DeleteUserResponse:
         return await answer(self._database, context, lambda caller: users.delete(self._database, caller, request.name))
-
-    async def _gateway(self) -> api_pb2.Gateway:
-        async with self._database.read() as connection:
-            host = next((h for h in await hosts.list_all(connection) if h.gateway == self._facts.gateway), None)
-        message = "no host has its role yet: join the server's own machine" if host is None else host.gateway_message
-        return api_pb2.Gateway(
-            name=self._facts.gateway,
-            domain=self._facts.domain,
-            ready=host is not None and host.gateway_ready,
-            message=message,
-            host=host.name if host else "",
-            example_url=self._facts.url_of("NAME"),
-        )
-
-    async def _gateway_ready(self) -> None:
-        """Wait a little for a gateway that is starting. Raises NotReady with the gateway's own reason."""
-        deadline_s = time.monotonic() + self._gateway_start_s
-        with self._database.changes.subscribe("hosts") as subscription:
-            while not (gateway := await self._gateway()).ready:
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0 or gateway.host == "" or "taken" in gateway.message:
-                    raise NotReady(f"gateway {gateway.name} is not ready: {gateway.message}; nothing was applied")
-                await subscription.wait(left_s)

@@ -1,25 +1,24 @@
 """What runs are there, for `ps`: read from the database, shown as messages, watched by topics."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import run_message
 from homeport_control.api.gpu_memory import memory_of
 from homeport_control.api.readings import Readings
+from homeport_control.decide.gateways import choose
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
 
 KEEP_ALIVE_S = 15.0
 
 
 class Views:
-    def __init__(self, database: Database, url_of: Callable[[str], str], models_url: str, readings: Readings) -> None:
+    def __init__(self, database: Database, readings: Readings) -> None:
         self._database = database
-        self._url_of = url_of
-        self._models_url = models_url
         self._readings = readings
 
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
@@ -32,22 +31,24 @@ class Views:
             most = max((specs[run_id].replicas.min or 0 for run_id in over), default=0)
             present |= await replicas.last_of(connection, over, most)
             by_id = {host.id: host for host in await hosts.list_all(connection)}
+            known = await gateways.list_all(connection)
         messages = []
         for run in found:
-            url = self._url_of(run.name) if run.ended_at_s is None else ""
             spec = specs[run.id]
+            gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
+            url = gateway.url_of(run.name) if gateway else ""
             memory = memory_of(run, by_id.get, self._readings)
             message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url, memory)
             message.open = not spec.auth
             if spec.model is not None:
                 message.model, message.model_type = spec.model.name, spec.model.type
-                message.model_url = self._models_url if run.ended_at_s is None else ""
+                message.model_url = gateway.models_url if gateway else ""
             messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)
 
     async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncGenerator[api_pb2.ListRunsResponse, None]:
         """The list now, and again after each change that a reader could see."""
-        with self._database.changes.subscribe("runs", "replicas", "hosts") as subscription:
+        with self._database.changes.subscribe("runs", "replicas", "hosts", "gateways") as subscription:
             sent: api_pb2.ListRunsResponse | None = None
             while True:
                 current = await self.runs(request)

@@ -27,6 +27,7 @@ class Machine:
     fleet: Fleet
     host: Host | None  # None: it has never joined
     emptied_at_s: float = 0.0  # unix time when the last replica on it ended; 0: there was none
+    is_gateway: bool = False  # then it stays
 
     @property
     def id(self) -> str:
@@ -154,6 +155,6 @@ def _idle_since_s(machine: Machine) -> float:
 def _due_s(machine: Machine) -> float | None:
     """When it is let go if nothing comes to run on it; None: not at all."""
     idle_s = machine.standby.idle_duration_s
-    if machine.standby.phase is not Phase.UP or machine.host is None or machine.host.gateway or idle_s is None:
+    if machine.standby.phase is not Phase.UP or machine.host is None or machine.is_gateway or idle_s is None:
         return None
     return _idle_since_s(machine) + idle_s

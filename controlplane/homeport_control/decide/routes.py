@@ -44,6 +44,7 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
     """Everything that this gateway serves, in a stable order: equal facts make equal snapshots."""
     services = sorted(services, key=lambda service: service.run.name)
     models = _models(services)
+    domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
     return GatewaySnapshot(
         gateway=gateway.name,
         listen_address=gateway.listen_address,
@@ -52,7 +53,7 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
         services=tuple(
             ServiceRoute(
                 name=service.run.name,
-                domains=(f"{service.run.name}.{gateway.domain}",),
+                domains=tuple(f"{service.run.name}.{domain}" for domain in domains),
                 auth=service.auth,
                 endpoints=tuple(_endpoints(gateway, service.replicas)),
                 model=models.get(service.run.name),
@@ -60,6 +61,7 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
             for service in services
         ),
         tokens=tuple(sorted(tokens, key=lambda token: token.token_sha256)),
+        old_domain=gateway.old_domain,
     )
 
 

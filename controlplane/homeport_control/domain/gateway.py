@@ -1,17 +1,53 @@
-"""What a gateway must know: one immutable snapshot, made by decide/routes, turned into Envoy's messages by xds."""
+"""Gateways, and what one must know: an immutable snapshot, made by decide/routes, turned into Envoy's messages by xds."""
 
 from dataclasses import dataclass
+
+LOCAL = "local"  # the machine of the server, as a gateway's host; and the name of the gateway that a fresh server has
+MODELS_LABEL = "gateway"  # the first label of the name at which models are called
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Where the certificates of a gateway come from, as its owner wrote it."""
+
+    type: str = "none"  # none, self-signed, files, acme, lets-encrypt
+    email: str = ""
+    directory: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway: a role of one host. `domain` is what its services are published under ("localhost")."""
+    """A role of one host. `domain` is what its services are published under ("localhost")."""
 
     name: str
-    host_id: str
+    host_id: str  # empty: none has its role yet
     listen_address: str
     http_port: int
     domain: str
+    https_port: int = 0  # 0: it speaks no TLS
+    wanted_host: str = LOCAL  # as its owner wrote it
+    certificate: Certificate = Certificate()
+    default: bool = False  # publishes the services that name none
+    applied: bool = False  # an owner's file made it; False: the server's own, which follows the server's settings
+    old_domain: str = ""  # served beside the new one until that is acknowledged
+    ready: bool = False  # its Envoy runs, as the host's agent says
+    message: str = ""  # why it does not
+    refused: str = ""  # why Envoy refused what it was given last
+    created_at_s: float = 0.0
+
+    def url_of(self, run_name: str) -> str:
+        return f"http://{run_name}.{self.domain}{'' if self.http_port == 80 else f':{self.http_port}'}"
+
+    @property
+    def models_url(self) -> str:
+        """Where models are called by their names, in OpenAI's way."""
+        return f"{self.url_of(MODELS_LABEL)}/v1"
+
+    @property
+    def listens(self) -> tuple[tuple[str, int], ...]:
+        return tuple((self.listen_address, port) for port in (self.http_port, self.https_port) if port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +98,7 @@ class GatewaySnapshot:
     domain: str  # "localhost"
     services: tuple[ServiceRoute, ...] = ()  # sorted by name
     tokens: tuple[TokenGrant, ...] = ()  # sorted by hash
+    old_domain: str = ""  # models are called there too, until the new one is acknowledged
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Covers what is worth an event: what a user would see change. Pulled bytes, probe
 are not. Does not cover writing it (store/events.py).
 """
 
+from homeport_control.domain.gateway import Gateway
 from homeport_control.domain.hosts import Health, Host
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 
@@ -141,11 +142,15 @@ def _whose(host: Host, uuid: str) -> str:
     return f"GPU {uuid}{f' ({name})' if name else ''} of {host.name}"
 
 
-def of_gateway(before: Host, after: Host) -> str:
-    """What happened to the gateway whose role the host has. Empty: nothing that is told."""
-    if not after.gateway or (before.gateway == after.gateway and before.gateway_ready == after.gateway_ready):
-        return ""
-    if after.gateway_ready:
-        return f"gateway {after.gateway} on {after.name} is ready"
-    why = f": {after.gateway_message}" if after.gateway_message else ""
-    return f"gateway {after.gateway} on {after.name} is not ready{why}"
+def of_gateway(before: Gateway, after: Gateway, host: str) -> str:
+    """What happened to a gateway. `host`: its host's name; empty: it has none. Empty: nothing that is told."""
+    where = f"gateway {after.name}{f' on {host}' if host else ''}"
+    if (before.ready, before.host_id) != (after.ready, after.host_id):
+        why = f": {after.message}" if after.message else ""
+        return f"{where} is ready" if after.ready else f"{where} is not ready{why}"
+    if before.refused != after.refused:
+        kept = "refused its configuration, the last good one stays"
+        return f"{where} {kept}: {after.refused}" if after.refused else f"{where} takes its configuration again"
+    if before.old_domain and not after.old_domain:
+        return f"{where} serves {after.domain} now, and {before.old_domain} no more"
+    return f"gateway {after.name} is the default now" if after.default and not before.default else ""

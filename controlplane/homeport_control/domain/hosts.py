@@ -109,9 +109,6 @@ class Host:
     cordoned: bool
     facts: HostFacts
     created_at_s: float
-    gateway: str = ""  # name of the gateway whose role this host has
-    gateway_ready: bool = False
-    gateway_message: str = ""
     cause_id: str = (
         ""  # of its last change of connection, health or drain: what its replicas suffer from it has the same
     )

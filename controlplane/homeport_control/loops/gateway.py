@@ -1,118 +1,133 @@
-"""The gateway: what is ready becomes a snapshot; what Envoy acknowledged is in rotation; what is idle is drained.
+"""The gateways: what is ready becomes a snapshot of each; what all that serve it acknowledged is in rotation; what is idle
+at all of them is drained.
 
-A replica is *in rotation* only when a version that has its endpoint was acknowledged. It is *drained* only when a version
-without it (or with it draining) was acknowledged and the second load report after that counts nothing in flight at its
-address: the first one may have been counted just before the acknowledgement.
+A service is published by one gateway. When its file names another, both serve it until the new one has acknowledged it;
+when a gateway's domain changes, both names are served until the new one is acknowledged. What one of them has heard is
+in `acknowledged`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport, PublishedModel
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.gateway import Gateway, GatewaySnapshot, LoadReport, PublishedModel, TokenGrant
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
+from homeport_control.loops.acknowledged import Acknowledged
 from homeport_control.loops.loop import Turn
-from homeport_control.spec.service import spec_from_json
-from homeport_control.store import events, hosts, replicas, runs, tokens
+from homeport_control.spec.service import ServiceSpec, spec_from_json
+from homeport_control.store import gateways, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
-REPORTS_AFTER_ACK = 2
-REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a run is published."""
 
-@dataclass(slots=True)
-class Acknowledged:
-    """What the gateway's Envoy is known to serve, and what was counted since."""
-
-    version: int = 0
-    endpoints: dict[str, Endpoint] | None = None
-    reports: int = 0  # load reports since it was acknowledged
-    busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
+    run: str
+    gateway: Gateway | None
 
 
 class GatewayLoop:
-    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish` is set by app before the first turn."""
+    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish` and `forget` are xds' own, set by app."""
 
-    topics = ("runs", "replicas", "tokens", "hosts", "gateway")
+    topics = ("runs", "replicas", "tokens", "gateways", "gateway")
 
-    def __init__(self, database: Database, name: str, address: str, port: int, domain: str) -> None:
+    def __init__(self, database: Database) -> None:
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
-        self.name, self.domain, self.port = name, domain, port
+        self.forget: Callable[[str], None]  # that gateway is no more, or stands on another host now
         self._database = database
-        self._address = address
-        self._host_id = ""
-        self._published: dict[int, GatewaySnapshot] = {}
-        self._acked = Acknowledged()
-        self._nack = ""
-        self._told_nack = ""  # what the last event about it said
+        self._known: dict[str, Acknowledged] = {}
         self._draining = False
 
-    def authorize(self, host_id: str, _node_id: str) -> str | None:
-        """The gateway that this host's Envoy may be; None: it has no such role."""
-        return self.name if host_id and host_id == self._host_id else None
+    def authorize(self, host_id: str, node_id: str) -> str | None:
+        """The gateway that this host's Envoy may be; None: it has no such role.
 
-    def on_acked(self, _gateway: str, version: int) -> None:
-        acked = self._published.get(version)
-        if acked is None:
-            return
-        endpoints = {endpoint.replica_id: endpoint for service in acked.services for endpoint in service.endpoints}
-        self._acked = Acknowledged(version, endpoints)
-        self._published = {kept: value for kept, value in self._published.items() if kept >= version}
-        self._nack = ""
-        self._database.changes.publish({"gateway"})
+        The node's id says which one of its host's gateways it is. An agent that knows one gateway a host only says its
+        host's id, and was given the first.
+        """
+        mine = sorted(name for name, known in self._known.items() if host_id and known.host_id == host_id)
+        if node_id == host_id:
+            return mine[0] if mine else None
+        return next((name for name in mine if node_id == f"{host_id}/{name}"), None)
 
-    def on_nacked(self, _gateway: str, _version: int, message: str) -> None:
-        self._nack = message
-        self._database.changes.publish({"gateway"})
-
-    def on_load(self, report: LoadReport) -> None:
-        self._acked.reports += 1
-        self._acked.busy = frozenset((load.address, load.port) for load in report.endpoints if load.in_flight)
-        if self._draining:
+    def on_acked(self, gateway: str, version: int) -> None:
+        known = self._known.get(gateway)
+        if known is not None and known.take_ack(version):
             self._database.changes.publish({"gateway"})
 
-    @property
-    def refused(self) -> str:
-        """Why Envoy refused the last version; empty when it did not."""
-        return self._nack
+    def on_nacked(self, gateway: str, _version: int, message: str) -> None:
+        if gateway in self._known:
+            self._known[gateway].nack = message
+            self._database.changes.publish({"gateway"})
+
+    def on_load(self, report: LoadReport) -> None:
+        if report.gateway in self._known:
+            self._known[report.gateway].take_load(report)
+            if self._draining:
+                self._database.changes.publish({"gateway"})
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            host = next((h for h in await hosts.list_all(connection) if h.gateway == self.name), None)
+            there = await gateways.list_all(connection)
             active = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in active])
             grants, next_expiry_s = await tokens.grants(connection, now_s)
-        self._host_id = host.id if host else ""
-        if host is None:
-            return Turn(f"gateway {self.name} has no host yet")
-        services = [_input(run, tuple(present.get(run.id, ()))) for run in active if run.ended_at_s is None]
-        gateway = Gateway(self.name, host.id, self._address, self.port, self.domain)
+        self._meet(there)
+        homes = {run.id: Home(run.name, choose(_spec(run).gateway, there)) for run in active}
+        sentences = []
+        for gateway in there:
+            services = [
+                _input(run, tuple(present.get(run.id, ())))
+                for run in active
+                if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
+            ]
+            sentences.append(self._give(gateway, services, grants))
+        everyone = [replica for found in present.values() for replica in found]
+        self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
+        await self._mark(there, homes, everyone)
+        await self._tell(there)
+        return Turn("; ".join(sentences) or "there is no gateway", next_expiry_s)
+
+    def _meet(self, there: Sequence[Gateway]) -> None:
+        """Begin anew with a gateway that came to a host; forget those that are no more."""
+        hosts = {gateway.name: gateway.host_id for gateway in there if gateway.host_id}
+        for name, known in tuple(self._known.items()):
+            if hosts.get(name) != known.host_id:
+                del self._known[name]
+                self.forget(name)
+        for name, host_id in hosts.items():
+            self._known.setdefault(name, Acknowledged(host_id))
+
+    def _is_served(self, gateway: Gateway, home: Home) -> bool:
+        """By its own gateway; and by the one that it leaves, until its own has acknowledged it."""
+        if home.gateway is None or home.gateway.name == gateway.name:
+            return home.gateway is not None
+        leaves, comes = self._known.get(gateway.name), self._known.get(home.gateway.name)
+        return leaves is not None and leaves.publishes(home.run) and not (comes is not None and comes.serves(home.run))
+
+    def _give(self, gateway: Gateway, services: list[ServiceInput], grants: Iterable[TokenGrant]) -> str:
+        """Publish what it must serve; a sentence about it."""
+        known = self._known.get(gateway.name)
+        if known is None:
+            return f"gateway {gateway.name} has no host yet"
         candidate = snapshot(gateway, services, grants)
         wrong = problems(candidate)
         if wrong:
-            return Turn(f"the last good configuration stays: {'; '.join(wrong)}")
+            return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"
         version = self.publish(candidate)
-        self._published[version] = candidate
-        if len(self._published) > REMEMBERED_VERSIONS:
-            del self._published[min(self._published)]
-        everyone = [replica for found in present.values() for replica in found]
-        self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
-        await self._mark(host, everyone)
-        await self._tell(host)
+        known.publish(version, candidate)
+        if known.nack:
+            return f"gateway {gateway.name} refused version {version}: {known.nack}"
         endpoints = sum(len(service.endpoints) for service in candidate.services)
-        sentence = f"gateway {self.name} serves {len(candidate.services)} services with {endpoints} endpoints"
-        if self._nack:
-            sentence = f"gateway {self.name} refused version {version}: {self._nack}"
-        elif self._acked.version != version:
-            sentence += f"; version {version} is not acknowledged yet"
-        return Turn(sentence, next_expiry_s)
+        sentence = f"gateway {gateway.name} serves {len(candidate.services)} services with {endpoints} endpoints"
+        return sentence if known.version == version else f"{sentence}; version {version} is not acknowledged yet"
 
-    async def _mark(self, host: Host, everyone: list[Replica]) -> None:
-        rotate = [replica for replica in everyone if self._is_in_rotation(replica) != replica.in_rotation]
-        drained = [replica for replica in everyone if self._is_drained(host, replica)]
+    async def _mark(self, there: Sequence[Gateway], homes: Mapping[str, Home], everyone: list[Replica]) -> None:
+        rotate = [it for it in everyone if self._is_in_rotation(it, homes[it.run_id]) != it.in_rotation]
+        drained = [it for it in everyone if self._is_drained(it, homes[it.run_id], there)]
         if not rotate and not drained:
             return
         async with self._database.write() as write:
@@ -123,18 +138,18 @@ class GatewayLoop:
             for replica in drained:
                 await replicas.update(write, replica.id, drained_at_s=time.time())
 
-    async def _tell(self, host: Host) -> None:
-        """An event when Envoy refuses what it is given, and when it takes it again."""
-        nack = self._nack
-        if nack == self._told_nack:
-            return
-        what = (
-            f"refused its configuration, the last good one stays: {nack}" if nack else "takes its configuration again"
-        )
-        async with self._database.write() as write:
-            sentence = f"gateway {self.name} on {host.name} {what}"
-            events.record(write, kind="gateway", object_id=host.id, name=self.name, sentence=sentence)
-        self._told_nack = nack
+    async def _tell(self, there: Sequence[Gateway]) -> None:
+        """Keep what Envoy refuses, and that the new domain is served: each with its event."""
+        for gateway in there:
+            known = self._known.get(gateway.name)
+            if known is None:
+                continue
+            changed = {"refused": known.nack} if known.nack != gateway.refused else {}
+            if gateway.old_domain and known.acked is not None and known.acked.domain == gateway.domain:
+                changed["old_domain"] = ""
+            if changed:
+                async with self._database.write() as write:
+                    await gateways.update(write, gateway.name, **changed)
 
     @staticmethod
     async def _first_published(write: Write, replica: Replica) -> None:
@@ -142,29 +157,35 @@ class GatewayLoop:
         if not run.ever_published:
             await runs.update(write, run.id, ever_published=True, running_since_s=time.time())
 
-    def _is_in_rotation(self, replica: Replica) -> bool:
+    def _is_in_rotation(self, replica: Replica, home: Home) -> bool:
+        """At its own gateway; before that serves the service at all, at the one that it leaves."""
         if replica.wanted is not Wanted.RUN or replica.phase is not Phase.READY:
             return False
-        if self._acked.endpoints is None:
-            return replica.in_rotation  # this server has not heard the gateway yet: what stood before stands
-        endpoint = self._acked.endpoints.get(replica.id)
-        return endpoint is not None and not endpoint.draining and endpoint.port == replica.host_port
+        known = self._known.get(home.gateway.name) if home.gateway else None
+        said = known.has_in_rotation(replica) if known else None
+        if known is not None and not known.serves(home.run):
+            left = [it for it in self._known.values() if it is not known and it.publishes(home.run)]
+            said = said or any(it.has_in_rotation(replica) for it in left) or (None if said is None else False)
+        return replica.in_rotation if said is None else said  # not heard yet: what stood before stands
 
-    def _is_drained(self, host: Host, replica: Replica) -> bool:
+    def _is_drained(self, replica: Replica, home: Home, there: Sequence[Gateway]) -> bool:
+        """At every gateway that may send requests to it."""
         if replica.wanted is not Wanted.DRAIN or replica.drained_at_s is not None:
             return False
-        if not host.gateway_ready:
-            return True  # no Envoy runs, so no request does
-        if self._acked.endpoints is None or self._acked.reports < REPORTS_AFTER_ACK:
-            return False
-        endpoint = self._acked.endpoints.get(replica.id)
-        if endpoint is not None and not endpoint.draining:
-            return False
-        return endpoint is None or (endpoint.address, endpoint.port) not in self._acked.busy
+        return all(
+            known.has_drained(gateway, replica)
+            for gateway in there
+            if (known := self._known.get(gateway.name)) is not None
+            and (gateway == home.gateway or known.may_know(replica))
+        )
+
+
+def _spec(run: Run) -> ServiceSpec:
+    return spec_from_json((run.current or run.newest).spec_json)  # what was given up says nothing about what serves
 
 
 def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
-    spec = spec_from_json((run.current or run.newest).spec_json)  # what was given up says nothing about what serves
+    spec = _spec(run)
     model = None
     if spec.model is not None and spec.model.format == "openai":
         model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))

@@ -22,7 +22,7 @@ from homeport_control.loops.placement import ask_of, waiting_of
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.spec.scalars import duration_text
 from homeport_control.spec.service import DEFAULT_IDLE_S, spec_from_json
-from homeport_control.store import events, fleets, hosts, replicas, runs, volumes
+from homeport_control.store import events, fleets, gateways, hosts, replicas, runs, volumes
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.sealing import Sealer
 
@@ -96,6 +96,7 @@ class OnDemandLoop:
         known = {host.id: host for host in await hosts.list_all(connection)}
         by_name = await fleets.by_name(connection)
         emptied = await replicas.emptied_at_s(connection, [it.host_id for it in registered if it.host_id])
+        gateway_hosts = {it.host_id for it in await gateways.list_all(connection) if it.host_id}
         machines = tuple(
             Machine(
                 it,
@@ -103,6 +104,7 @@ class OnDemandLoop:
                 by_name.get(it.fleet, Fleet(it.fleet)),
                 known.get(it.host_id),
                 emptied.get(it.host_id, 0.0),
+                it.host_id in gateway_hosts,
             )
             for it in registered
             if it.standby is not None

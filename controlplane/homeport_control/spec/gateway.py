@@ -1,5 +1,6 @@
 """`type: gateway`: where services are published, and with which certificate."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -56,8 +57,26 @@ class Certificate(Model):
         return self
 
 
+def _port(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise Mistake(f"{quoted(value)} is not a port", "1 to 65535")
+    return value
+
+
+def _address(value: object) -> object:
+    try:
+        return str(ipaddress.ip_address(value.strip() if isinstance(value, str) else ""))
+    except ValueError:
+        raise Mistake(
+            f"{quoted(value)} is not an address to listen on", "Write an IP address of the host, or `0.0.0.0` for all"
+        ) from None
+
+
+Port = Annotated[int, reads(_port)]
+
+
 class GatewaySpec(Model):
-    """A gateway: where services are published, under which domain, with which certificate. This version refuses it."""
+    """A gateway: where services are published, under which domain, with which certificate."""
 
     type: Literal["gateway"] = Field("gateway", description="Always `gateway`")
     name: Annotated[
@@ -72,12 +91,25 @@ class GatewaySpec(Model):
     host: str = Field(
         "local",
         min_length=1,
-        description="Where it runs: `local`, beside the server; a host of a fleet; or an SSH address",
+        description="Where it runs: `local`, beside the server; or a host of a fleet, by its name. That host's agent installs "
+        "its Envoy and keeps it running",
     )
+    address: Annotated[str | None, reads(_address)] = Field(
+        None,
+        description="The address of its host that it listens on; all (`0.0.0.0`) when left out, but `127.0.0.1` with a "
+        "domain that ends in `localhost`",
+    )
+    http_port: Port = Field(80, description="The port for HTTP")
+    https_port: Port = Field(443, description="The port for HTTPS, when it has a certificate")
     certificate: Certificate = Field(
         Certificate(type="lets-encrypt"),
         description="The certificate for its domain: a word (`lets-encrypt`), or a map; `null`: none, plain HTTP",
     )
+
+    @property
+    def listen_address(self) -> str:
+        is_loopback = self.domain == "localhost" or self.domain.endswith(".localhost")
+        return self.address or ("127.0.0.1" if is_loopback else "0.0.0.0")  # noqa: S104 - it is there to be reached
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

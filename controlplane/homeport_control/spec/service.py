@@ -156,7 +156,7 @@ class ServiceSpec(Model):
     gateway: Annotated[
         Name | None,
         Field(
-            description="Name of the gateway that publishes it; the default one when left out. This version has only `local`"
+            description="Name of the gateway that publishes it; when left out, the one that is the default when it is applied"
         ),
     ] = None
     auth: Flag = Field(

@@ -4,21 +4,24 @@ from collections.abc import Iterator
 
 from homeport_control.spec.document import Spec
 from homeport_control.spec.fleet import FleetSpec
+from homeport_control.spec.gateway import GatewaySpec
 from homeport_control.spec.problems import Problem
 from homeport_control.spec.service import ServiceSpec
 
 
-def unsupported(spec: Spec, local_gateway: str = "local") -> tuple[Problem, ...]:
-    """One problem per key. `local_gateway` is the name of the only gateway that there is."""
+def unsupported(spec: Spec) -> tuple[Problem, ...]:
+    """One problem per key."""
     if isinstance(spec, FleetSpec):
         return ()
-    if not isinstance(spec, ServiceSpec):
-        hint = f"Services are published by the gateway `{local_gateway}`, which every server has"
-        return (Problem("type", f"`type: {spec.type}` is not supported yet", hint),)
-    return tuple(_of_service(spec, local_gateway))
+    if isinstance(spec, GatewaySpec):
+        if spec.certificate.type != "none":
+            hint = "Write `certificate: null`, and put a proxy with a certificate before the gateway"
+            return (Problem("certificate", "certificates are not supported yet", hint),)
+        return ()
+    return tuple(_of_service(spec))
 
 
-def _of_service(spec: ServiceSpec, local_gateway: str) -> Iterator[Problem]:
+def _of_service(spec: ServiceSpec) -> Iterator[Problem]:
     if spec.model is not None and spec.model.format == "tgi":
         yield Problem(
             "model.format",
@@ -35,8 +38,6 @@ def _of_service(spec: ServiceSpec, local_gateway: str) -> Iterator[Problem]:
     if spec.https is True:
         hint = "Leave `https` out, and put a proxy with a certificate before the gateway"
         yield Problem("https", "`https: true` is not supported yet", hint)
-    if spec.gateway not in (None, local_gateway):
-        yield Problem("gateway", f"gateways besides `{local_gateway}` are not supported yet", "Leave `gateway` out")
 
 
 def _not_yet(path: str, hint: str) -> Problem:

@@ -1,8 +1,9 @@
 """Topics that say that something changed: published after a commit, waited for by loops, sessions and watchers.
 
 A topic says only *that* something changed; who waits reads it anew. So a missed or doubled signal costs a look, never a
-state. Topics: "runs", "replicas", "hosts", "tokens", "users", "events", "health" (what makes
-replicas leave a host), and "host:<id>" for what one host must run.
+state. Topics: "runs", "replicas", "hosts", "tokens", "users", "events", "gateways" (which there are, and how
+they are), "gateway" (what one has acknowledged), "health" (what makes replicas leave a host), and "host:<id>"
+for what one host must run.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ from homeport_control.store.schema import hosts, removed_hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
-_TOLD = frozenset({"connection", "cordoned", "facts", "gateway", "gateway_ready", "findings", "cordoned_gpus"})
+_TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
 
 
 def _host(row: sa.Row[Any]) -> Host:
@@ -79,9 +79,6 @@ async def insert(write: Write, host: Host) -> None:
         values.pop(field)
     await write.connection.execute(sa.insert(hosts).values(**values, boot_id="", sequence=0, generation=0))
     tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
-    if host.gateway:
-        sentence = happenings.of_gateway(replace(host, gateway=""), host)
-        events.record(write, kind="gateway", object_id=host.id, name=host.gateway, sentence=sentence)
     write.touch("hosts")
 
 
@@ -164,8 +161,6 @@ async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[
     after = replace(before, **changed)
     if what := happenings.of_host(before, after):
         tell(write, after, what)
-    if what := happenings.of_gateway(before, after):
-        events.record(write, kind="gateway", object_id=host_id, name=after.gateway, sentence=what)
     moves = after.connection is not before.connection
     if after.connection is Connection.CONNECTED:  # while it is away, that it is away is what its replicas suffer from
         moves = moves or any(getattr(after, field) != getattr(before, field) for field in _MOVES)

@@ -111,9 +111,6 @@ hosts = sa.Table(
     sa.Column("boot_id", sa.Text, nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),  # of the last assignment that was sent
-    sa.Column("gateway", sa.Text, nullable=False),
-    sa.Column("gateway_ready", sa.Boolean, nullable=False),
-    sa.Column("gateway_message", sa.Text, nullable=False),
     sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of its connection
     sa.Column("findings", sa.JSON, nullable=False),  # what its agent found wrong with it and its GPUs
     sa.Column("cordoned_gpus", sa.JSON, nullable=False),  # UUIDs
@@ -121,6 +118,26 @@ hosts = sa.Table(
     sa.Column("build", sa.Text, nullable=False),
     sa.Column("upgrade_error", sa.Text, nullable=False),
     sa.Column("serials", sa.JSON, nullable=False),
+)
+
+gateways = sa.Table(
+    "gateways",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("domain", sa.Text, nullable=False),
+    sa.Column("old_domain", sa.Text, nullable=False),
+    sa.Column("wanted_host", sa.Text, nullable=False),  # as the file says it
+    sa.Column("host_id", sa.Text, nullable=False, index=True),  # empty: none has its role yet
+    sa.Column("listen_address", sa.Text, nullable=False),
+    sa.Column("http_port", sa.Integer, nullable=False),
+    sa.Column("https_port", sa.Integer, nullable=False),
+    sa.Column("certificate", sa.JSON, nullable=False),
+    sa.Column("default", sa.Boolean, nullable=False),
+    sa.Column("applied", sa.Boolean, nullable=False),
+    sa.Column("ready", sa.Boolean, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("refused", sa.Text, nullable=False),
+    sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
 runs = sa.Table(

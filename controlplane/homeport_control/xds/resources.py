@@ -14,11 +14,12 @@ from homeport_control.xds.virtual_hosts import ROUTES, routes
 
 def world(snapshot: GatewaySnapshot, version: int) -> World:
     """Equal snapshots make worlds of equal resources, in any process; only `version` is the caller's."""
+    domains = [domain for domain in (snapshot.domain, snapshot.old_domain) if domain]
     return World(
         version=version,
         resources={
             LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
-            RDS: {ROUTES: routes(snapshot.services, snapshot.domain)},
+            RDS: {ROUTES: routes(snapshot.services, *domains)},
             CDS: {service.name: cluster(service.name) for service in snapshot.services},
             EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
             ECDS: {FILTER: token_filter(snapshot.tokens, snapshot.services)},

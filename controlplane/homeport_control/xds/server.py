@@ -105,6 +105,13 @@ class GatewayXds:
         self._aim(gateway)
         return self._version
 
+    def forget(self, name: str) -> None:
+        """The gateway is no more, or is another Envoy now: end its stream, and begin anew with what is published next."""
+        gateway = self._gateways.pop(name, None)
+        if gateway is not None and gateway.stream is not None:
+            gateway.stream.replaced = True
+            gateway.stream.wake.set()
+
     def acked(self, gateway: str) -> int:
         """The newest version that this gateway has acknowledged completely; 0 before the first."""
         return self._gateway(gateway).acked

@@ -7,7 +7,7 @@ cover which token is good (token_filter), so that a token's change touches no ro
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import ServiceRoute
+from homeport_control.domain.gateway import MODELS_LABEL, ServiceRoute
 from homeport_control.xds import errors
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
@@ -23,7 +23,6 @@ from homeport_control.xds.token_filter import (
 from homeport_control.xds.wire import resource, typed
 
 ROUTES = "homeport"
-MODELS_LABEL = "gateway"  # the first label of the name at which models are called
 MAX_MODEL_BODY_BYTES = 32 << 20  # it is in memory as a whole, once per request that is being read
 UPLOAD_IDLE = "60s"  # a body that stands still does not hold its memory for longer
 
@@ -69,13 +68,13 @@ def _service(name: str, domains: tuple[str, ...], auth: bool) -> dict[str, Any]:
     }
 
 
-def _models(domain: str) -> dict[str, Any]:
+def _models(domains: list[str]) -> dict[str, Any]:
     """Where the body says which service is meant. A request that stays on this route is answered 404."""
     # A route that forwards, to a cluster that no request can name: before a direct response the limit would not count.
     nowhere = {"cluster_header": ":none", "cluster_not_found_response_code": "NOT_FOUND", "idle_timeout": UPLOAD_IDLE}
     return {
         "name": "homeport/models",  # no service's name has a slash
-        "domains": [domain],
+        "domains": domains,
         "request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES),
         "routes": [{"match": {"prefix": "/"}, "route": nowhere}],
         "typed_per_filter_config": BY_MODEL,
@@ -91,12 +90,10 @@ _NOBODY: dict[str, Any] = {
 
 
 @lru_cache(maxsize=4)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domain: str) -> Resource:
+def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domains: tuple[str, ...]) -> Resource:
     hosts = [_service(*service) for service in services]
-    models = f"{MODELS_LABEL}.{domain}"
-    if not any(
-        models in domains for _, domains, _ in services
-    ):  # a service of that name, from before there were models
+    taken = {name for _, names, _ in services for name in names}  # by a service from before there were models
+    if models := [name for domain in domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
         hosts.append(_models(models))
     return resource(
         RDS,
@@ -105,8 +102,8 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domain: str
     )
 
 
-def routes(services: tuple[ServiceRoute, ...], domain: str) -> Resource:
-    return _routes(tuple((service.name, service.domains, service.auth) for service in services), domain)
+def routes(services: tuple[ServiceRoute, ...], *domains: str) -> Resource:
+    return _routes(tuple((service.name, service.domains, service.auth) for service in services), domains)
 
 
 def _status(status: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import asyncio
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.agent import assignment, replica
@@ -52,10 +53,19 @@ async def test_no_secret_ever_lies_on_the_disk(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_gateway_role_is_kept(tmp_path: Path) -> None:
-    role = GatewayRole("local", 7401, "127.0.0.1", 7480)
-    entry = JournalEntry(type(ENTRY.assignment)("s", 1, (), role))
-    assert decode(encode(entry)).assignment.gateway == role
+async def test_gateway_roles_are_kept(tmp_path: Path) -> None:
+    roles = (GatewayRole("local", 7401, "127.0.0.1", 7480), GatewayRole("main", 7401, "::1", 80, 443))
+    entry = JournalEntry(type(ENTRY.assignment)("s", 1, (), roles))
+    assert decode(encode(entry)).assignment.gateways == roles
+
+
+@pytest.mark.parametrize("held", [None, {"name": "local", "xds_port": 1, "listen_address": "::1", "http_port": 2}])
+async def test_what_an_agent_of_one_gateway_wrote_is_read(held: dict[str, Any] | None) -> None:
+    document = json.loads(encode(ENTRY))
+    document["assignment"].pop("gateways")
+    document["assignment"]["gateway"] = held
+    expected = (GatewayRole("local", 1, "::1", 2),) if held else ()
+    assert decode(json.dumps(document).encode()).assignment.gateways == expected
 
 
 async def test_only_the_newest_is_written(tmp_path: Path) -> None:

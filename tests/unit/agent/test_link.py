@@ -25,7 +25,7 @@ class Host:
     def __init__(self) -> None:
         self.known = HostFacts("gpu-1", cpus=4)
         self.held: tuple[ReplicaObserved, ...] = ()
-        self.envoy: GatewayObserved | None = None
+        self.envoys: tuple[GatewayObserved, ...] = ()
         self.is_settled = asyncio.Event()
         self.is_settled.set()
         self.assignments: asyncio.Queue[Assignment] = asyncio.Queue()
@@ -42,8 +42,8 @@ class Host:
     def replicas(self) -> tuple[ReplicaObserved, ...]:
         return self.held
 
-    def gateway(self) -> GatewayObserved | None:
-        return self.envoy
+    def gateways(self) -> tuple[GatewayObserved, ...]:
+        return self.envoys
 
     def accepted_generation(self) -> int:
         return self.generation
@@ -270,7 +270,10 @@ async def test_an_assignment_reaches_the_host_and_its_generation_the_server(rig:
         assignment=agent_pb2.Assignment(
             generation=7,
             replicas=[agent_pb2.AssignedReplica(replica_id="r1", image="hello:1", env={"A": "b"}, retry=True)],
-            gateway=agent_pb2.GatewayRole(name="local", xds_port=7401, listen_address="127.0.0.1", http_port=7480),
+            gateways=[
+                agent_pb2.GatewayRole(name="local", xds_port=7401, listen_address="127.0.0.1", http_port=7480),
+                agent_pb2.GatewayRole(name="main", xds_port=7401, listen_address="::1", http_port=80, https_port=443),
+            ],
         )
     )
     async with asyncio.timeout(10):
@@ -279,15 +282,23 @@ async def test_an_assignment_reaches_the_host_and_its_generation_the_server(rig:
             pass
     assert (got.server_id, got.generation) == ("server-1", 7)
     assert (got.replicas[0].image, got.replicas[0].env) == ("hello:1", (("A", "b"),))
-    assert got.gateway is not None
-    assert got.gateway.http_port == 7480
+    assert [role.places for role in got.gateways] == [(("127.0.0.1", 7480),), (("::1", 80), ("::1", 443))]
 
 
-async def test_the_gateway_is_reported_where_there_is_one(rig: Rig) -> None:
-    rig.host.envoy = GatewayObserved("local", False, "port 7480 is taken")
+async def test_a_server_that_knows_one_gateway_a_host_is_understood(rig: Rig) -> None:
+    session = await rig.control.session()
+    role = agent_pb2.GatewayRole(name="local", xds_port=7401, listen_address="127.0.0.1", http_port=7480)
+    session.push(assignment=agent_pb2.Assignment(generation=7, gateway=role))
+    async with asyncio.timeout(10):
+        assert [role.name for role in (await rig.host.assignments.get()).gateways] == ["local"]
+
+
+async def test_gateways_are_reported_where_there_are_some(rig: Rig) -> None:
+    rig.host.envoys = (GatewayObserved("local", False, "port 7480 is taken"), GatewayObserved("main", True))
     session = await rig.control.session()
     report = await session.next("report")
-    assert (report.gateway.name, report.gateway.message) == ("local", "port 7480 is taken")
+    assert [(it.name, it.message) for it in report.gateways] == [("local", "port 7480 is taken"), ("main", "")]
+    assert report.gateway.name == "local", "for a server that knows no more than one"
 
 
 async def test_a_new_session_follows_when_the_server_ends_one(rig: Rig) -> None:

@@ -161,8 +161,15 @@ METRICS = api_pb2.MetricsResponse(
     ],
 )  # fmt: skip
 GATEWAYS = [
-    api_pb2.Gateway(name="local", domain="localhost", ready=True, host="box", example_url="http://NAME.localhost:7480"),
-    api_pb2.Gateway(name="main", domain="example.com", message="port 443 is taken by pid 811 (nginx)"),
+    api_pb2.Gateway(
+        name="local", domain="localhost", ready=True, host="box", example_url="http://NAME.localhost:7480", default=True
+    ),
+    api_pb2.Gateway(
+        name="main",
+        domain="example.com",
+        example_url="http://NAME.example.com",
+        message="port 443 is taken by pid 811 (nginx)",
+    ),
 ]
 CHECKS = [checks.git("/usr/bin/git"), checks.clock(12.0), *checks.hosts(HOSTS)]
 REFUSED = api_pb2.ListOffersResponse(refusals=REFUSALS)

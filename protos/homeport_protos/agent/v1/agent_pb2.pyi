@@ -503,6 +503,7 @@ class Report(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.str
     sequence: _builtins.int
     accepted_generation: _builtins.int
@@ -517,11 +518,15 @@ class Report(_message.Message):
 
     @_builtins.property
     def gateway(self) -> Global___GatewayReport:
-        """only on a host with the gateway role"""
+        """only on a host with the gateway role; an agent that knows `gateways` leaves it out"""
 
     @_builtins.property
     def findings(self) -> Global___Findings:
         """only when they changed; also in the first report of a session"""
+
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayReport]:
+        """one for each role"""
 
     def __init__(
         self,
@@ -533,10 +538,11 @@ class Report(_message.Message):
         facts: _host_pb2.HostFacts | None = ...,
         gateway: Global___GatewayReport | None = ...,
         findings: Global___Findings | None = ...,
+        gateways: _abc.Iterable[Global___GatewayReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "gateways", b"gateways", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -731,12 +737,17 @@ class Assignment(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssignedReplica]: ...
     @_builtins.property
     def gateway(self) -> Global___GatewayRole:
-        """unset: this host is no gateway"""
+        """the first of `gateways`, for an agent that knows no more than one; unset: this host is no gateway"""
+
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayRole]:
+        """an Envoy each; from an older server empty, with `gateway` set"""
 
     def __init__(
         self,
@@ -744,10 +755,11 @@ class Assignment(_message.Message):
         generation: _builtins.int = ...,
         replicas: _abc.Iterable[Global___AssignedReplica] | None = ...,
         gateway: Global___GatewayRole | None = ...,
+        gateways: _abc.Iterable[Global___GatewayRole] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "generation", b"generation", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "gateways", b"gateways", "generation", b"generation", "replicas", b"replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1011,7 +1023,9 @@ Global___Header: _TypeAlias = Header  # noqa: Y015
 
 @_typing.final
 class GatewayRole(_message.Message):
-    """The agent of a gateway host installs Envoy and keeps it under a supervisor; Envoy itself is configured by the server over ADS."""
+    """The agent of a gateway host installs Envoy and keeps it under a supervisor; Envoy itself is configured by the server over ADS.
+    It says which gateway it is as its node's id, "HOST-ID/NAME".
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1019,11 +1033,14 @@ class GatewayRole(_message.Message):
     XDS_PORT_FIELD_NUMBER: _builtins.int
     LISTEN_ADDRESS_FIELD_NUMBER: _builtins.int
     HTTP_PORT_FIELD_NUMBER: _builtins.int
+    HTTPS_PORT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     xds_port: _builtins.int
     """on the server's address; mTLS with the host's own certificate"""
     listen_address: _builtins.str
     http_port: _builtins.int
+    https_port: _builtins.int
+    """0: it speaks no TLS"""
     def __init__(
         self,
         *,
@@ -1031,10 +1048,11 @@ class GatewayRole(_message.Message):
         xds_port: _builtins.int = ...,
         listen_address: _builtins.str = ...,
         http_port: _builtins.int = ...,
+        https_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["http_port", b"http_port", "listen_address", b"listen_address", "name", b"name", "xds_port", b"xds_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["http_port", b"http_port", "https_port", b"https_port", "listen_address", b"listen_address", "name", b"name", "xds_port", b"xds_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,6 +90,14 @@ class Gateway(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     EXAMPLE_URL_FIELD_NUMBER: _builtins.int
+    DEFAULT_FIELD_NUMBER: _builtins.int
+    WANTED_HOST_FIELD_NUMBER: _builtins.int
+    LISTENS_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    OLD_DOMAIN_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     domain: _builtins.str
     ready: _builtins.bool
@@ -98,6 +106,24 @@ class Gateway(_message.Message):
     host: _builtins.str
     example_url: _builtins.str
     """how a service's address looks: "http://NAME.localhost:7480" """
+    default: _builtins.bool
+    """publishes the services that name none"""
+    wanted_host: _builtins.str
+    """as the file says it: "local", or the name of a host"""
+    listens: _builtins.str
+    """"0.0.0.0:80", with a comma before each further one"""
+    certificate: _builtins.str
+    """where it comes from, as the file says it: "none", "self-signed" """
+    old_domain: _builtins.str
+    """still served until the new one is acknowledged"""
+    notice: _builtins.str
+    """what is wrong although it is ready; empty: nothing"""
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """runs that it publishes"""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -107,10 +133,18 @@ class Gateway(_message.Message):
         message: _builtins.str = ...,
         host: _builtins.str = ...,
         example_url: _builtins.str = ...,
+        default: _builtins.bool = ...,
+        wanted_host: _builtins.str = ...,
+        listens: _builtins.str = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
+        certificate: _builtins.str = ...,
+        old_domain: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "example_url", b"example_url", "host", b"host", "message", b"message", "name", b"name", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "created_at", b"created_at", "default", b"default", "domain", b"domain", "example_url", b"example_url", "host", b"host", "listens", b"listens", "message", b"message", "name", b"name", "notice", b"notice", "old_domain", b"old_domain", "ready", b"ready", "services", b"services", "wanted_host", b"wanted_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2505,3 +2539,134 @@ class ListGatewaysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListGatewaysResponse: _TypeAlias = ListGatewaysResponse  # noqa: Y015
+
+@_typing.final
+class PlanGatewayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """the document, as Document.json"""
+    plan_token: _builtins.str
+    """with ApplyGateway: of the plan; refused when what it was made of has changed; empty: not compared"""
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+        plan_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "plan_token", b"plan_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanGatewayRequest: _TypeAlias = PlanGatewayRequest  # noqa: Y015
+
+@_typing.final
+class PlanGatewayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    action: _builtins.str
+    """"create", "update", "unchanged" """
+    plan_token: _builtins.str
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """not empty: nothing else is set"""
+
+    @_builtins.property
+    def properties(self) -> _containers.RepeatedCompositeFieldContainer[Global___Property]: ...
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """with "update"; `how` says in words what a change does"""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+        name: _builtins.str = ...,
+        action: _builtins.str = ...,
+        properties: _abc.Iterable[Global___Property] | None = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        plan_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changes", b"changes", "name", b"name", "plan_token", b"plan_token", "problems", b"problems", "properties", b"properties"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanGatewayResponse: _TypeAlias = PlanGatewayResponse  # noqa: Y015
+
+@_typing.final
+class ApplyGatewayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    action: _builtins.str
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]: ...
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+        name: _builtins.str = ...,
+        action: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "name", b"name", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyGatewayResponse: _TypeAlias = ApplyGatewayResponse  # noqa: Y015
+
+@_typing.final
+class GatewayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GatewayRequest: _TypeAlias = GatewayRequest  # noqa: Y015
+
+@_typing.final
+class GatewayAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    """what was done"""
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GatewayAnswer: _TypeAlias = GatewayAnswer  # noqa: Y015

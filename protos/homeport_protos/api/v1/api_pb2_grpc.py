@@ -164,6 +164,31 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
                 _registered_method=True)
+        self.WatchGateways = channel.unary_stream(
+                '/homeport_protos.api.v1.Api/WatchGateways',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
+                _registered_method=True)
+        self.PlanGateway = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/PlanGateway',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayResponse.FromString,
+                _registered_method=True)
+        self.ApplyGateway = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/ApplyGateway',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyGatewayResponse.FromString,
+                _registered_method=True)
+        self.DeleteGateway = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/DeleteGateway',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
+                _registered_method=True)
+        self.SetDefaultGateway = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/SetDefaultGateway',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
+                _registered_method=True)
         self.WatchHosts = channel.unary_stream(
                 '/homeport_protos.api.v1.Api/WatchHosts',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListHostsRequest.SerializeToString,
@@ -351,6 +376,38 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchGateways(self, request, context):
+        """the whole list, at once and after each change
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanGateway(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyGateway(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGateway(self, request, context):
+        """one that publishes nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDefaultGateway(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchHosts(self, request, context):
         """at once, then each second in which something changed
         """
@@ -508,6 +565,31 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.ListGateways,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.SerializeToString,
+            ),
+            'WatchGateways': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchGateways,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.SerializeToString,
+            ),
+            'PlanGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanGateway,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayResponse.SerializeToString,
+            ),
+            'ApplyGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyGateway,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyGatewayResponse.SerializeToString,
+            ),
+            'DeleteGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGateway,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.SerializeToString,
+            ),
+            'SetDefaultGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDefaultGateway,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.SerializeToString,
             ),
             'WatchHosts': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchHosts,
@@ -1232,6 +1314,141 @@ class Api:
             '/homeport_protos.api.v1.Api/ListGateways',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchGateways(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/WatchGateways',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ListGatewaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/PlanGateway',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/ApplyGateway',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.PlanGatewayRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ApplyGatewayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/DeleteGateway',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDefaultGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/SetDefaultGateway',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
             options,
             channel_credentials,
             insecure,

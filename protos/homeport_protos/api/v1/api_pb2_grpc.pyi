@@ -50,6 +50,13 @@ class ApiStub:
     Events: _aio.UnaryStreamMultiCallable[_api_pb2.EventsRequest, _api_pb2.EventsResponse]
     Metrics: _aio.UnaryStreamMultiCallable[_api_pb2.MetricsRequest, _api_pb2.MetricsResponse]
     ListGateways: _aio.UnaryUnaryMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
+    WatchGateways: _aio.UnaryStreamMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
+    """the whole list, at once and after each change"""
+    PlanGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanGatewayRequest, _api_pb2.PlanGatewayResponse]
+    ApplyGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanGatewayRequest, _api_pb2.ApplyGatewayResponse]
+    DeleteGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
+    """one that publishes nothing"""
+    SetDefaultGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
     WatchHosts: _aio.UnaryStreamMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
     """at once, then each second in which something changed"""
     Drain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
@@ -244,6 +251,43 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.ListGatewaysRequest,
         context: _aio.ServicerContext[_api_pb2.ListGatewaysRequest, _abc.Awaitable[_api_pb2.ListGatewaysResponse]],
     ) -> _abc.Awaitable[_api_pb2.ListGatewaysResponse]: ...
+
+    @_abc_1.abstractmethod
+    def WatchGateways(
+        self,
+        request: _api_pb2.ListGatewaysRequest,
+        context: _aio.ServicerContext[_api_pb2.ListGatewaysRequest, _abc.AsyncIterator[_api_pb2.ListGatewaysResponse]],
+    ) -> _abc.AsyncIterator[_api_pb2.ListGatewaysResponse]:
+        """the whole list, at once and after each change"""
+
+    @_abc_1.abstractmethod
+    def PlanGateway(
+        self,
+        request: _api_pb2.PlanGatewayRequest,
+        context: _aio.ServicerContext[_api_pb2.PlanGatewayRequest, _abc.Awaitable[_api_pb2.PlanGatewayResponse]],
+    ) -> _abc.Awaitable[_api_pb2.PlanGatewayResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ApplyGateway(
+        self,
+        request: _api_pb2.PlanGatewayRequest,
+        context: _aio.ServicerContext[_api_pb2.PlanGatewayRequest, _abc.Awaitable[_api_pb2.ApplyGatewayResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ApplyGatewayResponse]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteGateway(
+        self,
+        request: _api_pb2.GatewayRequest,
+        context: _aio.ServicerContext[_api_pb2.GatewayRequest, _abc.Awaitable[_api_pb2.GatewayAnswer]],
+    ) -> _abc.Awaitable[_api_pb2.GatewayAnswer]:
+        """one that publishes nothing"""
+
+    @_abc_1.abstractmethod
+    def SetDefaultGateway(
+        self,
+        request: _api_pb2.GatewayRequest,
+        context: _aio.ServicerContext[_api_pb2.GatewayRequest, _abc.Awaitable[_api_pb2.GatewayAnswer]],
+    ) -> _abc.Awaitable[_api_pb2.GatewayAnswer]: ...
 
     @_abc_1.abstractmethod
     def WatchHosts(

@@ -19,7 +19,7 @@ def test_a_taken_port_is_said_with_its_holder_and_the_way_out() -> None:
         port = server.getsockname()[1]
         assert admin.port_problem("127.0.0.1", port) == (
             f"port {port} on 127.0.0.1 is taken by {psutil.Process().name()} (pid {os.getpid()}); "
-            "free it or start the server with --gateway-port"
+            "free it, or give the gateway another port"
         )
 
 

@@ -10,8 +10,8 @@ RUN = Path("/s/envoy/run")
 
 
 def test_the_node_is_the_host_and_the_server_is_reached_by_mtls_under_its_own_name() -> None:
-    document = bootstrap(IDENTITY, SERVER, RUN)
-    assert document["node"]["id"] == "h1"
+    document = bootstrap(IDENTITY, "local", SERVER, RUN)
+    assert document["node"]["id"] == "h1/local"
     (cluster,) = document["static_resources"]["clusters"]
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "server.example", "port_value": 7401}
@@ -23,7 +23,7 @@ def test_the_node_is_the_host_and_the_server_is_reached_by_mtls_under_its_own_na
 
 
 def test_configuration_comes_by_delta_ads_and_load_goes_the_same_way() -> None:
-    document = bootstrap(IDENTITY, SERVER, RUN)
+    document = bootstrap(IDENTITY, "local", SERVER, RUN)
     ads = document["dynamic_resources"]["ads_config"]
     assert ads["api_type"] == "DELTA_GRPC"
     load = document["cluster_manager"]["load_stats_config"]
@@ -32,7 +32,7 @@ def test_configuration_comes_by_delta_ads_and_load_goes_the_same_way() -> None:
 
 
 def test_the_admin_socket_is_a_file_for_its_owner() -> None:
-    pipe = bootstrap(IDENTITY, SERVER, RUN)["admin"]["address"]["pipe"]
+    pipe = bootstrap(IDENTITY, "local", SERVER, RUN)["admin"]["address"]["pipe"]
     assert pipe == {"path": "/s/envoy/run/admin.sock", "mode": 0o600}
 
 

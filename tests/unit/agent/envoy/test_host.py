@@ -16,7 +16,7 @@ from rig.gateway import free_port
 async def running(state_dir: Path) -> AsyncIterator[tuple[EnvoyHost, Callable[[Callable[[], bool]], object]]]:
     changed = asyncio.Event()
     identity = Identity("h1", state_dir / "host.pem", state_dir / "host.key", state_dir / "ca.pem")
-    host = EnvoyHost(state_dir, lambda: identity, lambda: "127.0.0.1", changed.set)
+    host = EnvoyHost(state_dir, "local", lambda: identity, lambda: "127.0.0.1", changed.set)
 
     async def until(met: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):

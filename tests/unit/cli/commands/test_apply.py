@@ -358,12 +358,10 @@ def test_an_unchanged_file_sends_nothing(lacking: FakeApi, homeport: Homeport, w
     assert lacking.requests("UploadCode") == []
 
 
-@pytest.mark.parametrize("how", ["--no-repo", "repo: false", "type: gateway"])
+@pytest.mark.parametrize("how", ["--no-repo", "repo: false"])
 def test_no_code_goes_along_when_none_is_wanted(server: FakeApi, homeport: Homeport, web: str, how: str) -> None:
     text = "type: service\n"
-    if how != "--no-repo":
-        text = f"{how}\n" if how.startswith("type") else f"{text}{how}\n"
-    Path(web).write_text(text)
+    Path(web).write_text(text if how == "--no-repo" else f"{text}{how}\n")
     done = homeport("apply", "-f", web, "-y", "-d", *(["--no-repo"] if how == "--no-repo" else []))
     assert done.exit_code == 0, done.stderr
     assert server.requests("CheckCode") == []

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.control import State, add_host, add_replica, add_run, get_replica, get_run, opened, service
+from fixtures.control import State, add_gateway, add_host, add_replica, add_run, get_replica, get_run, opened, service
 from homeport_control.agents.assignments import Assignments, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.replicas import Wanted
@@ -136,10 +136,14 @@ async def test_equal_states_give_equal_messages(state: State) -> None:
 
 async def test_only_the_gateways_host_is_told_to_run_it(state: State) -> None:
     await add_host(state, "h1", gateway="local")
+    await add_gateway(state, "main", "h1", listen_address="::1", http_port=80, https_port=443)
     await add_host(state, "h2")
     first, second = [await assignments(state).of_host(host_id) for host_id in ("h1", "h2")]
-    expected = agent_pb2.GatewayRole(name="local", xds_port=7001, listen_address="127.0.0.1", http_port=7002)
-    assert first.gateway == expected
+    local = agent_pb2.GatewayRole(name="local", xds_port=7001, listen_address="127.0.0.1", http_port=7480)
+    main = agent_pb2.GatewayRole(name="main", xds_port=7001, listen_address="::1", http_port=80, https_port=443)
+    assert list(first.gateways) == [local, main]
+    assert first.gateway == local, "for an agent that knows no more than one"
+    assert not second.gateways
     assert not second.HasField("gateway")
 
 

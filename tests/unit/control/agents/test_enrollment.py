@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 from cryptography import x509
-from fixtures.control import State, add_token, get_host
+from fixtures.control import State, add_token, get_gateway, get_host
 from fixtures.plane import Plane, new_request, serving
 from homeport_control.agents.enrollment import _address, _host_name
 from homeport_control.domain.hosts import Connection
@@ -41,8 +41,7 @@ async def test_a_token_gives_a_certificate_of_the_servers_ca(state: State) -> No
 async def test_the_first_host_of_the_servers_own_machine_is_the_gateway(state: State) -> None:
     async with serving(state) as plane:
         first, second = await plane.joined(), await plane.joined()
-        assert (await get_host(state, first.host_id)).gateway == "local"
-        assert (await get_host(state, second.host_id)).gateway == ""
+        assert (await get_gateway(state)).host_id == first.host_id
         assert (await get_host(state, second.host_id)).name == "box-2"
 
 

@@ -19,6 +19,7 @@ from fixtures.control import (
     add_replica,
     add_run,
     claim,
+    get_gateway,
     get_host,
     get_replica,
     opened,
@@ -306,13 +307,13 @@ async def test_the_gateway_says_whether_it_runs_and_why_not(plane: Plane) -> Non
     async with connected(plane) as agent:
 
         async def told(running: bool, message: str) -> None:
-            await agent.report(gateway=agent_pb2.GatewayReport(name="local", running=running, message=message))
+            await agent.report(gateways=[agent_pb2.GatewayReport(name="local", running=running, message=message)])
 
             async def look() -> bool:
-                host = await get_host(plane.state, agent.host_id)
-                return (host.gateway_ready, host.gateway_message) == (running, message)
+                gateway = await get_gateway(plane.state)
+                return (gateway.ready, gateway.message) == (running, message)
 
-            await until(plane.state.database, look, "hosts")
+            await until(plane.state.database, look, "gateways")
 
         await told(False, "port 7480 is taken")
         await told(True, "")
@@ -321,9 +322,9 @@ async def test_the_gateway_says_whether_it_runs_and_why_not(plane: Plane) -> Non
 async def test_a_host_without_the_gateways_role_cannot_speak_for_it(plane: Plane) -> None:
     async with connected(plane, "gateway"), connected(plane, "other") as other:
         await placed(plane, "r1", other.host_id)
-        await other.report(ready("r1"), gateway=agent_pb2.GatewayReport(name="local", running=True))
+        await other.report(ready("r1"), gateways=[agent_pb2.GatewayReport(name="local", running=True)])
         await phase(plane, "r1", Phase.READY)
-        assert not (await get_host(plane.state, other.host_id)).gateway_ready
+        assert not (await get_gateway(plane.state)).ready
 
 
 async def test_a_locked_database_ends_the_session_and_the_host_is_away_when_it_is_free(directory: Path) -> None:

@@ -21,7 +21,7 @@ from fixtures.control import (
 )
 from fixtures.plane import Api, Plane, refusal, serving
 from homeport_control.domain.services import RunState, RunWanted
-from homeport_control.store import hosts, runs
+from homeport_control.store import gateways, hosts, runs
 from homeport_protos.api.v1 import api_pb2
 
 
@@ -168,12 +168,12 @@ async def test_a_stop_that_comes_between_the_look_and_the_write_wins(state: Stat
 
 async def test_without_a_gateway_nothing_is_applied_and_the_gateway_says_why(state: State, user: Api) -> None:
     async with state.database.write() as write:
-        await hosts.update(write, "h1", {"gateway_ready": False, "gateway_message": "port 7480 is taken by nginx"})
+        await gateways.update(write, "local", ready=False, message="port 7480 is taken by nginx")
     code, words = await refusal(user("Apply", apply(document())))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert words == "gateway local is not ready: port 7480 is taken by nginx; nothing was applied"
     async with state.database.write() as write:
-        await hosts.update(write, "h1", {"gateway_message": "Envoy starts"})
+        await gateways.update(write, "local", message="Envoy starts")
     code, words = await refusal(user("Apply", apply(document())))
     assert "Envoy starts" in words, "it was waited for, and did not come"
     assert await active(state) == []
@@ -181,12 +181,12 @@ async def test_without_a_gateway_nothing_is_applied_and_the_gateway_says_why(sta
 
 async def test_an_apply_waits_for_a_gateway_that_is_starting(state: State, plane: Plane) -> None:
     async with state.database.write() as write:
-        await hosts.update(write, "h1", {"gateway_ready": False, "gateway_message": "Envoy starts"})
+        await gateways.update(write, "local", ready=False, message="Envoy starts")
     async with serving(state, gateway_start_s=DEADLINE_S) as patient, patient.api("hp_user") as user:
         applying = asyncio.create_task(user("Apply", apply(document())))
         await until_true(lambda: state.database.changes._subscriptions)
         async with state.database.write() as write:
-            await hosts.update(write, "h1", {"gateway_ready": True, "gateway_message": ""})
+            await gateways.update(write, "local", ready=True, message="")
         assert (await applying).action == "create"
 
 

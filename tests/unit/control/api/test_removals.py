@@ -45,7 +45,7 @@ async def test_what_would_be_lost_is_named_with_numbers_and_stays(state: State, 
     assert code is grpc.StatusCode.ABORTED
     assert words == (
         "host h2 cannot be removed: 1 replica is there; it has the data of the volumes data, models; it is the host of the "
-        "gateway local, without which no service is reached; --force removes it all the same"
+        "gateway local, without which its services are not reached; --force removes it all the same"
     )
     assert await names(user) == ["h1", "h2"]
 

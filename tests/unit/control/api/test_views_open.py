@@ -9,5 +9,5 @@ from homeport_protos.api.v1 import api_pb2
 async def test_a_run_says_whether_it_is_called_without_a_token(state: State) -> None:
     await add_run(state, "closed")
     await add_run(state, "open", auth=False)
-    answer = await Views(state.database, str, "", Telemetry()).runs(api_pb2.ListRunsRequest())
+    answer = await Views(state.database, Telemetry()).runs(api_pb2.ListRunsRequest())
     assert {run.name: run.open for run in answer.runs} == {"closed": False, "open": True}

@@ -120,8 +120,7 @@ def test_one_with_a_replica_a_gateway_or_somebody_who_waits_for_it_stays() -> No
     up = machine("a", Phase.UP, here, since_s=NOW - 1000)
     assert released(steps([up], [], held=(claim("a"),))) == []
     assert released(steps([up], [waits()])) == [], "placement is about to use it"
-    gateway = replace(here, gateway="main")
-    assert released(steps([machine("a", Phase.UP, gateway, since_s=NOW - 1000)], [])) == []
+    assert released(steps([replace(up, is_gateway=True)], [])) == []
     failed = machine("a", Phase.UP, here, since_s=NOW - 1000, retry_at_s=NOW + 5)
     assert (released(steps([failed], [])), steps([failed], []).wake_at_s) == ([], NOW + 5)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fixtures.control import a_host
 from homeport_control.domain import happenings
+from homeport_control.domain.gateway import Gateway
 from homeport_control.domain.hosts import Connection, Finding, Gpu, Health
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 
@@ -117,10 +118,22 @@ def test_a_replica_that_its_host_refused_says_so() -> None:
 
 
 def test_a_gateway_is_told_when_its_readiness_changes() -> None:
-    host = a_host("gpu-1", gateway="local")
-    assert happenings.of_gateway(host, replace(host, gateway_ready=True)) == "gateway local on gpu-1 is ready"
-    ready = replace(host, gateway_ready=True)
-    told = happenings.of_gateway(ready, replace(host, gateway_message="port 80 is taken"))
+    gateway = Gateway("local", "h1", "127.0.0.1", 80, "example.com")
+    ready = replace(gateway, ready=True)
+    assert happenings.of_gateway(gateway, ready, "gpu-1") == "gateway local on gpu-1 is ready"
+    told = happenings.of_gateway(ready, replace(gateway, message="port 80 is taken"), "gpu-1")
     assert told == "gateway local on gpu-1 is not ready: port 80 is taken"
-    assert happenings.of_gateway(host, replace(host, gateway_message="another word")) == ""
-    assert happenings.of_gateway(a_host("x"), replace(a_host("x"), gateway_ready=True)) == "", "it has no such role"
+    gone = replace(gateway, host_id="", message="its host was removed")
+    assert happenings.of_gateway(gateway, gone, "") == "gateway local is not ready: its host was removed"
+    assert happenings.of_gateway(gateway, replace(gateway, message="another word"), "gpu-1") == ""
+
+
+def test_what_envoy_refuses_and_a_new_domain_are_told() -> None:
+    gateway = Gateway("main", "h1", "127.0.0.1", 80, "new.example", ready=True)
+    refused = replace(gateway, refused="bad field")
+    sentence = "gateway main on gpu-1 refused its configuration, the last good one stays: bad field"
+    assert happenings.of_gateway(gateway, refused, "gpu-1") == sentence
+    assert happenings.of_gateway(refused, gateway, "gpu-1") == "gateway main on gpu-1 takes its configuration again"
+    both = replace(gateway, old_domain="old.example")
+    sentence = "gateway main on gpu-1 serves new.example now, and old.example no more"
+    assert happenings.of_gateway(both, gateway, "gpu-1") == sentence

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from fixtures.control import (
     State,
+    add_gateway,
     add_host,
     add_replica,
     add_run,
     add_token,
+    get_gateway,
     get_replica,
     get_run,
     observe,
@@ -20,8 +22,9 @@ from fixtures.control import (
 from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport, PublishedModel
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
-from homeport_control.loops.gateway import REMEMBERED_VERSIONS, GatewayLoop
-from homeport_control.store import events, hosts, replicas, runs, tokens
+from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS
+from homeport_control.loops.gateway import GatewayLoop
+from homeport_control.store import events, gateways, replicas, runs, tokens
 from homeport_control.trust.tokens import sha256_hex
 
 PORT = 40000
@@ -29,11 +32,14 @@ PORT = 40000
 
 @dataclass
 class Gateway:
-    """The loop with what it published; the test is the Envoy that acknowledges."""
+    """The loop with what it published to `local`; the test is the Envoy that acknowledges."""
 
     state: State
-    loop: GatewayLoop
     published: list[GatewaySnapshot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.loop = GatewayLoop(self.state.database)
+        self.loop.publish = self.publish
 
     def publish(self, snapshot: GatewaySnapshot) -> int:
         """As xds does: an equal snapshot is no new version."""
@@ -69,9 +75,7 @@ async def gateway(state: State) -> Gateway:
     await add_host(state, "h1", gateway="local", gateway_ready=True)
     await add_replica(state, await add_run(state), "r1", host_id="h1")
     await observe(state, "h1", "r1", Phase.READY, host_port=PORT)
-    made = Gateway(state, GatewayLoop(state.database, "local", "127.0.0.1", 7480, "localhost"))
-    made.loop.publish = made.publish
-    return made
+    return Gateway(state)
 
 
 async def in_rotation(gateway: Gateway, replica_id: str = "r1") -> bool:
@@ -173,8 +177,7 @@ async def test_what_is_not_ready_any_more_leaves_at_once(gateway: Gateway) -> No
 
 async def test_a_server_that_has_just_started_leaves_in_rotation_what_was(gateway: Gateway) -> None:
     await serve(gateway)
-    anew = Gateway(gateway.state, GatewayLoop(gateway.state.database, "local", "127.0.0.1", 7480, "localhost"))
-    anew.loop.publish = anew.publish
+    anew = Gateway(gateway.state)
     await anew.turn()
     assert await in_rotation(anew), "its Envoy goes on serving meanwhile"
     anew.ack()
@@ -214,7 +217,7 @@ async def test_a_load_report_wakes_the_loop_only_while_something_drains(gateway:
 async def test_where_no_envoy_runs_nothing_is_in_flight(gateway: Gateway) -> None:
     await serve(gateway)
     async with gateway.state.database.write() as write:
-        await hosts.update(write, "h1", {"gateway_ready": False})
+        await gateways.update(write, "local", ready=False)
     await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time())
     assert await is_drained(gateway)
 
@@ -226,7 +229,7 @@ async def test_nothing_that_is_inconsistent_is_published(gateway: Gateway) -> No
     await observe(gateway.state, "h1", "r2", Phase.READY, host_port=PORT)
     before = list(gateway.published)
     sentence = await gateway.turn()
-    assert "the last good configuration stays" in sentence
+    assert "the last good configuration of gateway local stays" in sentence
     assert f"both claim 127.0.0.1:{PORT}" in sentence
     assert gateway.published == before
     assert not await in_rotation(gateway, "r2")
@@ -236,10 +239,11 @@ async def test_a_refusal_of_envoy_is_told_until_a_version_is_acknowledged(gatewa
     await gateway.turn()
     gateway.loop.on_nacked("local", 1, "unknown field")
     assert await gateway.turn() == "gateway local refused version 1: unknown field"
-    assert gateway.loop.refused == "unknown field"
+    assert (await get_gateway(gateway.state)).refused == "unknown field"
     assert not await in_rotation(gateway)
     gateway.ack()
-    assert gateway.loop.refused == ""
+    await gateway.turn()
+    assert (await get_gateway(gateway.state)).refused == ""
 
 
 async def test_a_refusal_and_its_end_are_an_event_each(gateway: Gateway) -> None:
@@ -295,14 +299,151 @@ async def test_a_token_that_is_revoked_or_expires_leaves_the_snapshot(gateway: G
 
 
 async def test_only_the_gateways_own_host_may_be_its_envoy(gateway: Gateway) -> None:
-    assert gateway.loop.authorize("h1", "node") is None, "nobody is known before the first turn"
+    assert gateway.loop.authorize("h1", "h1/local") is None, "nobody is known before the first turn"
     await gateway.turn()
-    assert gateway.loop.authorize("h1", "node") == "local"
-    assert gateway.loop.authorize("h2", "node") is None
-    assert gateway.loop.authorize("", "node") is None
+    assert gateway.loop.authorize("h1", "h1/local") == "local"
+    assert gateway.loop.authorize("h1", "h1") == "local", "an agent that knows one gateway a host only"
+    assert gateway.loop.authorize("h1", "h1/other") is None
+    assert gateway.loop.authorize("h2", "h1/local") is None, "the certificate says who it is, not the node"
+    assert gateway.loop.authorize("", "") is None
 
 
 async def test_without_a_host_nothing_is_published(state: State) -> None:
-    loop = GatewayLoop(state.database, "local", "127.0.0.1", 7480, "localhost")
+    loop = GatewayLoop(state.database)
+    assert (await loop.turn(time.time())).sentence == "there is no gateway"
+    await add_gateway(state, "local", "")
     assert (await loop.turn(time.time())).sentence == "gateway local has no host yet"
     assert loop.authorize("", "") is None
+
+
+@dataclass
+class Several:
+    """The loop with what it published to each gateway; `ack` is the newest version of one being acknowledged."""
+
+    state: State
+    published: dict[str, list[GatewaySnapshot]] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        self.loop = GatewayLoop(self.state.database)
+        self.loop.publish, self.loop.forget = self.publish, self.forgotten.append
+        self.versions: dict[str, int] = {}
+
+    def publish(self, snapshot: GatewaySnapshot) -> int:
+        given = self.published.setdefault(snapshot.gateway, [])
+        if not given or given[-1] != snapshot:
+            given.append(snapshot)
+            self.version += 1
+            self.versions[snapshot.gateway] = self.version
+        return self.versions[snapshot.gateway]
+
+    async def turn(self) -> str:
+        return (await self.loop.turn(time.time())).sentence
+
+    async def ack(self, gateway: str) -> None:
+        self.loop.on_acked(gateway, self.versions[gateway])
+        await self.turn()
+
+    def domains(self, gateway: str) -> list[str]:
+        return [domain for service in self.published[gateway][-1].services for domain in service.domains]
+
+    async def move(self, run_id: str, gateway: str) -> None:
+        async with self.state.database.write() as write:
+            number = (await runs.get(write.connection, run_id)).newest.number + 1
+            await runs.add_revision(write, run_id, number, revision(self.state, service(gateway=gateway)), 2000.0)
+
+
+@pytest.fixture
+async def several(state: State) -> Several:
+    """Two gateways on one host, `local` the default, and a run with a ready replica."""
+    await add_host(state, "h1", gateway="local", gateway_ready=True)
+    await add_gateway(state, "main", domain="example.com", ready=True)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.READY, host_port=PORT)
+    return Several(state)
+
+
+async def rotates(several: Several) -> bool:
+    return (await get_replica(several.state, "r1")).in_rotation
+
+
+async def test_each_gateway_serves_its_own_services_and_only_theirs_must_acknowledge(several: Several) -> None:
+    await several.turn()
+    assert several.domains("local") == ["hello.localhost"]
+    assert several.domains("main") == []
+    await several.ack("main")
+    assert not await rotates(several)
+    await several.ack("local")
+    assert await rotates(several)
+
+
+async def test_a_service_that_moves_is_served_by_both_until_its_new_gateway_has_it(several: Several) -> None:
+    await several.turn()
+    await several.ack("local")
+    run_id = (await get_replica(several.state, "r1")).run_id
+    await several.move(run_id, "main")
+    await several.turn()
+    assert several.domains("local") == ["hello.localhost"]
+    assert several.domains("main") == ["hello.example.com"]
+    assert await rotates(several), "at the one that it leaves"
+    await several.ack("main")
+    assert several.domains("local") == []
+    assert await rotates(several)
+
+
+async def test_what_drains_is_waited_for_at_the_gateway_that_it_left_too(several: Several) -> None:
+    await several.turn()
+    await several.ack("local")
+    await several.move((await get_replica(several.state, "r1")).run_id, "main")
+    await several.turn()
+    async with several.state.database.write() as write:
+        await replicas.update(write, "r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time(), in_rotation=False)
+    await several.turn()
+
+    async def idle(gateway: str) -> bool:
+        for _ in range(2):
+            several.loop.on_load(LoadReport(gateway, time.time(), ()))
+        await several.turn()
+        return (await get_replica(several.state, "r1")).drained_at_s is not None
+
+    await several.ack("main")
+    assert not await idle("main"), "local has it still"
+    await several.ack("local")
+    assert await idle("local")
+
+
+async def test_a_new_domain_is_served_beside_the_old_one_until_it_is_acknowledged(several: Several) -> None:
+    await several.turn()
+    await several.ack("local")
+    async with several.state.database.write() as write:
+        await gateways.update(write, "local", domain="new.example", old_domain="localhost")
+    await several.turn()
+    assert several.domains("local") == ["hello.new.example", "hello.localhost"]
+    assert several.published["local"][-1].old_domain == "localhost"
+    await several.turn()
+    assert several.domains("local") == ["hello.new.example", "hello.localhost"], "not acknowledged yet"
+    await several.ack("local")
+    assert (await get_gateway(several.state)).old_domain == ""
+    await several.turn()
+    assert several.domains("local") == ["hello.new.example"]
+
+
+async def test_a_gateway_that_goes_or_moves_to_another_host_is_begun_anew(several: Several) -> None:
+    await add_host(several.state, "h2")
+    await several.turn()
+    await several.ack("local")
+    async with several.state.database.write() as write:
+        await gateways.update(write, "local", host_id="h2")
+        await gateways.remove(write, await get_gateway(several.state, "main"))
+    assert "not acknowledged yet" in await several.turn()
+    assert sorted(several.forgotten) == ["local", "main"]
+    assert several.loop.authorize("h1", "h1/local") is None
+    assert several.loop.authorize("h2", "h2/local") == "local"
+    assert several.loop.authorize("h1", "h1/main") is None
+
+
+async def test_an_agent_of_one_gateway_a_host_is_the_first_one(several: Several) -> None:
+    await several.turn()
+    assert several.loop.authorize("h1", "h1") == "local"
+    assert several.loop.authorize("h1", "h1/main") == "main"

@@ -71,16 +71,16 @@ def test_what_is_carried_out_is_not_refused() -> None:
         ),
         ({"rate_limits": [{"rps": 1}]}, {"rate_limits": "`rate_limits` is not supported yet"}),
         ({"https": True}, {"https": "`https: true` is not supported yet"}),
-        ({"gateway": "main"}, {"gateway": "gateways besides `local` are not supported yet"}),
     ],
 )
 def test_what_is_not_carried_out_yet_is_refused_by_name(document: dict[str, Any], expected: dict[str, str]) -> None:
     assert told(**document) == expected
 
 
-def test_gateways_are_refused_by_name() -> None:
+def test_a_gateway_is_carried_out_but_without_a_certificate() -> None:
+    assert unsupported(parse({"type": "gateway", "domain": "example.com", "certificate": None}).spec) == ()
     (problem,) = unsupported(parse({"type": "gateway", "domain": "example.com"}).spec)
-    assert problem.message == "`type: gateway` is not supported yet"
+    assert (problem.path, problem.message) == ("certificate", "certificates are not supported yet")
     assert problem.hint
 
 
@@ -88,7 +88,7 @@ def test_a_fleet_is_carried_out() -> None:
     assert unsupported(parse({"type": "fleet"}).spec) == ()
 
 
-@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}, {"gateway": "main"}])
+@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}])
 def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
     spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
     assert all(problem.hint for problem in unsupported(spec))

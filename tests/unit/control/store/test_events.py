@@ -41,7 +41,7 @@ async def test_watchers_are_woken_after_the_commit_and_only_by_what_is_told(stat
     await add_host(state)
     with state.database.changes.subscribe("events") as woken:
         async with state.database.write() as write:
-            await hosts.update(write, "h1", {"gateway_message": "hm"})
+            await hosts.update(write, "h1", {"build": "hm"})
         assert not await woken.wait(0)
         async with state.database.write() as write:
             await hosts.update(write, "h1", {"cordoned": True})

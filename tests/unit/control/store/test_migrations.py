@@ -6,7 +6,7 @@ from pathlib import Path
 import alembic.command
 import alembic.config
 from fixtures.control import opened
-from homeport_control.store import connect, hosts, replicas, runs, tokens, users
+from homeport_control.store import connect, gateways, hosts, replicas, runs, tokens, users
 from homeport_control.trust.tokens import sha256_hex
 
 MIGRATIONS = Path(connect.__file__).parent / "migrations"
@@ -67,7 +67,9 @@ async def test_a_database_of_the_first_version_is_whole_afterwards(tmp_path: Pat
         assert [(each.number, each.code_id, each.code_bytes) for each in shown[0].revisions] == [(1, "", 0)]
         assert await runs.sealed_secrets(connection, "run1", 1) == b"sealed"
         (host,) = await hosts.list_all(connection)
-        assert (host.name, host.gateway, host.cause_id) == ("box", "local", "")
+        assert (host.name, host.cause_id) == ("box", "")
+        (gateway,) = await gateways.list_all(connection)
+        assert (gateway.name, gateway.host_id, gateway.ready, gateway.default) == ("local", "h1", True, True)
         assert (host.findings, host.cordoned_gpus, dict(host.labels)) == ((), (), {})
         (replica,) = await replicas.list_active(connection)
         assert (replica.id, replica.gpu_uuids, replica.in_rotation, replica.cause_id) == ("r1", ("GPU-1",), True, "")

@@ -10,7 +10,7 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS
-from rig.gateway import HOST, Authority, ControlPlane
+from rig.gateway import GATEWAY, HOST, Authority, ControlPlane
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
@@ -23,7 +23,7 @@ def snapshot(port: int = 9000, replica: str = "r") -> GatewaySnapshot:
 class Stream:
     """One Envoy's stream; `settle` acknowledges whatever comes until the version is acknowledged completely."""
 
-    def __init__(self, control: ControlPlane, identity: str = HOST, node: str = HOST) -> None:
+    def __init__(self, control: ControlPlane, identity: str = HOST, node: str = f"{HOST}/{GATEWAY}") -> None:
         key, certificate = control.authority.issue(identity)
         credentials = grpc.ssl_channel_credentials(control.authority.pem(), key, certificate)
         options = (("grpc.ssl_target_name_override", "homeport-server"),)

@@ -1,0 +1,68 @@
+"""`apply` of a gateway, step by step: plan, confirm, keep, wait until it is ready; and deleting one.
+
+What it does not cover: how it all looks (`gatewaytable`).
+"""
+
+from homeport_protos.api.v1 import api_pb2
+
+from homeport_cli import gatewaytable, render
+from homeport_cli.client import Api
+from homeport_cli.context import Terminal
+from homeport_cli.errors import CliError, TooSlow
+from homeport_cli.manifest import Manifest
+
+READY_S = 180.0  # its Envoy may have to be downloaded first, 40 MB
+
+
+def apply(
+    api: Api, terminal: Terminal, source: Manifest, *, yes: bool, detach: bool, only_plan: bool, as_json: bool
+) -> None:
+    """Raises CliError."""
+    planned = api.plan_gateway(source.document_json)
+    source.refuse(planned.problems)
+    (terminal.data if only_plan else terminal.say)(render.json_text(planned) if as_json else gatewaytable.plan(planned))
+    if only_plan:
+        return
+    name = planned.name
+    if planned.action == "unchanged":
+        terminal.say(f"The gateway {name} is unchanged: nothing to do.")
+        return
+    if not terminal.confirm(f"{'Make' if planned.action == 'create' else 'Change'} the gateway {name}?", yes=yes):
+        terminal.say("Nothing was changed.")
+        return
+    applied = api.apply_gateway(source.document_json, planned.plan_token)
+    source.refuse(applied.problems)
+    if detach:
+        terminal.data(name)
+        return
+    gateway = _until_ready(api, terminal, name)
+    terminal.data(f"Gateway {name} is ready: services are published at {gateway.example_url}")
+
+
+def delete(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
+    """Raises CliError."""
+    if not terminal.confirm(f"Delete the gateway {name}?", yes=yes):
+        terminal.say("Nothing was deleted.")
+        return
+    terminal.data(api.delete_gateway(name))
+
+
+def _until_ready(api: Api, terminal: Terminal, name: str) -> api_pb2.Gateway:
+    """Each reason why it is not is told once. Raises CliError."""
+    said = ""
+    try:
+        for answer in api.watch_gateways(READY_S):
+            gateway = next((it for it in answer.gateways if it.name == name), None)
+            if gateway is None:
+                raise CliError(f"the gateway {name} was deleted meanwhile")
+            if gateway.ready:
+                return gateway
+            if gateway.message != said:
+                said = gateway.message
+                terminal.say(f"{name}: {said}")
+    except TooSlow:
+        pass
+    raise CliError(
+        f"the gateway {name} is not ready: {said or 'nothing was heard of it'}; it stays applied and comes when that is "
+        "put right (`homeport gateway list`)"
+    )

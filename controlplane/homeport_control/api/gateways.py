@@ -1,0 +1,289 @@
+"""Gateways by the API: what applying one would do, keeping it, how each is, and which one is the default.
+
+Nothing is started here: the agent of its host gets the role with the next assignment.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from secrets import randbits
+
+from homeport_protos.api.v1 import api_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport_control.api.auth import Caller
+from homeport_control.api.convert import timestamp
+from homeport_control.api.plans import problem_messages
+from homeport_control.decide import gateways as decide
+from homeport_control.domain.errors import Conflict, NotFound, NotReady
+from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
+from homeport_control.domain.hosts import Connection, Host
+from homeport_control.domain.services import Run
+from homeport_control.spec.diff import Change
+from homeport_control.spec.document import load_json, parse
+from homeport_control.spec.gateway import GatewaySpec
+from homeport_control.spec.naming import random_name
+from homeport_control.spec.problems import BadDocument, Problem
+from homeport_control.spec.service import spec_from_json
+from homeport_control.spec.support import unsupported
+from homeport_control.store import gateways, hosts, runs
+from homeport_control.store.connect import Database
+from homeport_control.trust.tokens import sha256_hex
+
+KEEP_ALIVE_S = 15.0
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    wanted: Gateway
+    before: Gateway | None
+    action: str  # create, update, unchanged
+    changes: tuple[tuple[Change, str], ...]
+    host: Host | None
+
+    @property
+    def token(self) -> str:
+        looked_at = self.before and replace(self.before, ready=False, message="", refused="", old_domain="")
+        return sha256_hex(repr(looked_at))[:16]
+
+
+class Gateways:
+    def __init__(self, database: Database, start_s: float, local_addresses: Sequence[str] = LOOPBACK) -> None:
+        """`start_s`: how long a gateway that is starting is waited for."""
+        self._database = database
+        self._start_s = start_s
+        self._local_addresses = local_addresses
+
+    async def plan(self, request: api_pb2.PlanGatewayRequest) -> api_pb2.PlanGatewayResponse:
+        """What applying it would do."""
+        try:
+            async with self._database.read() as connection:
+                planned = await self._planned(connection, request.json)
+        except BadDocument as error:
+            return api_pb2.PlanGatewayResponse(problems=problem_messages(error.problems))
+        return api_pb2.PlanGatewayResponse(
+            name=planned.wanted.name,
+            action=planned.action,
+            properties=[api_pb2.Property(name=name, value=value) for name, value in _properties(planned)],
+            changes=[api_pb2.Change(path=it.path, old=it.old, new=it.new, how=how) for it, how in planned.changes],
+            plan_token=planned.token,
+        )
+
+    async def apply(self, caller: Caller, request: api_pb2.PlanGatewayRequest) -> api_pb2.ApplyGatewayResponse:
+        """Raises Denied, Conflict."""
+        caller.must_be_admin("change a gateway")
+        async with self._database.write(actor=caller.actor) as write:
+            try:
+                planned = await self._planned(write.connection, request.json)
+            except BadDocument as error:
+                return api_pb2.ApplyGatewayResponse(problems=problem_messages(error.problems))
+            name = planned.wanted.name
+            if request.plan_token and request.plan_token != planned.token:
+                raise Conflict(f"gateway {name} was changed after this plan was made; apply it again to see it anew")
+            if planned.action != "unchanged":
+                what = "was made" if planned.before is None else "was changed"
+                keys = f": {', '.join(it.path for it, _ in planned.changes)}" if planned.changes else ""
+                await gateways.put(write, planned.wanted, f"gateway {name} {what}{keys}")
+        return api_pb2.ApplyGatewayResponse(name=name, action=planned.action)
+
+    async def delete(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
+        """Raises Denied, NotFound; Conflict while services need it."""
+        caller.must_be_admin("delete a gateway")
+        async with self._database.write(actor=caller.actor) as write:
+            known = await gateways.list_all(write.connection)
+            gateway = _named(name, known)
+            published = _services(await runs.list_unsettled(write.connection), known).get(name, [])
+            if published:
+                raise Conflict(
+                    f"gateway {name} publishes {len(published)} service{'' if len(published) == 1 else 's'} "
+                    f"({', '.join(published[:5])}{', …' if len(published) > 5 else ''}); stop them, or apply them with "
+                    "another `gateway`, first"
+                )
+            if gateway.default and len(known) > 1:
+                raise Conflict(
+                    f"gateway {name} is the default; choose another first: homeport gateway set-default NAME"
+                )
+            await gateways.remove(write, gateway)
+        return api_pb2.GatewayAnswer(sentence=f"gateway {name} is deleted")
+
+    async def set_default(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
+        """Raises Denied, NotFound."""
+        caller.must_be_admin("choose the default gateway")
+        async with self._database.write(actor=caller.actor) as write:
+            gateway = _named(name, await gateways.list_all(write.connection))
+            if gateway.default:
+                return api_pb2.GatewayAnswer(sentence=f"gateway {name} is the default already")
+            await gateways.put(write, replace(gateway, default=True), f"gateway {name} is the default now")
+        sentence = f"gateway {name} is the default now: it publishes what is applied from now on and names none"
+        return api_pb2.GatewayAnswer(sentence=sentence)
+
+    async def list(self) -> list[api_pb2.Gateway]:
+        """By name."""
+        async with self._database.read() as connection:
+            known = await gateways.list_all(connection)
+            by_id = {host.id: host for host in await hosts.list_all(connection)}
+            published = _services(await runs.list_unsettled(connection), known)
+        return [_message(it, by_id.get(it.host_id), published.get(it.name, [])) for it in known]
+
+    async def watch(self) -> AsyncGenerator[api_pb2.ListGatewaysResponse, None]:
+        """The list now, and again after each change."""
+        with self._database.changes.subscribe("gateways", "hosts", "runs") as subscription:
+            sent: api_pb2.ListGatewaysResponse | None = None
+            while True:
+                current = api_pb2.ListGatewaysResponse(gateways=await self.list())
+                if current != sent:
+                    sent = current
+                    yield current
+                await subscription.wait(KEEP_ALIVE_S)
+
+    async def default(self) -> api_pb2.Gateway | None:
+        return next((it for it in await self.list() if it.default), None)
+
+    async def must_be_ready(self, name: str) -> None:
+        """Wait a little for a gateway that is starting. Raises NotReady with the gateway's own reason."""
+        deadline_s = time.monotonic() + self._start_s
+        with self._database.changes.subscribe("gateways") as subscription:
+            while True:
+                async with self._database.read() as connection:
+                    gateway = await gateways.get(connection, name)
+                if gateway is None:
+                    raise NotReady(f"gateway {name} was deleted; nothing was applied")
+                if gateway.ready:
+                    return
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or not gateway.host_id or "taken" in gateway.message:
+                    raise NotReady(f"gateway {name} is not ready: {gateway.message}; nothing was applied")
+                await subscription.wait(left_s)
+
+    async def _planned(self, connection: AsyncConnection, json: str) -> _Planned:
+        """Raises BadDocument."""
+        spec = _spec(json)
+        known = await gateways.list_all(connection)
+        there = await hosts.list_all(connection)
+        before = _meant(spec, known)
+        host = decide.host_for(spec.host, there, self._local_addresses)
+        wanted = _wanted(spec, before, host, is_first=not known)
+        problems = [*_of_host(spec.host, host, there), *decide.clashes(wanted, known)]
+        if problems:
+            raise BadDocument(problems)
+        if before is None:
+            return _Planned(wanted, None, "create", (), host)
+        changes = decide.changes(before, wanted)
+        # The server's own, applied as it is: from now on it is as the file says, whatever the server's settings are.
+        same = not changes and before.applied == wanted.applied
+        return _Planned(wanted, before, "unchanged" if same else "update", changes, host)
+
+
+def _spec(json: str) -> GatewaySpec:
+    """Raises BadDocument."""
+    spec = parse(load_json(json)).spec
+    if not isinstance(spec, GatewaySpec):
+        raise BadDocument([Problem("type", "is no gateway")])
+    if problems := unsupported(spec):
+        raise BadDocument(problems)
+    return spec
+
+
+def _meant(spec: GatewaySpec, known: Iterable[Gateway]) -> Gateway | None:
+    """The gateway that the file is about. One without a name is found again by its domain."""
+    return next((it for it in known if (it.name == spec.name if spec.name else it.domain == spec.domain)), None)
+
+
+def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_first: bool) -> Gateway:
+    name = before.name if before else spec.name or random_name(randbits(64))
+    certificate = Certificate(
+        spec.certificate.type,
+        spec.certificate.email or "",
+        spec.certificate.directory or "",
+        spec.certificate.cert or "",
+        spec.certificate.key or "",
+    )
+    wanted = Gateway(
+        name=name,
+        host_id=host.id if host else "",
+        listen_address=spec.listen_address,
+        http_port=spec.http_port,
+        domain=spec.domain,
+        https_port=0 if certificate.type == "none" else spec.https_port,
+        wanted_host=spec.host,
+        certificate=certificate,
+        default=spec.default or is_first or (before is not None and before.default),
+        applied=True,
+        message=gateways.NOT_HEARD if host else gateways.NO_HOST,
+        created_at_s=time.time(),
+    )
+    if before is None:
+        return wanted
+    kept = replace(wanted, created_at_s=before.created_at_s)
+    if wanted.domain != before.domain:
+        kept = replace(kept, old_domain=before.domain)
+    elif before.old_domain:
+        kept = replace(kept, old_domain=before.old_domain)
+    if wanted.host_id == before.host_id:
+        kept = replace(kept, ready=before.ready, message=before.message, refused=before.refused)
+    return kept
+
+
+def _of_host(wanted: str, host: Host | None, there: Sequence[Host]) -> list[Problem]:
+    if host is not None or wanted == LOCAL:
+        return []
+    names = ", ".join(it.name for it in there[:5]) + (", …" if len(there) > 5 else "")
+    if any(mark in wanted for mark in "@.:"):
+        hint = "Make it a host of a fleet first (`homeport apply -f FLEET.yml`), and write its name there"
+        return [Problem("host", f"`{wanted}` is no host here, and an SSH address is not supported yet", hint)]
+    return [Problem("host", f"there is no host `{wanted}`", f"These are there: `local`{', ' if names else ''}{names}")]
+
+
+def _properties(planned: _Planned) -> Iterable[tuple[str, str]]:
+    wanted = planned.wanted
+    yield "Configuration", "gateway"
+    yield "Name", wanted.name
+    yield "Domain", f"*.{wanted.domain}, models at {wanted.models_url}"
+    yield "Host", planned.host.name if planned.host else f"{wanted.wanted_host} ({gateways.NO_HOST})"
+    yield "Listens on", decide.places(wanted)
+    yield "Certificate", decide.certificate_text(wanted.certificate)
+    yield "Default", "yes" if wanted.default else "no"
+
+
+def _services(unsettled: Iterable[Run], known: Sequence[Gateway]) -> dict[str, list[str]]:
+    """By gateway: the names of the runs that it publishes, sorted."""
+    found: dict[str, list[str]] = {}
+    for run in unsettled:
+        if run.ended_at_s is None:
+            gateway = decide.choose(spec_from_json((run.current or run.newest).spec_json).gateway, known)
+            found.setdefault(gateway.name if gateway else "", []).append(run.name)
+    return {name: sorted(names) for name, names in found.items()}
+
+
+def _named(name: str, known: Iterable[Gateway]) -> Gateway:
+    found = next((it for it in known if it.name == name), None)
+    if found is None:
+        raise NotFound(f"no gateway {name}; `homeport gateway list` shows all")
+    return found
+
+
+def _message(gateway: Gateway, host: Host | None, services: Sequence[str]) -> api_pb2.Gateway:
+    return api_pb2.Gateway(
+        name=gateway.name,
+        domain=gateway.domain,
+        ready=gateway.ready,
+        message="" if gateway.ready else gateway.message,
+        host=host.name if host else "",
+        example_url=gateway.url_of("NAME"),
+        default=gateway.default,
+        wanted_host=gateway.wanted_host,
+        listens=decide.places(gateway),
+        services=services,
+        certificate=gateway.certificate.type,
+        old_domain=gateway.old_domain,
+        created_at=timestamp(gateway.created_at_s),
+        notice="; ".join(_notices(gateway, host)),
+    )
+
+
+def _notices(gateway: Gateway, host: Host | None) -> Iterable[str]:
+    if gateway.refused:
+        yield f"Envoy refused its newest configuration, the last good one stays: {gateway.refused}"
+    if host is not None and host.connection is not Connection.CONNECTED:
+        yield f"its host {host.name} is unreachable ({host.connection_reason}); what it serves goes on"

@@ -1,0 +1,80 @@
+"""What is known of one gateway's Envoy: what it was given, what it has acknowledged, what it is busy with.
+
+Covers one gateway since this server started, or since the gateway came to its host. Does not cover what follows (gateway).
+
+A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
+when a version without it (or with it draining) was acknowledged and the second load report after that counts nothing in
+flight at its address: the first one may have been counted just before the acknowledgement.
+"""
+
+from dataclasses import dataclass, field
+
+from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport
+from homeport_control.domain.replicas import Replica
+
+REPORTS_AFTER_ACK = 2
+REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """Values are replaced, never changed, but for what a load report says."""
+
+    host_id: str
+    version: int = 0
+    published: dict[int, GatewaySnapshot] = field(default_factory=dict)
+    newest: GatewaySnapshot | None = None  # published last
+    acked: GatewaySnapshot | None = None
+    endpoints: dict[str, Endpoint] | None = None  # of what was acknowledged, by replica; None: nothing was heard yet
+    reports: int = 0  # load reports since
+    busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
+    nack: str = ""
+
+    def publish(self, version: int, snapshot: GatewaySnapshot) -> None:
+        self.published[version] = self.newest = snapshot
+        if len(self.published) > REMEMBERED_VERSIONS:
+            del self.published[min(self.published)]
+
+    def take_ack(self, version: int) -> bool:
+        """False: of what was never published."""
+        acked = self.published.get(version)
+        if acked is None:
+            return False
+        self.version, self.acked, self.nack = version, acked, ""
+        self.endpoints = {it.replica_id: it for service in acked.services for it in service.endpoints}
+        self.reports, self.busy = 0, frozenset()
+        self.published = {kept: value for kept, value in self.published.items() if kept >= version}
+        return True
+
+    def take_load(self, report: LoadReport) -> None:
+        self.reports += 1
+        self.busy = frozenset((load.address, load.port) for load in report.endpoints if load.in_flight)
+
+    def publishes(self, service: str) -> bool:
+        """It was given the service, acknowledged or not."""
+        return self.newest is not None and any(it.name == service for it in self.newest.services)
+
+    def serves(self, service: str) -> bool:
+        return self.acked is not None and any(it.name == service for it in self.acked.services)
+
+    def may_know(self, replica: Replica) -> bool:
+        given = self.newest.services if self.newest else ()
+        known = self.endpoints or {}
+        return replica.id in known or any(it.replica_id == replica.id for service in given for it in service.endpoints)
+
+    def has_in_rotation(self, replica: Replica) -> bool | None:
+        """None: this server has not heard the gateway yet."""
+        if self.endpoints is None:
+            return None
+        endpoint = self.endpoints.get(replica.id)
+        return endpoint is not None and not endpoint.draining and endpoint.port == replica.host_port
+
+    def has_drained(self, gateway: Gateway, replica: Replica) -> bool:
+        if not gateway.ready:
+            return True  # no Envoy runs, so no request does
+        if self.endpoints is None or self.reports < REPORTS_AFTER_ACK:
+            return False
+        endpoint = self.endpoints.get(replica.id)
+        if endpoint is not None and not endpoint.draining:
+            return False
+        return endpoint is None or (endpoint.address, endpoint.port) not in self.busy

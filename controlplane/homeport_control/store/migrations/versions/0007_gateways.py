@@ -1,0 +1,42 @@
+"""gateways: what was a role in the row of a host
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "gateways",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("old_domain", sa.Text(), nullable=False),
+        sa.Column("wanted_host", sa.Text(), nullable=False),
+        sa.Column("host_id", sa.Text(), nullable=False),
+        sa.Column("listen_address", sa.Text(), nullable=False),
+        sa.Column("http_port", sa.Integer(), nullable=False),
+        sa.Column("https_port", sa.Integer(), nullable=False),
+        sa.Column("certificate", sa.JSON(), nullable=False),
+        sa.Column("default", sa.Boolean(), nullable=False),
+        sa.Column("applied", sa.Boolean(), nullable=False),
+        sa.Column("ready", sa.Boolean(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("refused", sa.Text(), nullable=False),
+        sa.Column("created_at_s", sa.Float(), nullable=False),
+    )
+    op.create_index("ix_gateways_host_id", "gateways", ["host_id"])
+    # Where it listens and its domain are the server's settings: they are written at each of its starts.
+    op.execute(
+        "INSERT INTO gateways (name, domain, old_domain, wanted_host, host_id, listen_address, http_port, https_port, "
+        'certificate, "default", applied, ready, message, refused, created_at_s) '
+        "SELECT gateway, 'localhost', '', 'local', id, '127.0.0.1', 7480, 0, '{}', 1, 0, gateway_ready, gateway_message, "
+        "'', created_at_s FROM hosts WHERE gateway != '' ORDER BY created_at_s LIMIT 1"
+    )
+    for column in ("gateway", "gateway_ready", "gateway_message"):
+        op.drop_column("hosts", column)

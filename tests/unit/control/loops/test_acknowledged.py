@@ -1,0 +1,47 @@
+"""loops/acknowledged: what one gateway's Envoy is known to hold. How it is used: test_gateway."""
+
+from dataclasses import replace
+
+from homeport_control.domain.gateway import Endpoint, EndpointLoad, Gateway, GatewaySnapshot, LoadReport, ServiceRoute
+from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, REPORTS_AFTER_ACK, Acknowledged
+
+GATEWAY = Gateway("main", "h1", "127.0.0.1", 80, "localhost", ready=True)
+REPLICA = Replica("r1", "run", 0, 1, Wanted.RUN, 0.0, host_id="h1", phase=Phase.READY, host_port=9001)
+
+
+def snapshot(*endpoints: Endpoint, service: str = "hello") -> GatewaySnapshot:
+    return GatewaySnapshot("main", "127.0.0.1", 80, "localhost", (ServiceRoute(service, (), True, endpoints),))
+
+
+def test_nothing_is_known_before_the_first_acknowledgement() -> None:
+    known = Acknowledged("h1")
+    known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001)))
+    assert known.has_in_rotation(REPLICA) is None
+    assert (known.publishes("hello"), known.serves("hello"), known.may_know(REPLICA)) == (True, False, True)
+    assert known.take_ack(1)
+    assert known.has_in_rotation(REPLICA)
+    assert not known.has_in_rotation(replace(REPLICA, host_port=9002))
+    assert known.serves("hello")
+
+
+def test_what_was_never_published_or_is_forgotten_is_not_acknowledged() -> None:
+    known = Acknowledged("h1")
+    assert not known.take_ack(1)
+    for version in range(1, REMEMBERED_VERSIONS + 3):
+        known.publish(version, snapshot(service=f"s{version}"))
+    assert not known.take_ack(2)
+    assert known.take_ack(3)
+
+
+def test_a_replica_is_drained_when_it_was_idle_since_the_acknowledgement() -> None:
+    known, busy = Acknowledged("h1"), EndpointLoad("hello", "127.0.0.1", 9001, 1)
+    known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001, draining=True)))
+    assert known.has_drained(replace(GATEWAY, ready=False), REPLICA), "no Envoy runs"
+    assert known.take_ack(1)
+    for _ in range(REPORTS_AFTER_ACK):
+        assert not known.has_drained(GATEWAY, REPLICA)
+        known.take_load(LoadReport("main", 0.0, (busy,)))
+    assert not known.has_drained(GATEWAY, REPLICA)
+    known.take_load(LoadReport("main", 0.0, ()))
+    assert known.has_drained(GATEWAY, REPLICA)
