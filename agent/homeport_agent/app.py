@@ -19,6 +19,7 @@ from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
+from homeport_agent.envoy.door import Door
 from homeport_agent.envoy.gateways import EnvoyGateways
 from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
@@ -36,6 +37,7 @@ from homeport_agent.log_archive import LogArchive
 from homeport_agent.logs import LogStreams
 from homeport_agent.machine import Machine
 from homeport_agent.presence import Presence
+from homeport_agent.reaching import Reaching
 from homeport_agent.runner import Runner
 from homeport_agent.settings import AgentSettings
 from homeport_agent.stats import StatsDesk
@@ -81,7 +83,17 @@ async def run(settings: AgentSettings) -> bool:
                 host.changed()
                 link.changed()
 
-            gateway = _envoys(settings, store, changed, spawn)
+            installing = asyncio.Lock()
+            gateway = _envoys(settings, store, changed, spawn, installing)
+            door = Door(
+                settings.state_dir,
+                lambda: _envoy_identity(store),
+                lambda: (store.read().server_host, store.read().link_port),
+                lambda: tuple(sorted(it.host_port for it in machine.observe(None) if it.host_port)),
+                changed,
+                installing,
+            )
+            reaching = Reaching(changed)
             health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
             await asyncio.to_thread(health.read)
             telemetry = TelemetryRoom(machine.running, lambda: link.has_readings(), changed)
@@ -92,7 +104,7 @@ async def run(settings: AgentSettings) -> bool:
                 *(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive),
                 look=lambda: _look(sampler, health),
             )
-            host = ThisHost(machine, runner, sampler, gateway, health, telemetry, identity.server_id)
+            host = ThisHost(machine, runner, sampler, gateway, health, telemetry, identity.server_id, door, reaching)
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             software = Software(version("homeport"), this_build())
             presence = Presence(settings.state_dir, software.build)
@@ -104,7 +116,7 @@ async def run(settings: AgentSettings) -> bool:
             entry = await asyncio.to_thread(journal.read)
             if entry is not None and entry.assignment.server_id == identity.server_id:
                 runner.feed(ev.JournalRead(entry))
-                host.wish_roles(entry.assignment.gateways)
+                host.take_paths(entry.assignment)
             await sampler.sample()
             for work in (
                 journal.run(),
@@ -117,6 +129,8 @@ async def run(settings: AgentSettings) -> bool:
                 health.run_saves(),
                 _tell_xids(gpus, health),
                 gateway.run(),
+                door.run(),
+                reaching.run(),
                 host.run_roles(),
                 presence.run(),
                 code.run(host.code_in_use, host.is_quiet),
@@ -186,18 +200,23 @@ async def _write_last(journal: Journal) -> None:
         log.error("the journal could not be written before the end")
 
 
-def _envoys(settings: AgentSettings, store: IdentityStore, on_change: Callable[[], None], spawn: Spawn) -> GatewayHost:
-    def identity() -> EnvoyIdentity:
-        host_id = store.read().host_id
-        return EnvoyIdentity(host_id, store.path("certificate.pem"), store.path("key.pem"), store.path("ca.pem"))
+def _envoy_identity(store: IdentityStore) -> EnvoyIdentity:
+    host_id = store.read().host_id
+    return EnvoyIdentity(host_id, store.path("certificate.pem"), store.path("key.pem"), store.path("ca.pem"))
 
-    installing = asyncio.Lock()
 
+def _envoys(
+    settings: AgentSettings,
+    store: IdentityStore,
+    on_change: Callable[[], None],
+    spawn: Spawn,
+    installing: asyncio.Lock,
+) -> GatewayHost:
     def envoy(name: str) -> EnvoyHost:
         return EnvoyHost(
             settings.state_dir,
             name,
-            identity,
+            lambda: _envoy_identity(store),
             lambda: store.read().server_host,
             on_change,
             concurrency=settings.envoy_concurrency,

@@ -40,6 +40,8 @@ def assignment_from_wire(message: wire.Assignment, server_id: str) -> model.Assi
         gateways=tuple(
             model.GatewayRole(it.name, it.xds_port, it.listen_address, it.http_port, it.https_port) for it in roles
         ),
+        door=model.DoorWish(tuple(message.door.gateway_host_ids)) if message.HasField("door") else None,
+        reach=tuple(model.ReachTarget(it.host_id, it.address, it.port) for it in message.reach),
     )
 
 
@@ -113,6 +115,10 @@ def replica_to_wire(it: model.ReplicaObserved) -> wire.ReplicaReport:
 
 def gateway_to_wire(it: model.GatewayObserved) -> wire.GatewayReport:
     return wire.GatewayReport(name=it.name, running=it.running, message=it.message, envoy_version=it.envoy_version)
+
+
+def door_to_wire(it: model.DoorObserved) -> wire.DoorReport:
+    return wire.DoorReport(address=it.address, ports=it.ports, message=it.message)
 
 
 def facts_to_wire(it: model.HostFacts) -> host_pb2.HostFacts:

@@ -18,10 +18,12 @@ from homeport_agent.machine import without_secrets
 from homeport_agent.model import (
     AssignedReplica,
     Assignment,
+    DoorWish,
     GatewayRole,
     History,
     JournalEntry,
     Probe,
+    ReachTarget,
     Volume,
     Wanted,
 )
@@ -95,7 +97,9 @@ def decode(text: bytes) -> JournalEntry:
     roles = it["gateways"] if "gateways" in it else [it["gateway"]] if it["gateway"] else []
     gateways = tuple(GatewayRole(**role) for role in roles)
     replicas = tuple(_replica(row) for row in it["replicas"])
-    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways)
+    door = DoorWish(tuple(it["door"]["gateway_host_ids"])) if it.get("door") else None
+    reach = tuple(ReachTarget(**target) for target in it.get("reach", ()))
+    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways, door, reach)
     histories = {str(key): _history(row) for key, row in document["histories"].items()}
     return JournalEntry(assignment, tuple(sorted(histories.items())))
 

@@ -116,6 +116,35 @@ class GatewayObserved:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorWish:
+    """Gateways of other hosts are to reach this host's replicas: these hosts may come in."""
+
+    gateway_host_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorObserved:
+    address: str  # empty: there is no way in
+    ports: tuple[int, ...]  # that are open there, each the way to the same port on loopback
+    message: str = ""  # why not all are
+
+
+@dataclass(frozen=True, slots=True)
+class ReachTarget:
+    """A port of another host's door, which this host's gateways want to dial."""
+
+    host_id: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    host_id: str
+    error: str  # empty: it answers
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """Everything that this host must run: the whole list, with a generation that only grows."""
 
@@ -123,6 +152,8 @@ class Assignment:
     generation: int
     replicas: tuple[AssignedReplica, ...] = ()
     gateways: tuple[GatewayRole, ...] = ()
+    door: DoorWish | None = None
+    reach: tuple[ReachTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

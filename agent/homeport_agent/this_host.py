@@ -5,6 +5,7 @@ import logging
 from contextlib import suppress
 
 from homeport_agent import events as ev
+from homeport_agent.envoy.door import Door
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.model import Finding
@@ -13,12 +14,15 @@ from homeport_agent.machine import Machine
 from homeport_agent.model import (
     AssignedReplica,
     Assignment,
+    DoorObserved,
     GatewayObserved,
     GatewayRole,
     HostFacts,
     Phase,
+    Reached,
     ReplicaObserved,
 )
+from homeport_agent.reaching import Reaching
 from homeport_agent.runner import Runner
 from homeport_agent.telemetry.changes import News
 from homeport_agent.telemetry.room import TelemetryRoom
@@ -41,7 +45,11 @@ class ThisHost:
         health: HealthRoom,
         telemetry: TelemetryRoom,
         server_id: str,
+        door: Door,
+        reaching: Reaching,
     ) -> None:
+        self._door = door
+        self._reaching = reaching
         self._server_id = server_id
         self._moved = asyncio.Event()
         self._health = health
@@ -74,6 +82,12 @@ class ThisHost:
     def gateways(self) -> tuple[GatewayObserved, ...]:
         return self._gateway.observed()
 
+    def door(self) -> DoorObserved | None:
+        return self._door.observed()
+
+    def reached(self) -> tuple[Reached, ...]:
+        return self._reaching.observed()
+
     def accepted_generation(self) -> int:
         accepted = self._machine.accepted
         return accepted.generation if accepted else 0
@@ -83,7 +97,7 @@ class ThisHost:
         self._runner.feed(ev.AssignmentReceived(assignment))
         if self._machine.accepted is assignment:
             log.info("assignment generation=%d replicas=%d", assignment.generation, len(assignment.replicas))
-            self.wish_roles(assignment.gateways)
+            self.take_paths(assignment)
         elif before is not None:
             log.warning("assignment generation=%d ignored: older than %d", assignment.generation, before.generation)
 
@@ -97,6 +111,12 @@ class ThisHost:
 
     def is_quiet(self) -> bool:
         return not any(it.phase in (Phase.PULLING, Phase.STARTING) for it in self._machine.observe(None))
+
+    def take_paths(self, assignment: Assignment) -> None:
+        """What this host is for requests: gateways, a door for those of others, and whose doors it dials."""
+        self.wish_roles(assignment.gateways)
+        self._door.apply(assignment.door)
+        self._reaching.apply(assignment.reach)
 
     def wish_roles(self, roles: tuple[GatewayRole, ...]) -> None:
         if self.roles.full():
@@ -113,14 +133,15 @@ class ThisHost:
         server_id = accepted.server_id if accepted else self._server_id
         nothing = Assignment(server_id, self.accepted_generation() + 1)
         self._runner.feed(ev.AssignmentReceived(nothing))
-        self.wish_roles(())
+        self.take_paths(nothing)
         async with asyncio.timeout(LEAVE_S):
-            while not self._machine.containers_known or self.replicas() or self.gateways():
+            while not self._machine.containers_known or self.replicas() or self.gateways() or self.door():
                 self._moved.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), LEAVE_LOOK_S)
 
     def changed(self) -> None:
+        self._door.look_again()
         self._moved.set()
         if self._machine.can_tell:
             self._known.set()

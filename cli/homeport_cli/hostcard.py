@@ -55,9 +55,18 @@ def _facts(one: api_pb2.Host, now_s: float) -> list[api_pb2.Property]:
         ("GPUs", "" if facts.gpus else facts.gpus_unavailable or "none"),
         ("Now", _now(one.reading) if one.HasField("reading") else ""),
         ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(one.labels.items()))),
+        *(("Path" if it.kind != "none" else "No path", _path(it)) for it in one.paths),
         ("Created", age(one.created_at, now_s)),
     ]
     return [api_pb2.Property(name=name, value=value) for name, value in rows if value]
+
+
+def _path(it: api_pb2.Path) -> str:
+    return (
+        f"from gateway {it.gateway}: {it.reason}"
+        if it.kind == "none"
+        else f"{it.kind} from gateway {it.gateway} ({it.reason})"
+    )
 
 
 def _now(reading: host_pb2.HostReading) -> str:

@@ -78,7 +78,7 @@ _CLUSTER_STATS = (
 
 
 def secrets(identity: Identity) -> dict[str, Any]:
-    """The document that Envoy reads its client certificate from, again whenever the files in it are replaced."""
+    """The document that Envoy reads its certificate from, again whenever the files in it are replaced, and whom it trusts."""
     return {
         "resources": [
             {
@@ -89,7 +89,12 @@ def secrets(identity: Identity) -> dict[str, Any]:
                     "private_key": {"filename": str(identity.key)},
                     "watched_directory": {"path": str(identity.certificate.parent)},
                 },
-            }
+            },
+            {
+                "@type": f"{_TLS}.Secret",
+                "name": "peers",
+                "validation_context": {"trusted_ca": {"filename": str(identity.ca)}},
+            },
         ]
     }
 

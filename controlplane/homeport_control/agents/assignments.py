@@ -30,7 +30,9 @@ class Assignments:
         """The whole list, without a generation; equal states give equal messages. Raises NotReady."""
         async with self._database.read() as connection:
             host = await hosts.get(connection, host_id)
-            roles = await gateways.of_host(connection, host_id)
+            there = await gateways.list_all(connection)
+            roles = [it for it in there if it.host_id == host_id]
+            doors = await hosts.doors(connection) if roles else {}
             placed = await replicas.on_host(connection, host_id)
             run_of = {run_id: await runs.get(connection, run_id) for run_id in {replica.run_id for replica in placed}}
             sealed = {
@@ -54,6 +56,13 @@ class Assignments:
             )
         if roles:  # for an agent that knows one gateway a host only
             assignment.gateway.CopyFrom(assignment.gateways[0])
+        if strangers := sorted({it.host_id for it in there} - {host_id, ""}):
+            assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers))
+        assignment.reach.extend(
+            agent_pb2.Reach(host_id=other, address=door.address, port=door.ports[0])
+            for other, door in sorted(doors.items())
+            if other != host_id and door.address and door.ports
+        )
         return assignment
 
 

@@ -5,8 +5,9 @@ import time
 from homeport_protos.agent.v1 import agent_pb2
 
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
+from homeport_control.decide.paths import dialled, told
 from homeport_control.store import gateways, hosts, replicas
-from homeport_control.store.connect import Database
+from homeport_control.store.connect import Database, Write
 
 
 async def take_report(database: Database, host_id: str, actor: str, report: agent_pb2.Report) -> None:
@@ -25,6 +26,20 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
                 await hosts.update(write, host_id, {"findings": findings})
         await replicas.observe(write, host_id, observations, time.time())
         # An agent that knows one gateway a host only says `gateway`.
+        if report.HasField("door") or report.reached:
+            await _paths(write, host_id, report)
         seen = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
         if seen:
             await gateways.observed(write, host_id, [(it.name, it.running, it.message) for it in seen])
+
+
+async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
+    """The host's own door, and, of a gateway's host, which doors of others it could dial."""
+    known = await hosts.doors(write.connection)
+    if report.HasField("door"):
+        door = report.door
+        known[host_id] = told(known.get(host_id), door.address, tuple(door.ports), door.message)
+        await hosts.put_door(write, host_id, known[host_id])
+    for it in report.reached:
+        if it.host_id in known:
+            await hosts.put_door(write, it.host_id, dialled(known[it.host_id], host_id, it.error))

@@ -9,7 +9,9 @@ from homeport_protos.gpu_memory import gigabytes
 
 from homeport_control.api.gpu_memory import GpuMemory
 from homeport_control.decide.offers import resources_text
+from homeport_control.decide.paths import Path, path
 from homeport_control.domain.fleets import Phase as DemandPhase
+from homeport_control.domain.gateway import Gateway
 from homeport_control.domain.hosts import (
     BADNESS,
     Connection,
@@ -125,6 +127,7 @@ def host_message(
     claims: Sequence[Reservation],
     index_of: Mapping[str, int],
     standby: DemandPhase | None = None,
+    gateways: Sequence[Gateway] = (),
 ) -> api_pb2.Host:
     """`replicas`: how many are on it. `claims`: those on it; `index_of`: of the replicas that hold them.
 
@@ -160,7 +163,12 @@ def host_message(
         build=host.build,
         upgrade_error=host.upgrade_error,
         connection_since=timestamp(host.connection_since_s),
+        paths=[_path(path(gateway, host)) for gateway in gateways if gateway.host_id],
     )
+
+
+def _path(it: Path) -> api_pb2.Path:
+    return api_pb2.Path(gateway=it.gateway, kind=it.kind, reason=it.reason)
 
 
 def _finding(it: Finding) -> host_pb2.Finding:

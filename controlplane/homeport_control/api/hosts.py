@@ -12,7 +12,7 @@ from homeport_control.api.readings import Readings
 from homeport_control.decide.standing import standing
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Host
-from homeport_control.store import fleets, hosts, replicas
+from homeport_control.store import fleets, gateways, hosts, replicas
 from homeport_control.store.connect import Database
 
 PICTURE_S = 1.0  # between two answers of a watch
@@ -33,6 +33,7 @@ class Hosts:
             active = await replicas.list_active(connection)
             claims = await replicas.list_reservations(connection)
             registered = await fleets.registered(connection)
+            there = await gateways.list_all(connection)
             known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]
         shown = [host for host in _named(known, request.names) if not request.fleet or host.fleet == request.fleet]
         count: dict[str, int] = {}
@@ -43,7 +44,7 @@ class Hosts:
         messages = []
         for host in shown:
             mine = [claim for claim in claims if claim.host_id == host.id]
-            message = host_message(host, count.get(host.id, 0), mine, index_of, phases.get(host.id))
+            message = host_message(host, count.get(host.id, 0), mine, index_of, phases.get(host.id), there)
             if request.telemetry and (reading := self._readings.of(host.id)):
                 message.gpu_readings.extend(
                     reading.gpus[gpu.uuid] for gpu in host.facts.gpus if gpu.uuid in reading.gpus

@@ -14,14 +14,14 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.api.convert import replica_state, timestamp
 from homeport_control.api.gpu_memory import memory_of
 from homeport_control.api.readings import Readings
-from homeport_control.decide.routes import LOOPBACK
+from homeport_control.decide.paths import LOOPBACK
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.metrics import GpuUsage, ReplicaUsage, RequestRate
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
 
 INTERVAL_S = 2.0
@@ -42,6 +42,7 @@ class _Look:
     replicas: tuple[Replica, ...]
     hosts: Mapping[str, Host]
     usage: Mapping[str, ReplicaUsage]  # by replica
+    gateway_hosts: frozenset[str]
 
 
 class RunMetrics:
@@ -89,6 +90,7 @@ class RunMetrics:
             run = found[0]
             present = (await replicas.of_runs(connection, [run.id])).get(run.id, [])
             by_id = {host.id: host for host in await hosts.list_all(connection)}
+            gateway_hosts = frozenset(it.host_id for it in await gateways.list_all(connection))
         if run.ended_at_s is not None and not present:
             return None
         by_host: dict[str, list[str]] = {}
@@ -97,13 +99,20 @@ class RunMetrics:
                 by_host.setdefault(replica.host_id, []).append(replica.id)
         answers = await asyncio.gather(*(self._ask(by_id[host_id], ids) for host_id, ids in by_host.items()))
         usage = {each.replica_id: each for answer in answers for each in answer}
-        return _Look(run, tuple(sorted(present, key=lambda r: (r.index, r.revision, r.id))), by_id, usage)
+        return _Look(
+            run, tuple(sorted(present, key=lambda r: (r.index, r.revision, r.id))), by_id, usage, gateway_hosts
+        )
 
     async def _ask(self, host: Host, replica_ids: list[str]) -> tuple[ReplicaUsage, ...]:
         try:
             return await self._read_stats(host.id, host.name, replica_ids, DEADLINE_S)
         except NotReady as error:
             return tuple(ReplicaUsage(replica_id, str(error)) for replica_id in replica_ids)
+
+
+def _addresses(host: Host, gateway_hosts: frozenset[str]) -> list[str]:
+    """Where gateways find its replicas: on loopback if it is one itself, at its door."""
+    return [*([LOOPBACK] if host.id in gateway_hosts else []), *([host.door.address] if host.door.address else [])]
 
 
 def _message(
@@ -139,9 +148,10 @@ def _replica(
         replica_id=replica.id, index=replica.index, host=host.name if host else "", state=replica_state(replica)
     )
     is_routed = replica.host_port and (replica.in_rotation or replica.wanted is Wanted.DRAIN)
-    if rates is not None and is_routed:
-        rate = rates.get((LOOPBACK, replica.host_port), RequestRate(0.0, 0))
-        message.requests_per_s, message.in_flight = rate.requests_per_s, rate.in_flight
+    if rates is not None and is_routed and host is not None:
+        found = [rates.get((it, replica.host_port), RequestRate(0.0, 0)) for it in _addresses(host, look.gateway_hosts)]
+        message.requests_per_s = sum(rate.requests_per_s for rate in found)
+        message.in_flight = sum(rate.in_flight for rate in found)
     if host is None or usage is None:
         message.message = "the host did not say" if host else "it has no host yet"
         return message

@@ -7,9 +7,11 @@ Does not cover Envoy's messages (xds/resources), nor when a replica counts as in
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from homeport_control.decide.paths import LOOPBACK, address_for
 from homeport_control.domain.gateway import (
     Endpoint,
     Gateway,
@@ -18,11 +20,11 @@ from homeport_control.domain.gateway import (
     ServiceRoute,
     TokenGrant,
 )
+from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 
-LOOPBACK = "127.0.0.1"
-
+NO_DOORS: Mapping[str, Door] = MappingProxyType({})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DOMAIN = re.compile(r"(?!-)[a-z0-9.-]{1,253}(?<!-)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,8 +42,13 @@ class ServiceInput:
     model: PublishedModel | None = None
 
 
-def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterable[TokenGrant]) -> GatewaySnapshot:
-    """Everything that this gateway serves, in a stable order: equal facts make equal snapshots."""
+def snapshot(
+    gateway: Gateway,
+    services: Iterable[ServiceInput],
+    tokens: Iterable[TokenGrant],
+    doors: Mapping[str, Door] = NO_DOORS,
+) -> GatewaySnapshot:
+    """Everything that this gateway serves, in a stable order: equal facts make equal snapshots. `doors`: by host id."""
     services = sorted(services, key=lambda service: service.run.name)
     models = _models(services)
     domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
@@ -55,7 +62,7 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
                 name=service.run.name,
                 domains=tuple(f"{service.run.name}.{domain}" for domain in domains),
                 auth=service.auth,
-                endpoints=tuple(_endpoints(gateway, service.replicas)),
+                endpoints=tuple(_endpoints(gateway, service.replicas, doors)),
                 model=models.get(service.run.name),
             )
             for service in services
@@ -76,17 +83,20 @@ def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:
     return found
 
 
-def _endpoints(gateway: Gateway, replicas: tuple[Replica, ...]) -> Iterator[Endpoint]:
+def _endpoints(gateway: Gateway, replicas: tuple[Replica, ...], doors: Mapping[str, Door]) -> Iterator[Endpoint]:
     """Ready replicas; draining ones until their requests are done. A lost host's replicas stay: the gateway sees
     for itself whether they answer, and the control plane may be the one that is cut off."""
     for replica in sorted(replicas, key=lambda replica: replica.id):
-        # Only the loopback path exists yet: a replica on another host cannot be reached from this gateway.
-        if replica.host_id != gateway.host_id or not replica.host_port or replica.ended_at_s is not None:
+        if not replica.host_id or not replica.host_port or replica.ended_at_s is not None:
+            continue
+        address = address_for(gateway, replica.host_id, replica.host_port, doors.get(replica.host_id))
+        if not address:
             continue
         serves = replica.wanted is Wanted.RUN and replica.phase is Phase.READY
         drains = replica.wanted is Wanted.DRAIN and replica.drained_at_s is None and replica.phase in _DRAINABLE
         if serves or drains:
-            yield Endpoint(replica.id, LOOPBACK, replica.host_port, draining=drains)
+            host_id = "" if address == LOOPBACK else replica.host_id
+            yield Endpoint(replica.id, address, replica.host_port, draining=drains, host_id=host_id)
 
 
 def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Endpoint:
     address: str  # "127.0.0.1" on the loopback path
     port: int
     draining: bool = False
+    host_id: str = ""  # on the direct path: whose door it is, by certificate; empty: loopback
 
 
 @dataclass(frozen=True, slots=True)

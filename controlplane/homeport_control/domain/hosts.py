@@ -96,6 +96,18 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """The way in to a host's replicas for gateways of other hosts, as its agent tells: mutual TLS on an address of it."""
+
+    address: str = ""  # empty: there is none
+    ports: tuple[int, ...] = ()  # that are open: each leads to the same port on loopback
+    message: str = ""  # why not all are
+    # By gateway host: why it could not dial it when it last tried; empty: it could. None: it has not told yet.
+    errors: tuple[tuple[str, str], ...] = ()
+    reached_by: tuple[str, ...] = ()  # gateway hosts that could, at least once: what fails later, Envoy sees for itself
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     id: str
     name: str
@@ -122,6 +134,7 @@ class Host:
     # Of its certificates that are good, hexadecimal, newest first: one that it has not used yet, and the one before. Empty: of
     # a host that joined before they were kept; any is good.
     serials: tuple[str, ...] = ()
+    door: Door = Door()
 
     @property
     def health(self) -> Health:

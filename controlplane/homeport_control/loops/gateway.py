@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
 from homeport_control.domain.gateway import Gateway, GatewaySnapshot, LoadReport, PublishedModel, TokenGrant
+from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.acknowledged import Acknowledged
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import gateways, replicas, runs, tokens
+from homeport_control.store import gateways, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 
@@ -33,7 +34,7 @@ class Home:
 class GatewayLoop:
     """The `on_…` methods and `authorize` are callbacks of xds and load; `publish` and `forget` are xds' own, set by app."""
 
-    topics = ("runs", "replicas", "tokens", "gateways", "gateway")
+    topics = ("runs", "replicas", "tokens", "gateways", "gateway", "doors")
 
     def __init__(self, database: Database) -> None:
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
@@ -75,6 +76,7 @@ class GatewayLoop:
             active = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in active])
             grants, next_expiry_s = await tokens.grants(connection, now_s)
+            doors = await hosts.doors(connection)
         self._meet(there)
         homes = {run.id: Home(run.name, choose(_spec(run).gateway, there)) for run in active}
         sentences = []
@@ -84,7 +86,7 @@ class GatewayLoop:
                 for run in active
                 if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
             ]
-            sentences.append(self._give(gateway, services, grants))
+            sentences.append(self._give(gateway, services, grants, doors))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone)
@@ -108,12 +110,18 @@ class GatewayLoop:
         leaves, comes = self._known.get(gateway.name), self._known.get(home.gateway.name)
         return leaves is not None and leaves.publishes(home.run) and not (comes is not None and comes.serves(home.run))
 
-    def _give(self, gateway: Gateway, services: list[ServiceInput], grants: Iterable[TokenGrant]) -> str:
+    def _give(
+        self,
+        gateway: Gateway,
+        services: list[ServiceInput],
+        grants: Iterable[TokenGrant],
+        doors: Mapping[str, Door],
+    ) -> str:
         """Publish what it must serve; a sentence about it."""
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
-        candidate = snapshot(gateway, services, grants)
+        candidate = snapshot(gateway, services, grants, doors)
         wrong = problems(candidate)
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"

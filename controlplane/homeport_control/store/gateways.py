@@ -54,6 +54,7 @@ async def put(write: Write, gateway: Gateway, sentence: str) -> None:
         await write.connection.execute(sa.update(gateways).where(*others).values(default=False))
     _tell(write, gateway, sentence)
     _touch(write, gateway, *([before] if before else []))
+    await _everybody(write, before, gateway)
 
 
 async def update(write: Write, name: str, **changed: Any) -> None:
@@ -69,6 +70,7 @@ async def update(write: Write, name: str, **changed: Any) -> None:
     if what := happenings.of_gateway(before, after, host.name if host else ""):
         _tell(write, after, what)
     _touch(write, before, after)
+    await _everybody(write, before, after)
 
 
 async def observed(write: Write, host_id: str, seen: Iterable[tuple[str, bool, str]]) -> None:
@@ -97,6 +99,7 @@ async def remove(write: Write, gateway: Gateway) -> None:
     await write.connection.execute(sa.delete(gateways).where(gateways.c.name == gateway.name))
     _tell(write, gateway, f"gateway {gateway.name} was deleted")
     _touch(write, gateway)
+    await _everybody(write, gateway, None)
 
 
 async def put_own(write: Write, own: Gateway) -> None:
@@ -121,6 +124,12 @@ async def _set(write: Write, name: str, values: dict[str, Any]) -> None:
 
 def _tell(write: Write, gateway: Gateway, sentence: str) -> None:
     events.record(write, kind="gateway", object_id=gateway.name, name=gateway.name, sentence=sentence)
+
+
+async def _everybody(write: Write, before: Gateway | None, after: Gateway | None) -> None:
+    """Hosts open their doors to the hosts of gateways: to others, when a gateway comes, goes or moves."""
+    if (before.host_id if before else "") != (after.host_id if after else ""):
+        write.touch(*(f"host:{host.id}" for host in await hosts.list_all(write.connection)))
 
 
 def _touch(write: Write, *of: Gateway) -> None:

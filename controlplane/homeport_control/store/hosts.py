@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain import happenings
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import Connection, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
+from homeport_control.domain.hosts import Connection, Door, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import hosts, removed_hosts
+from homeport_control.store.schema import gateways, hosts, removed_hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
@@ -28,7 +28,15 @@ def _host(row: sa.Row[Any]) -> Host:
     values["serials"] = tuple(values["serials"])
     values["labels"] = tuple((key, value) for key, value in values["labels"])
     values["connection"] = Connection(values["connection"])
+    values["door"] = _door(values["door"])
     return Host(**values)
+
+
+def _door(stored: dict[str, Any] | None) -> Door:
+    if stored is None:
+        return Door()
+    errors = tuple((host_id, error) for host_id, error in stored["errors"])
+    return Door(stored["address"], tuple(stored["ports"]), stored["message"], errors, tuple(stored["reached_by"]))
 
 
 def facts_from_row(stored: dict[str, Any]) -> HostFacts:
@@ -96,6 +104,25 @@ async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
     return (await connection.execute(query)).one_or_none() is not None
 
 
+async def doors(connection: AsyncConnection) -> dict[str, Door]:
+    """By host id: of those that have one, or could."""
+    query = sa.select(hosts.c.id, hosts.c.door).where(hosts.c.door.is_not(None))
+    return {row.id: _door(row.door) for row in await connection.execute(query)}
+
+
+async def put_door(write: Write, host_id: str, door: Door) -> None:
+    """What is told of it; nothing is written when that is known."""
+    query = sa.select(hosts.c.door).where(hosts.c.id == host_id)
+    before = _door((await write.connection.execute(query)).scalar_one_or_none())
+    if before == door:
+        return
+    await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(door=asdict(door)))
+    write.touch("doors")
+    if (before.address, before.ports[:1]) != (door.address, door.ports[:1]):  # gateways dial another place
+        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
+        write.touch(*(f"host:{it}" for it in gateway_hosts))
+
+
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
     """The wanted name, or with -2, -3 … behind it when it is taken."""
     taken = set(await connection.scalars(sa.select(hosts.c.name)))
@@ -124,6 +151,8 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
         values["facts"] = asdict(values["facts"])
     if "findings" in values:
         values["findings"] = [asdict(finding) for finding in values["findings"]]
+    if "door" in values:
+        values["door"] = asdict(values["door"])
     if _TOLD & values.keys():
         values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))

@@ -118,6 +118,7 @@ hosts = sa.Table(
     sa.Column("build", sa.Text, nullable=False),
     sa.Column("upgrade_error", sa.Text, nullable=False),
     sa.Column("serials", sa.JSON, nullable=False),
+    sa.Column("door", sa.JSON(none_as_null=True)),  # the way in for gateways of other hosts; null: none was asked for
 )
 
 gateways = sa.Table(

@@ -1,8 +1,9 @@
 """The server's private CA: one key, made at the first start, that signs the server's and every host's certificate.
 
 Covers keys and certificates on disk and the signing of requests. Does not decide who may ask (agents/ does).
-Certificates: ECDSA P-256. A host's names are its CN (the host id) and the URI SAN `homeport://host/<id>` (after SPIFFE,
-whose ids are URI SANs too); nothing in a request but its public key is taken over.
+Certificates: ECDSA P-256. A host's names are its CN (the host id), the URI SAN `homeport://host/<id>` (after SPIFFE, whose
+ids are URI SANs too) and a DNS SAN, which Envoy compares with whom it dials; nothing in a request but its public key is
+taken over.
 """
 
 import base64
@@ -23,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from homeport_control.domain.errors import BadRequest, NotReady
 
 SERVER_NAME = "homeport-server"  # what every client checks, whatever the address is that it dials
+HOST_DOMAIN = "host.homeport"  # a host's certificate is for <host id>.host.homeport: what its door is dialled as
 HOST_LIFETIME = dt.timedelta(hours=24)
 SERVER_LIFETIME = dt.timedelta(days=90)  # made anew at each start of the server that finds it past half of its life
 CA_LIFETIME = dt.timedelta(days=3650)
@@ -101,7 +103,10 @@ class CertificateAuthority:
         public_key = request.public_key()
         if not isinstance(public_key, ec.EllipticCurvePublicKey):
             raise BadRequest("the certificate request has no elliptic-curve key; join again with this server's agent")
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"homeport://host/{host_id}")]
+        names: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(f"homeport://host/{host_id}"),
+            x509.DNSName(f"{host_id}.{HOST_DOMAIN}"),
+        ]
         return self._sign(public_key, host_id, names, HOST_LIFETIME).public_bytes(serialization.Encoding.PEM).decode()
 
     def server_pair(self, addresses: Iterable[str] = (), key_pem: bytes = b"") -> KeyPair:

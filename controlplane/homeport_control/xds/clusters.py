@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from homeport_control.domain.gateway import Endpoint
+from homeport_control.xds.paths import SOCKETS, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.wire import ADS, resource, typed
 
@@ -61,16 +62,21 @@ _CLUSTER: dict[str, Any] = {
 
 
 @lru_cache(maxsize=100_000)
-def cluster(service: str) -> Resource:
-    return resource(CDS, service, {"name": service, **_CLUSTER})
+def cluster(service: str, direct: bool = False) -> Resource:
+    """`direct`: some of its replicas are behind the doors of other hosts."""
+    return resource(CDS, service, {"name": service, **_CLUSTER, **(SOCKETS if direct else {})})
 
 
 @lru_cache(maxsize=100_000)
 def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
     lb_endpoints = [
         {
-            "endpoint": {"address": {"socket_address": {"address": member.address, "port_value": member.port}}},
+            "endpoint": {
+                "address": {"socket_address": {"address": member.address, "port_value": member.port}},
+                **named(member),
+            },
             "health_status": "DRAINING" if member.draining else "HEALTHY",
+            **matched(member),
         }
         for member in members
     ]

@@ -19,6 +19,8 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import json_format
 
@@ -32,7 +34,9 @@ KNOWN = (
     http_protocol_options_pb2,
     lua_pb2,
     previous_hosts_pb2,
+    raw_buffer_pb2,
     router_pb2,
+    tls_pb2,
 )
 
 _MESSAGES = {

@@ -504,6 +504,8 @@ class Report(_message.Message):
     GATEWAY_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     GATEWAYS_FIELD_NUMBER: _builtins.int
+    DOOR_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.str
     sequence: _builtins.int
     accepted_generation: _builtins.int
@@ -528,6 +530,14 @@ class Report(_message.Message):
     def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayReport]:
         """one for each role"""
 
+    @_builtins.property
+    def door(self) -> Global___DoorReport:
+        """while one is wanted"""
+
+    @_builtins.property
+    def reached(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reached]:
+        """of a gateway host: one for each Reach"""
+
     def __init__(
         self,
         *,
@@ -539,10 +549,12 @@ class Report(_message.Message):
         gateway: Global___GatewayReport | None = ...,
         findings: Global___Findings | None = ...,
         gateways: _abc.Iterable[Global___GatewayReport] | None = ...,
+        door: Global___DoorReport | None = ...,
+        reached: _abc.Iterable[Global___Reached] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "gateways", b"gateways", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "door", b"door", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "gateways", b"gateways", "reached", b"reached", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -700,6 +712,61 @@ class ReplicaReport(_message.Message):
 Global___ReplicaReport: _TypeAlias = ReplicaReport  # noqa: Y015
 
 @_typing.final
+class DoorReport(_message.Message):
+    """The way in for gateways of other hosts: an address of the host, with the same ports as its replicas have on loopback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """empty: there is none"""
+    message: _builtins.str
+    """why not all are"""
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """that are open"""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "message", b"message", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DoorReport: _TypeAlias = DoorReport  # noqa: Y015
+
+@_typing.final
+class Reached(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    error: _builtins.str
+    """empty: its door answers"""
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "host_id", b"host_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reached: _TypeAlias = Reached  # noqa: Y015
+
+@_typing.final
 class GatewayReport(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -738,6 +805,8 @@ class Assignment(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     GATEWAYS_FIELD_NUMBER: _builtins.int
+    DOOR_FIELD_NUMBER: _builtins.int
+    REACH_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssignedReplica]: ...
@@ -749,6 +818,14 @@ class Assignment(_message.Message):
     def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayRole]:
         """an Envoy each; from an older server empty, with `gateway` set"""
 
+    @_builtins.property
+    def door(self) -> Global___Door:
+        """unset: no gateway of another host comes in"""
+
+    @_builtins.property
+    def reach(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reach]:
+        """of a gateway host: whose doors it tries to dial"""
+
     def __init__(
         self,
         *,
@@ -756,14 +833,63 @@ class Assignment(_message.Message):
         replicas: _abc.Iterable[Global___AssignedReplica] | None = ...,
         gateway: Global___GatewayRole | None = ...,
         gateways: _abc.Iterable[Global___GatewayRole] | None = ...,
+        door: Global___Door | None = ...,
+        reach: _abc.Iterable[Global___Reach] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "gateways", b"gateways", "generation", b"generation", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "gateway", b"gateway", "gateways", b"gateways", "generation", b"generation", "reach", b"reach", "replicas", b"replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class Door(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_HOST_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateway_host_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """who may come in, by certificate"""
+
+    def __init__(
+        self,
+        *,
+        gateway_host_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_host_ids", b"gateway_host_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Door: _TypeAlias = Door  # noqa: Y015
+
+@_typing.final
+class Reach(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    address: _builtins.str
+    port: _builtins.int
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reach: _TypeAlias = Reach  # noqa: Y015
 
 @_typing.final
 class AssignedReplica(_message.Message):

@@ -993,6 +993,7 @@ class Host(_message.Message):
     BUILD_FIELD_NUMBER: _builtins.int
     UPGRADE_ERROR_FIELD_NUMBER: _builtins.int
     CONNECTION_SINCE_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     fleet: _builtins.str
@@ -1039,6 +1040,10 @@ class Host(_message.Message):
     def connection_since(self) -> _timestamp_pb2.Timestamp:
         """when it came, or went, or when its step began"""
 
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___Path]:
+        """from each gateway to its replicas"""
+
     def __init__(
         self,
         *,
@@ -1063,14 +1068,41 @@ class Host(_message.Message):
         build: _builtins.str = ...,
         upgrade_error: _builtins.str = ...,
         connection_since: _timestamp_pb2.Timestamp | None = ...,
+        paths: _abc.Iterable[Global___Path] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connection_since", b"connection_since", "created_at", b"created_at", "facts", b"facts", "reading", b"reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "connection", b"connection", "connection_since", b"connection_since", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state", "upgrade_error", b"upgrade_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "connection", b"connection", "connection_since", b"connection_since", "cordoned", b"cordoned", "created_at", b"created_at", "facts", b"facts", "findings", b"findings", "fleet", b"fleet", "gpu_readings", b"gpu_readings", "gpus", b"gpus", "health", b"health", "id", b"id", "labels", b"labels", "name", b"name", "paths", b"paths", "reading", b"reading", "reason", b"reason", "replicas", b"replicas", "resources", b"resources", "state", b"state", "upgrade_error", b"upgrade_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class Path(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    gateway: _builtins.str
+    kind: _builtins.str
+    """loopback direct none"""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        gateway: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "kind", b"kind", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Path: _TypeAlias = Path  # noqa: Y015
 
 @_typing.final
 class GpuUse(_message.Message):

@@ -1,0 +1,61 @@
+"""The two ways from a gateway's Envoy to a replica, in one cluster: plain over loopback, mutual TLS to another host's door.
+
+Each endpoint says by its metadata which it is, and by its host name whose certificate must be shown (one host's never does for
+another's). Envoy shows its own host's certificate; both lie in files of its host, which its agent renews.
+"""
+
+from typing import Any
+
+from homeport_control.domain.gateway import Endpoint
+from homeport_control.trust.ca import HOST_DOMAIN
+from homeport_control.xds.wire import typed
+
+DIRECT = "direct"
+_TLS_13 = {
+    "tls_minimum_protocol_version": "TLSv1_3",
+    "tls_maximum_protocol_version": "TLSv1_3",
+}  # a client stops at 1.2 else
+# In the folder where its supervisor starts it; the names are those of homeport_agent/envoy/bootstrap.py.
+_FILES = {"path_config_source": {"path": "./sds.json"}, "resource_api_version": "V3"}
+
+SOCKETS: dict[str, Any] = {
+    "transport_socket_matches": [
+        {
+            "name": DIRECT,
+            "match": {"path": DIRECT},
+            "transport_socket": {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": typed(
+                    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                    auto_host_sni=True,
+                    auto_sni_san_validation=True,
+                    common_tls_context={
+                        "tls_params": _TLS_13,
+                        "tls_certificate_sds_secret_configs": [{"name": "host", "sds_config": _FILES}],
+                        "validation_context_sds_secret_config": {"name": "peers", "sds_config": _FILES},
+                    },
+                ),
+            },
+        },
+        {
+            "name": "loopback",
+            "match": {},
+            "transport_socket": {
+                "name": "envoy.transport_sockets.raw_buffer",
+                "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"),
+            },
+        },
+    ]
+}
+
+
+def named(endpoint: Endpoint) -> dict[str, Any]:
+    """Whose certificate it must show."""
+    return {"hostname": f"{endpoint.host_id}.{HOST_DOMAIN}"} if endpoint.host_id else {}
+
+
+def matched(endpoint: Endpoint) -> dict[str, Any]:
+    """Which of SOCKETS it is dialled by."""
+    if not endpoint.host_id:
+        return {}
+    return {"metadata": {"filter_metadata": {"envoy.transport_socket_match": {"path": DIRECT}}}}

@@ -1,0 +1,88 @@
+"""The direct way: a gateway on this machine, replicas on another one, mutual TLS between; nobody else gets in."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rig.hosts import SERVER_ADDRESS, Hosts, hosts
+from rig.machine import HOST_SH, Machine
+from rig.stack import Stack, stack, wait_for
+from rig.traffic import Traffic
+
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.envoy]
+
+NAMES = ("dir-1", "dir-2")
+IMAGE = "homeport-test/hello:1"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - machines reach it by one address, the gateway's own agent by another
+DOOR = "/var/lib/homeport/agent/envoy/door"
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with hosts(tmp_path_factory.mktemp("hosts"), NAMES, 120) as made:
+        for machine in made.machines:
+            wait_for("Docker", lambda machine=machine: machine.run("docker", "version", check=False).returncode == 0)
+            with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saving:
+                argv = [str(HOST_SH), "exec", machine.name, "docker", "load"]
+                subprocess.run(argv, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=120)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(machines: Hosts) -> Iterator[Stack]:
+    with stack(server_flags=["--bind", ANY_ADDRESS]) as made:
+        address = f"{SERVER_ADDRESS}:{made.api_port}"
+        ca = str(made.folder / "server" / "ca.pem")
+        assert made.homeport("login", "--server", address, "--token", made.token, "--ca", ca).returncode == 0
+        for machine in machines.machines:
+            line = made.homeport("fleet", "join-command", "lab").stdout.strip()
+            joined = machine.run("su", "-", "ops", "-c", line, check=False)
+            assert joined.returncode == 0, joined.stdout + joined.stderr
+        yield made
+
+
+def apply(server: Stack, **fields: Any) -> "subprocess.CompletedProcess[str]":
+    document = {"type": "service", "name": "far", "image": IMAGE, "port": 8000, "fleets": ["lab"], **fields}
+    return server.apply(yaml.safe_dump({**document, "resources": {"memory": "64MB.."}}), timeout_s=180)
+
+
+def envoy_of_door(machine: Machine) -> int:
+    return int(machine.shell(f"cat {DOOR}/envoy.pid"))
+
+
+def door(server: Stack, name: str) -> list[dict[str, str]]:
+    [host] = [it for it in server.hosts() if it["name"] == name]
+    return list(host.get("paths", []))
+
+
+def test_requests_reach_a_replica_on_another_host_and_nobody_else_does(machines: Hosts, server: Stack) -> None:
+    first, second = machines.machines
+    done = apply(server, replicas=2, hosts=list(NAMES))
+    assert done.returncode == 0, done.stderr
+    run = server.run("far")
+    assert {it["host"] for it in run["replicas"]} == set(NAMES)
+    with Traffic(server.gateway_port, "far", server.token) as traffic:
+        traffic.until(lambda: len(traffic.answers) > 50)
+    assert not traffic.failures
+    for name in NAMES:
+        [path] = door(server, name)
+        assert (path["gateway"], path["kind"]) == ("local", "direct"), path
+
+    ports = first.shell("ss -Hltn | awk '{print $4}'").split()
+    [entrance] = [it for it in ports if it.startswith(f"{first.address}:")]
+    port = int(entrance.rpartition(":")[2])
+    # Loopback alone, but for the door; and there only with the certificate of a gateway's host.
+    assert second.run("curl", "-s", "-m", "3", f"http://{first.address}:{port}/", check=False).returncode != 0
+    for certificate in (None, "/var/lib/homeport/agent/identity"):
+        argv = ["curl", "-sk", "-m", "3", f"https://{first.address}:{port}/"]
+        if certificate:
+            argv += ["--cert", f"{certificate}/current/certificate.pem", "--key", f"{certificate}/current/key.pem"]
+        assert second.run(*argv, check=False).returncode != 0, "another host is no gateway"
