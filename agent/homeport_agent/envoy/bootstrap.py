@@ -78,7 +78,7 @@ _CLUSTER_STATS = (
 
 
 def secrets(identity: Identity) -> dict[str, Any]:
-    """The document that Envoy reads its certificate from, again whenever the files in it are replaced, and whom it trusts."""
+    """The document that Envoy reads its certificate from, again whenever the files in it are replaced."""
     return {
         "resources": [
             {
@@ -89,14 +89,15 @@ def secrets(identity: Identity) -> dict[str, Any]:
                     "private_key": {"filename": str(identity.key)},
                     "watched_directory": {"path": str(identity.certificate.parent)},
                 },
-            },
-            {
-                "@type": f"{_TLS}.Secret",
-                "name": "peers",
-                "validation_context": {"trusted_ca": {"filename": str(identity.ca)}},
-            },
+            }
         ]
     }
+
+
+def peers(identity: Identity) -> dict[str, Any]:
+    """The document that says whom Envoy trusts when it dials another host. A file holds one secret: Envoy takes no more."""
+    secret = {"@type": f"{_TLS}.Secret", "name": "peers"}
+    return {"resources": [{**secret, "validation_context": {"trusted_ca": {"filename": str(identity.ca)}}}]}
 
 
 def _to_server(back_off: dict[str, str] | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from homeport_agent.envoy import admin, install, supervisor
-from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, Server, bootstrap, secrets
+from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, Server, bootstrap, peers, secrets
 from homeport_agent.model import GatewayObserved, GatewayRole
 
 RUN_FOLDER = "run"
@@ -157,6 +157,7 @@ class EnvoyHost:
         documents = {
             "bootstrap.json": json.dumps(bootstrap(identity, self._name, server, self._run_dir), indent=1),
             "sds.json": json.dumps(secrets(identity), indent=1),
+            "peers.json": json.dumps(peers(identity), indent=1),
         }
         facts = [install.VERSION, *self._arguments, *documents.values()]
         documents["started-with"] = hashlib.sha256("\n".join(facts).encode()).hexdigest()

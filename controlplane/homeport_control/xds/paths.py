@@ -16,7 +16,8 @@ _TLS_13 = {
     "tls_maximum_protocol_version": "TLSv1_3",
 }  # a client stops at 1.2 else
 # In the folder where its supervisor starts it; the names are those of homeport_agent/envoy/bootstrap.py.
-_FILES = {"path_config_source": {"path": "./sds.json"}, "resource_api_version": "V3"}
+_OWN = {"path_config_source": {"path": "./sds.json"}, "resource_api_version": "V3"}
+_TRUSTED = {"path_config_source": {"path": "./peers.json"}, "resource_api_version": "V3"}
 
 SOCKETS: dict[str, Any] = {
     "transport_socket_matches": [
@@ -31,8 +32,8 @@ SOCKETS: dict[str, Any] = {
                     auto_sni_san_validation=True,
                     common_tls_context={
                         "tls_params": _TLS_13,
-                        "tls_certificate_sds_secret_configs": [{"name": "host", "sds_config": _FILES}],
-                        "validation_context_sds_secret_config": {"name": "peers", "sds_config": _FILES},
+                        "tls_certificate_sds_secret_configs": [{"name": "host", "sds_config": _OWN}],
+                        "validation_context_sds_secret_config": {"name": "peers", "sds_config": _TRUSTED},
                     },
                 ),
             },
