@@ -55,8 +55,8 @@ def _join(server: LoneServer, machine: Machine) -> None:
     began_s = time.monotonic()
     done = machine.run("su", "-", USER, "-c", line)
     whole_s = time.monotonic() - began_s
-    pip = re.search(r"pip: (\d+) s", done.stdout)
-    print(f"join by the line: {whole_s:.1f} s, of which pip {pip[1] if pip else '?'} s (whole seconds)")
+    packages = re.search(r"\((uv|pip): (\d+) s", done.stdout)
+    print(f"join by the line: {whole_s:.1f} s, of which {packages[1]} {packages[2]} s (whole seconds)")
     began_s = time.monotonic()
     machine.run("su", "-", USER, "-c", line)
     print(f"again, nothing to repair: {time.monotonic() - began_s:.1f} s")
