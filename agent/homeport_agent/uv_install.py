@@ -17,8 +17,14 @@ from pathlib import Path
 
 NOT_UNDERSTOOD = 3
 _SECTIONS = ("global", "install")  # the later one counts
-_LISTS = {"extra-index-url": "--extra-index-url", "find-links": "--find-links", "trusted-host": "--allow-insecure-host"}
+# By variables, since addresses may hold a password and arguments can be read by every user of the machine.
+_LISTS = {
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+}
 _VARIABLES = {
+    "index-url": ("UV_DEFAULT_INDEX",),
     "cert": ("SSL_CERT_FILE",),
     "client-cert": ("SSL_CLIENT_CERT",),
     "proxy": ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
@@ -28,9 +34,26 @@ _VARIABLES = {
 }
 # What they change is how pip looks, or is fixed by our own arguments.
 _WITHOUT_EFFECT = {
-    *("disable-pip-version-check", "no-cache-dir", "cache-dir", "quiet", "verbose", "progress-bar", "no-color", "no-input"),
+    *(
+        "disable-pip-version-check",
+        "no-cache-dir",
+        "cache-dir",
+        "quiet",
+        "verbose",
+        "progress-bar",
+        "no-color",
+        "no-input",
+    ),
     *("log", "root-user-action", "break-system-packages", "require-virtualenv", "no-python-version-warning"),
-    *("no-warn-script-location", "only-binary", "prefer-binary", "require-hashes", "compile", "no-compile", "config-file"),
+    *(
+        "no-warn-script-location",
+        "only-binary",
+        "prefer-binary",
+        "require-hashes",
+        "compile",
+        "no-compile",
+        "config-file",
+    ),
 }
 
 
@@ -59,21 +82,31 @@ def command(
     settings: Mapping[str, str], uv: str, python: str, requirements: str, wheels: str = ""
 ) -> tuple[list[str], dict[str, str]]:
     """What to call, and the variables to set for it. Raises NotUnderstood."""
-    argv = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    argv = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+    ]
     # An index that a machine trusts as a machine counts for pip of a distribution too.
     argv += ["--system-certs", "--index-strategy", "unsafe-best-match"]
     if {"index-url", "extra-index-url", "no-index", "find-links"} & set(settings) or wheels:
         argv.append("--no-config")
     variables: dict[str, str] = {}
     for key, value in settings.items():
+        if key in _WITHOUT_EFFECT or (wheels and key in (*_LISTS, "index-url", "no-index")):
+            continue
         if key in _VARIABLES:
             variables |= dict.fromkeys(_VARIABLES[key], value)
-        elif key in _WITHOUT_EFFECT or (wheels and key in (*_LISTS, "index-url", "no-index")):
-            continue
         elif key in _LISTS:
-            argv += [word for one in value.split() for word in (_LISTS[key], one)]
-        elif key == "index-url":
-            argv += ["--default-index", value]
+            name, between = _LISTS[key]
+            variables[name] = between.join(value.split())
         elif key == "no-index":
             argv += ["--no-index"] if value.lower() in ("1", "true", "yes", "on", "y", "t") else []
         else:
@@ -89,7 +122,9 @@ def _files(environment: Mapping[str, str], root: Path) -> list[Path]:
     if own == os.devnull:
         return []
     home = Path(environment.get("HOME", "/root"))
-    everybody = [root / folder.lstrip("/") for folder in environment.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
+    everybody = [
+        root / folder.lstrip("/") for folder in environment.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder
+    ]
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     files = [*(folder / "pip" / "pip.conf" for folder in everybody), root / "etc" / "pip.conf"]
     return [*files, home / ".pip" / "pip.conf", user / "pip" / "pip.conf", *([Path(own)] if own else [])]

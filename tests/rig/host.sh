@@ -204,6 +204,8 @@ net_up() { # PID NUMBER
     nsenter -t "$1" -n ip link set eth0 up
     nsenter -t "$1" -n ip route add default via "$net.1"
     echo 1 >/proc/sys/net/ipv4/ip_forward
+    # Each machine has about ten, and all of them are the same user's to the kernel: 128 are enough for a dozen.
+    [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -ge 1024 ] || echo 1024 >/proc/sys/fs/inotify/max_user_instances
     rules -I "$2"
 }
 

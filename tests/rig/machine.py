@@ -68,6 +68,14 @@ class Machine:
         script = f"find / -xdev -iname '{pattern}' -not -path '{SOURCE}*' -not -path '/proc/*' -not -path '/sys/*'"
         return set(self.shell(script).split())
 
+    def cpu_s(self) -> float:
+        """What its processes have used since it started."""
+        group = f"homeport-test-{self.name}"
+        counter = Path("/sys/fs/cgroup/cpuacct", group, "cpuacct.usage")
+        if counter.exists():
+            return int(counter.read_text()) / 1e9
+        return int(Path("/sys/fs/cgroup", group, "cpu.stat").read_text().split()[1]) / 1e6  # usage_usec is the first
+
     def power_loss(self) -> None:
         """Everything in it dies at once; then it boots again from the same disk."""
         self.kill()
