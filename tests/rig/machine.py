@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 HOST_SH = Path(__file__).with_name("host.sh")
@@ -50,9 +51,12 @@ class Machine:
             )
         return done
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, stdin: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin a command in it; its output is a pipe."""
         argv = [str(HOST_SH), "exec", self.name, *registry_environment(), *command]
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_outer())
+        return subprocess.Popen(
+            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_outer()
+        )
 
     def shell(self, script: str, *, check: bool = True) -> str:
         return self.run("sh", "-c", script, check=check).stdout

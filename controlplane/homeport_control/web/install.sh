@@ -24,8 +24,10 @@ OPT=/opt/homeport
 VERSIONS=$OPT/agent # a virtual environment for each build, and `current`
 STATE=/var/lib/homeport/agent
 UNITS=/etc/systemd/system
+OUR_UNITS="homeport-upgrade.path homeport-upgrade.service homeport-agent.service"
 SOCKET=/var/run/docker.sock
 CONNECT_S=60
+GIVE_UP_ENDS=5 # an agent that ended so often right after its start will not connect either
 KEPT_BUILDS=2
 # Where ensurepip has its wheel of pip: beside itself, or where the distribution keeps wheels. Empty: nowhere.
 FIND_PIP='import ensurepip, glob, os, sysconfig
@@ -525,12 +527,20 @@ keep_settings() {
     fi
 }
 
-start_agent() { # and wait until the server has welcomed this build: the agent notes that
+start_agent() { # BUILD: and wait until the server has welcomed it, which the agent notes; $why_not, when it has not
     rm -f "$STATE/connected"
     systemctl reset-failed homeport-agent 2>/dev/null || true
     systemctl enable -q homeport-agent homeport-upgrade.path 2>/dev/null || true
+    why_not="did not start"
     systemctl restart homeport-agent || return 1
-    wait_until "$CONNECT_S" is_connected "$1"
+    why_not="did not connect within $CONNECT_S s"
+    wait_until "$CONNECT_S" is_decided "$1" && is_connected "$1"
+}
+is_decided() { # BUILD
+    if is_connected "$1"; then return; fi
+    ends=$(systemctl show homeport-agent -p NRestarts --value)
+    [ "${ends:-0}" -ge "$GIVE_UP_ENDS" ] || return 1
+    why_not="ended $ends times and did not connect"
 }
 is_connected() { grep -q "\"build\": *\"$1\"" "$STATE/connected"; } # BUILD
 # What it said itself; systemd's own words about it have other names.
@@ -580,7 +590,7 @@ join() {
     if write_units || [ "$was" != "$VERSIONS/$build" ] || ! is_connected "$build" 2>/dev/null ||
         ! systemctl is-active -q homeport-agent; then
         start_agent "$build" ||
-            die "the agent did not connect within $CONNECT_S s: $(agent_word); see journalctl -u homeport-agent"
+            die "the agent $why_not: $(agent_word); see journalctl -u homeport-agent"
         systemctl start homeport-upgrade.path >"$work/path.log" 2>&1 ||
             say note "the server cannot upgrade this agent by itself: $(last_line "$work/path.log")"
     fi
@@ -627,7 +637,7 @@ upgrade_now() { # when it fails, the last line of what it prints says why
     old=$(basename "$(readlink "$VERSIONS/current")")
     ensure_build
     mkdir "$work/units"
-    cp "$UNITS"/homeport-* "$work/units/"
+    for unit in $OUR_UNITS; do cp "$UNITS/$unit" "$work/units/"; done # what stands beside them (*.service.d) is the owner's
     write_units || true
     use_build "$build"
     if start_agent "$build"; then
@@ -636,10 +646,10 @@ upgrade_now() { # when it fails, the last line of what it prints says why
         return
     fi
     why=$(agent_word)
-    cp "$work/units"/homeport-* "$UNITS/"
+    cp "$work/units"/* "$UNITS/"
     systemctl daemon-reload
     use_build "$old"
-    why="build $build did not connect within $CONNECT_S s, back to $old: ${why:-it said nothing}"
+    why="build $build $why_not, back to $old: ${why:-it said nothing}"
     tell_result "failed: $why" # before the old one starts: it tells the server
     start_agent "$old" || true
     [ "$build" = "$old" ] || rm -rf "${VERSIONS:?}/$build"
@@ -668,7 +678,7 @@ uninstall() {
     host_name=$(sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || host_name=
     server_id=$(sed -n 's/.*"server_id": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || server_id=
     # The agent first: it would start again what is removed. Its Envoy lives by itself.
-    for unit in homeport-upgrade.path homeport-upgrade.service homeport-agent.service; do
+    for unit in $OUR_UNITS; do
         systemctl disable -q --now "$unit" 2>/dev/null || true
         rm -f "$UNITS/$unit"
     done
