@@ -33,28 +33,11 @@ _VARIABLES = {
     "default-timeout": ("UV_HTTP_TIMEOUT",),
 }
 # What they change is how pip looks, or is fixed by our own arguments.
-_WITHOUT_EFFECT = {
-    *(
-        "disable-pip-version-check",
-        "no-cache-dir",
-        "cache-dir",
-        "quiet",
-        "verbose",
-        "progress-bar",
-        "no-color",
-        "no-input",
-    ),
-    *("log", "root-user-action", "break-system-packages", "require-virtualenv", "no-python-version-warning"),
-    *(
-        "no-warn-script-location",
-        "only-binary",
-        "prefer-binary",
-        "require-hashes",
-        "compile",
-        "no-compile",
-        "config-file",
-    ),
-}
+_WITHOUT_EFFECT = set(
+    "disable-pip-version-check no-cache-dir cache-dir quiet verbose progress-bar no-color no-input log root-user-action "
+    "break-system-packages require-virtualenv no-python-version-warning no-warn-script-location only-binary prefer-binary "
+    "require-hashes compile no-compile config-file".split()
+)
 
 
 class NotUnderstood(Exception):
@@ -135,12 +118,14 @@ def _name(key: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Only comes back when uv was not called."""
     try:
         argv, variables = command(pip_settings(os.environ), *arguments)
     except NotUnderstood as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return NOT_UNDERSTOOD
-    os.execve(argv[0], argv, {**os.environ, **variables})
+    os.execve(argv[0], argv, {**os.environ, **variables})  # noqa: S606 (the very point: no shell, no second process)
+    return 0
 
 
 if __name__ == "__main__":

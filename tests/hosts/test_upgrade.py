@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from rig.gateway import envoy_binary
 from rig.hosts import Hosts, hosts
 from rig.lone_server import LoneServer, lone_server
@@ -26,10 +25,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.envoy]
 
 UPGRADE_S = 120.0
 IMAGE = "homeport-test/hello:1"
-WEB = {
-    **{"type": "service", "name": "web", "image": IMAGE, "commands": ["exec python3 /hello.py"], "port": 8000},
-    **{"hosts": ["up-1"], "repo": False},
-}
+WEB = f"""
+type: service
+name: web
+image: {IMAGE}
+commands: [exec python3 /hello.py]
+port: 8000
+hosts: [up-1]
+repo: false
+"""
 
 
 def with_envoy(machine: Machine) -> None:
@@ -124,7 +128,7 @@ def test_agents_follow_a_newer_server_and_go_back_from_one_that_does_not_connect
     load_image(first)
     (tmp_path / "service").mkdir()
     file = tmp_path / "service" / "web.yml"
-    file.write_text(yaml.safe_dump(WEB))
+    file.write_text(WEB)
     applied = server.homeport("apply", "-y", "-f", str(file))
     assert applied.returncode == 0, applied.stdout + applied.stderr
     label = "label=homeport.run=web"

@@ -1,4 +1,4 @@
-"""What a host downloads: the install script, the agent's wheel, the list of what that needs, uv, and a bundle when there is one.
+"""What a host downloads: the install script, the agent's wheel, the list of what that needs, uv, and maybe a bundle.
 
 The *build* names them all by their content: a host that has it has nothing to do. The manifest is `KEY VALUE` lines, which
 a shell can read.
