@@ -33,11 +33,12 @@ _VARIABLES = {
     "default-timeout": ("UV_HTTP_TIMEOUT",),
 }
 # What they change is how pip looks, or is fixed by our own arguments.
-_WITHOUT_EFFECT = set(
-    "disable-pip-version-check no-cache-dir cache-dir quiet verbose progress-bar no-color no-input log root-user-action "
-    "break-system-packages require-virtualenv no-python-version-warning no-warn-script-location only-binary prefer-binary "
-    "require-hashes compile no-compile config-file".split()
-)
+_WITHOUT_EFFECT = {
+    *("disable-pip-version-check", "no-cache-dir", "cache-dir", "quiet", "verbose", "progress-bar", "no-color", "log"),
+    *("no-input", "root-user-action", "break-system-packages", "require-virtualenv", "no-python-version-warning"),
+    *("no-warn-script-location", "only-binary", "prefer-binary", "require-hashes", "compile", "no-compile"),
+    "config-file",
+}
 
 
 class NotUnderstood(Exception):

@@ -334,9 +334,13 @@ python_by_uv() { # a distribution that is too old for us brings at least a Pytho
                 "$(last_line "$work/uv.log"); install python3.11 or newer and its venv module, then run this again"
         uv=$work/pip/bin/uv
     fi
-    UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python install -q 3.12 >"$work/uv.log" 2>&1 ||
-        die "this distribution has no Python 3.11 or newer, and uv could not bring one:" \
-            "$(last_line "$work/uv.log"); install python3.11 or newer and its venv module, then run this again"
+    # Not quiet: it would say no reason either.
+    if ! UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python install 3.12 >"$work/uv.log" 2>&1; then
+        [ -e "$VERSIONS" ] || rm -rf "$OPT"
+        die "this distribution has no Python 3.11 or newer, and uv could not bring one" \
+            "($(grep -o 'https\{0,1\}://[^`)]*' "$work/uv.log" | head -n 1): $(last_line "$work/uv.log" | sed 's/^ *cause: //'));" \
+            "install python3.11 or newer and its venv module, then run this again"
+    fi
     python=$(UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python find 3.12)
     say python "$python, brought by uv"
 }
