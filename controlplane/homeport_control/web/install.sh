@@ -29,12 +29,13 @@ SOCKET=/var/run/docker.sock
 CONNECT_S=60
 GIVE_UP_ENDS=5 # an agent that ended so often right after its start will not connect either
 KEPT_BUILDS=2
-# Where ensurepip has its wheel of pip: beside itself, or where the distribution keeps wheels. Empty: nowhere.
+# Where ensurepip has its wheel of pip: beside itself (a distribution's own may be too old for a Python that it did not bring),
+# or where the distribution keeps wheels. Empty: nowhere.
 FIND_PIP='import ensurepip, glob, os, sysconfig
 folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]
 folders.append("/usr/share/python-wheels")
-found = [path for folder in folders if folder for path in sorted(glob.glob(folder + "/pip-*.whl"))]
-print(found[-1] if found else "")'
+found = [path for folder in folders if folder for path in sorted(glob.glob(folder + "/pip-*.whl"), reverse=True)]
+print(found[0] if found else "")'
 # All that the agent loads. Root does it once, so that it is compiled: the agent cannot write there.
 LOAD='import homeport_agent.app, homeport_agent.join, homeport_agent.leaving, homeport_agent.preflight.examine
 import cryptography.x509, pynvml'
@@ -335,13 +336,13 @@ python_by_uv() { # a distribution that is too old for us brings at least a Pytho
         uv=$work/pip/bin/uv
     fi
     # Not quiet: it would say no reason either.
-    if ! UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python install 3.12 >"$work/uv.log" 2>&1; then
+    if ! UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python install 3.12 >"$work/uv.log" 2>&1 ||
+        ! python=$(UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python find --managed-python 3.12 2>>"$work/uv.log"); then
         [ -e "$VERSIONS" ] || rm -rf "$OPT"
         die "this distribution has no Python 3.11 or newer, and uv could not bring one" \
             "($(grep -o 'https\{0,1\}://[^`)]*' "$work/uv.log" | head -n 1): $(last_line "$work/uv.log" | sed 's/^ *cause: //'));" \
             "install python3.11 or newer and its venv module, then run this again"
     fi
-    python=$(UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python find 3.12)
     say python "$python, brought by uv"
 }
 
