@@ -134,6 +134,19 @@ def test_what_is_wrong_is_said_with_its_fix_and_nothing_is_changed(machines: Hos
     assert "nothing was changed" in without.stderr
     assert files(machine) == before
 
+    machine.shell(
+        "systemctl start docker.service; for it in python3.11 apt-get; do mv /usr/bin/$it /usr/bin/$it.away; done"
+    )
+    mirror = "UV_PYTHON_INSTALL_MIRROR=http://127.0.0.1:9 UV_HTTP_RETRIES=0"
+    too_old = run_line(machine, line.replace("sudo sh", f"sudo env {mirror} sh"))
+    machine.shell("for it in python3.11 apt-get; do mv /usr/bin/$it.away /usr/bin/$it; done")
+    assert re.search(
+        r"no Python 3\.11 or newer, and uv could not bring one \(http://127\.0\.0\.1:9/\S+: .*refused.*\); install python3\.11",
+        too_old.stderr,
+    ), too_old.stderr
+    assert files(machine) == before
+    machine.shell("systemctl stop docker.socket docker.service")
+
     spent = join_line(server, "--one-use")
     started = run_line(machine, spent)  # and the engine that was stopped is started
     assert started.returncode == 0, started.stdout + started.stderr
