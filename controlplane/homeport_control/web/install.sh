@@ -320,6 +320,7 @@ fetch_uv() { # sets $uv to a program that runs here; empty: the server has none 
     [ -n "$hash" ] || return 0
     get /host/uv.gz "$work/uv.gz"
     gzip -dc "$work/uv.gz" >"$work/uv" 2>"$work/uv.log" || true
+    rm "$work/uv.gz" # /tmp may be memory
     [ "$(sha256sum <"$work/uv" | cut -d' ' -f1)" = "$hash" ] ||
         die "the uv that the server gave is not the one of its manifest; was it upgraded just now? run this again"
     chmod 755 "$work/uv"
