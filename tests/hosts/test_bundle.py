@@ -34,6 +34,7 @@ def test_a_host_without_internet_joins_by_a_bundle(tmp_path: Path) -> None:
         (first.root / "home/ops/bundle.tar.gz").write_bytes(bundle.read_bytes())
         brought = first.run("su", "-", "ops", "-c", f"{line} --bundle /home/ops/bundle.tar.gz", check=False)
         assert brought.returncode == 0, brought.stderr
+        assert "(uv: " in brought.stdout
 
         control = [sys.executable, "-P", "-m", "homeport_control", "add-bundle", str(bundle)]
         added = subprocess.run(

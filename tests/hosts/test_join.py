@@ -19,9 +19,16 @@ NOT_OURS = (
 )
 
 
+def tell_pip_more(machine: Machine) -> None:
+    """One of them has a setting that uv has no words for."""
+    if machine.name == "join-2":
+        with (machine.root / "etc/pip.conf").open("a") as file:
+            file.write("no-build-isolation = true\n")
+
+
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with hosts(tmp_path_factory.mktemp("hosts"), ["join-1", "join-2"], 20) as made:
+    with hosts(tmp_path_factory.mktemp("hosts"), ["join-1", "join-2"], 20, tell_pip_more) as made:
         yield made
 
 
@@ -64,6 +71,7 @@ def test_one_line_makes_a_host_again_it_repairs_and_uninstall_leaves_nothing(
     assert re.search(r"^connected +the server at 10\.78\.0\.1 has this host now", done.stdout, re.MULTILINE), (
         done.stdout
     )
+    assert re.search(r"^agent .* installed in .* \(uv: \d+ s\)$", done.stdout, re.MULTILINE), done.stdout
     wait_for("connected", lambda: host_of(server, "join-1").get("connection") == "connected")
     assert host_of(server, "join-1")["labels"] == {"rack": "a"}
 
@@ -126,9 +134,23 @@ def test_what_is_wrong_is_said_with_its_fix_and_nothing_is_changed(machines: Hos
     assert "nothing was changed" in without.stderr
     assert files(machine) == before
 
+    machine.shell(
+        "systemctl start docker.service; for it in python3.11 apt-get; do mv /usr/bin/$it /usr/bin/$it.away; done"
+    )
+    mirror = "UV_PYTHON_INSTALL_MIRROR=http://127.0.0.1:9 UV_HTTP_RETRIES=0"
+    too_old = run_line(machine, line.replace("sudo sh", f"sudo env {mirror} sh"))
+    machine.shell("for it in python3.11 apt-get; do mv /usr/bin/$it.away /usr/bin/$it; done")
+    assert re.search(
+        r"no Python 3\.11 or newer, and uv could not bring one \(http://127\.0\.0\.1:9/\S+: .*refused.*\); install python3\.11",
+        too_old.stderr,
+    ), too_old.stderr
+    assert files(machine) == before
+    machine.shell("systemctl stop docker.socket docker.service")
+
     spent = join_line(server, "--one-use")
     started = run_line(machine, spent)  # and the engine that was stopped is started
     assert started.returncode == 0, started.stdout + started.stderr
+    assert re.search(r"^agent .* installed in .* \(pip: \d+ s\)$", started.stdout, re.MULTILINE), "its pip.conf counts"
     stolen = machines.machines[0].run("su", "-", "ops", "-c", spent, check=False)
     assert stolen.returncode == 1
     assert "the join token" in stolen.stderr

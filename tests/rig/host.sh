@@ -143,7 +143,7 @@ END
 }
 
 up() { # BASE MODE NUMBER
-    local base=$1 mode=$2 number=$3 path pid parent
+    local base=$1 mode=$2 number=$3 path pid='' child children parent
     [ ! -e "$dir/pid" ] || die "$name is up already"
     disk "$base"
     while read -r path; do
@@ -163,9 +163,13 @@ up() { # BASE MODE NUMBER
     ) >"$dir/console.log" 2>&1 </dev/null &
     parent=$!
     for _ in $(seq 200); do
-        pid=$(tr -d ' ' <"/proc/$parent/task/$parent/children") || true
-        # Only unshare's own child will do: it is in the new network from its start. Others come and go before it.
-        [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q 'bash .*first.sh' && break
+        # Only unshare's own child will do: it is in the new network from its start. Others come and go before it, and one
+        # that ended may stay in the list for ever, as nobody waits for it after the exec.
+        read -ra children <"/proc/$parent/task/$parent/children" || true
+        for child in "${children[@]}"; do
+            if tr '\0' ' ' <"/proc/$child/cmdline" | grep -q 'bash .*first.sh'; then pid=$child; fi
+        done 2>/dev/null
+        [ -z "$pid" ] || break
         sleep 0.02
     done
     [ -n "$pid" ] || die "$name did not start: $(tail -n 1 "$dir/console.log")"
@@ -204,6 +208,8 @@ net_up() { # PID NUMBER
     nsenter -t "$1" -n ip link set eth0 up
     nsenter -t "$1" -n ip route add default via "$net.1"
     echo 1 >/proc/sys/net/ipv4/ip_forward
+    # Each machine has about ten, and all of them are the same user's to the kernel: 128 are enough for a dozen.
+    [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -ge 1024 ] || echo 1024 >/proc/sys/fs/inotify/max_user_instances
     rules -I "$2"
 }
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rig.machine import HOST_SH, Machine, base_root, run_script
+from rig.stack import wait_for
 
 SERVER_ADDRESS = "10.78.0.1"
+TOGETHER = 4  # with twenty at once on two cores, some systemd loses units to a race over their control groups
 USER = "ops"  # may use sudo without a password
 
 
@@ -29,16 +31,29 @@ class Hosts:
         return self.folder / "key"
 
     def ssh(self, machine: Machine, *command: str, user: str = USER) -> "subprocess.CompletedProcess[str]":
-        options = [
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            f"UserKnownHostsFile={self.folder}/known",
-            "-o",
-            "BatchMode=yes",
-        ]
-        argv = ["ssh", "-q", "-i", str(self.key), *options, f"{user}@{machine.address}", *command]
+        argv = [*self._ssh(), f"{user}@{machine.address}", *command]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    @contextmanager
+    def tunnel(self, machine: Machine, *ports: int) -> Iterator[None]:
+        """Ports of this machine's loopback are that machine's too, until the end: to who listens here, it is local."""
+        there = [word for port in ports for word in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
+        command = [*self._ssh(), "-N", "-o", "ExitOnForwardFailure=yes", *there, f"root@{machine.address}"]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            wait_for(
+                "the tunnel is open",
+                lambda: machine.run("bash", "-c", f": </dev/tcp/127.0.0.1/{ports[-1]}", check=False).returncode == 0,
+            )
+            yield
+        finally:
+            child.terminate()
+            child.wait(10)
+
+    def _ssh(self) -> list[str]:
+        known = f"UserKnownHostsFile={self.folder}/known"
+        options = ("StrictHostKeyChecking=no", known, "BatchMode=yes")
+        return ["ssh", "-q", "-i", str(self.key), *(word for option in options for word in ("-o", option))]
 
 
 @contextmanager
@@ -60,7 +75,7 @@ def hosts(
         machine.boot()
 
     try:
-        with ThreadPoolExecutor(len(machines)) as pool:
+        with ThreadPoolExecutor(TOGETHER) as pool:
             list(pool.map(start, machines))
         yield Hosts(machines, folder)
     finally:

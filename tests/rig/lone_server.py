@@ -22,6 +22,8 @@ class LoneServer:
     environment: dict[str, str]
     token: str
     api_port: int
+    link_port: int
+    gateway_port: int
     bind: str = "127.0.0.1"
 
     @property
@@ -65,7 +67,7 @@ def lone_server(
         initial = json.loads(done.stdout)
         prepare(folder / "server")
         process.start()
-        server = LoneServer(folder, process, environment, initial["token"], api_port, bind)
+        server = LoneServer(folder, process, environment, initial["token"], api_port, link_port, gateway_port, bind)
         login = ["login", "--server", initial["server"], "--token", initial["token"], "--ca", initial["ca"]]
         wait_for("the server answers", lambda: server.homeport(*login).returncode == 0)
         yield server

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 HOST_SH = Path(__file__).with_name("host.sh")
@@ -50,9 +51,12 @@ class Machine:
             )
         return done
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, stdin: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin a command in it; its output is a pipe."""
         argv = [str(HOST_SH), "exec", self.name, *registry_environment(), *command]
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_outer())
+        return subprocess.Popen(
+            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_outer()
+        )
 
     def shell(self, script: str, *, check: bool = True) -> str:
         return self.run("sh", "-c", script, check=check).stdout
@@ -67,6 +71,14 @@ class Machine:
         """Paths on its disk that match find's `-iname pattern`, without the checkout."""
         script = f"find / -xdev -iname '{pattern}' -not -path '{SOURCE}*' -not -path '/proc/*' -not -path '/sys/*'"
         return set(self.shell(script).split())
+
+    def cpu_s(self) -> float:
+        """What its processes have used since it started."""
+        group = f"homeport-test-{self.name}"
+        counter = Path("/sys/fs/cgroup/cpuacct", group, "cpuacct.usage")
+        if counter.exists():
+            return int(counter.read_text()) / 1e9
+        return int(Path("/sys/fs/cgroup", group, "cpu.stat").read_text().split()[1]) / 1e6  # usage_usec is the first
 
     def power_loss(self) -> None:
         """Everything in it dies at once; then it boots again from the same disk."""

@@ -1,10 +1,14 @@
 """Requests that go on all the while: a few clients that keep their connections, check each answer, and count.
 
 Bounded: `threads` clients, at most `rps` requests per second in all, until the block ends.
+
+As a program, for requests from inside another machine: `python3 traffic.py HOST:PORT…`, with the token as the first line of
+its input; until its input ends. Then a JSON object a target: {"answers", "failures"}.
 """
 
 import http.client
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -89,3 +93,18 @@ class Traffic:
                 self.answers[f"{answer['replica']}/{answer['started']}"] += 1
             else:
                 self.failures.append(wrong)
+
+
+def main(targets: list[str]) -> None:
+    token = sys.stdin.readline().strip()
+    started = [Traffic(int(target.partition(":")[2]), target.partition(":")[0], token, rps=40) for target in targets]
+    for traffic in started:
+        traffic.__enter__()
+    sys.stdin.read()
+    for traffic in started:
+        traffic.__exit__(None, None, None)
+        print(json.dumps({"answers": traffic.answers, "failures": traffic.failures[:20]}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What a host downloads: the install script, the agent's wheel, the list of what that needs, and a bundle when there is one.
+"""What a host downloads: the install script, the agent's wheel, the list of what that needs, uv, and maybe a bundle.
 
 The *build* names them all by their content: a host that has it has nothing to do. The manifest is `KEY VALUE` lines, which
 a shell can read.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from homeport_control.domain.errors import BadRequest
 from homeport_control.web.agent_wheel import build_wheel
+from homeport_control.web.uv_program import UvProgram, find_uv
 
 BUNDLE = "bundle.tar.gz"
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -27,6 +28,7 @@ class Downloads:
     wheel: bytes
     bundle: Path  # may not exist
     link_port: int  # where agents hold their sessions
+    uv: UvProgram | None = None
 
     @property
     def build(self) -> str:
@@ -49,6 +51,8 @@ class Downloads:
             "wheel_sha256": hashlib.sha256(self.wheel).hexdigest(),
             "link_port": str(self.link_port),
         }
+        if self.uv is not None:
+            lines[f"uv_{self.uv.architecture}"] = self.uv.sha256
         if bundled_build(self.bundle) == self.build:  # one of an older server would not do
             lines["bundle"] = "yes"
         return "".join(f"{key} {value}\n" for key, value in lines.items())
@@ -90,4 +94,5 @@ def collect(version: str, state_dir: Path, link_port: int) -> Downloads:
         wheel=wheel,
         bundle=state_dir / BUNDLE,
         link_port=link_port,
+        uv=find_uv(),
     )

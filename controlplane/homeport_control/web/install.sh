@@ -20,20 +20,26 @@ TOKEN may be - : then it is read from standard input. `homeport fleet join-comma
 END
 }
 
-UV_VERSION=0.13.9 # only where the distribution has no Python 3.11 or newer
+UV_VERSION=0.13.9 # only where the distribution has no Python 3.11 or newer, and the server no uv for this machine
 OPT=/opt/homeport
 VERSIONS=$OPT/agent # a virtual environment for each build, and `current`
 STATE=/var/lib/homeport/agent
 UNITS=/etc/systemd/system
+OUR_UNITS="homeport-upgrade.path homeport-upgrade.service homeport-agent.service"
 SOCKET=/var/run/docker.sock
 CONNECT_S=60
+GIVE_UP_ENDS=5 # an agent that ended so often right after its start will not connect either
 KEPT_BUILDS=2
-# Where ensurepip has its wheel of pip: beside itself, or where the distribution keeps wheels. Empty: nowhere.
+# Where ensurepip has its wheel of pip: beside itself (a distribution's own may be too old for a Python that it did not bring),
+# or where the distribution keeps wheels. Empty: nowhere.
 FIND_PIP='import ensurepip, glob, os, sysconfig
 folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]
 folders.append("/usr/share/python-wheels")
-found = [path for folder in folders if folder for path in sorted(glob.glob(folder + "/pip-*.whl"))]
-print(found[-1] if found else "")'
+found = [path for folder in folders if folder for path in sorted(glob.glob(folder + "/pip-*.whl"), reverse=True)]
+print(found[0] if found else "")'
+# All that the agent loads. Root does it once, so that it is compiled: the agent cannot write there.
+LOAD='import homeport_agent.app, homeport_agent.join, homeport_agent.leaving, homeport_agent.preflight.examine
+import cryptography.x509, pynvml'
 export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '%-10s %s\n' "$1" "$2"; }
@@ -95,12 +101,13 @@ fetch_agent() { # the manifest, the wheel and the list of what it needs, or all 
     if [ -n "$bundle" ]; then
         tar -xzf "$bundle" -C "$work" 2>"$work/tar.log" ||
             die "$bundle is no bundle: $(last_line "$work/tar.log"); make one with: homeport bundle"
-        get /host/manifest "$work/server-manifest"
-        theirs=$(sed -n 's/^build //p' "$work/server-manifest")
+        get /host/manifest "$work/served"
+        theirs=$(sed -n 's/^build //p' "$work/served")
         [ "$theirs" = "$(manifest build)" ] ||
             die "the bundle has the agent $(manifest build), the server $theirs; make a new one with: homeport bundle"
     else
         get /host/manifest "$work/manifest"
+        cp "$work/manifest" "$work/served"
         get "/host/$(manifest wheel)" "$work/$(manifest wheel)"
         get /host/requirements.txt "$work/requirements.txt"
         if [ -n "$(manifest bundle)" ]; then
@@ -329,22 +336,39 @@ ensure_python() {
             break
         done
     fi
-    if [ -z "$python" ]; then
-        python_by_uv
-    elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        install_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-    fi
+    [ -n "$python" ] || python_by_uv
+}
+
+fetch_uv() { # sets $uv to a program that runs here; empty: the server has none for this machine
+    uv=
+    hash=$(sed -n "s/^uv_$(uname -m) //p" "$work/served")
+    [ -n "$hash" ] || return 0
+    get /host/uv.gz "$work/uv.gz"
+    gzip -dc "$work/uv.gz" >"$work/uv" 2>"$work/uv.log" || true
+    rm "$work/uv.gz" # /tmp may be memory
+    [ "$(sha256sum <"$work/uv" | cut -d' ' -f1)" = "$hash" ] ||
+        die "the uv that the server gave is not the one of its manifest; was it upgraded just now? run this again"
+    chmod 755 "$work/uv"
+    if "$work/uv" --version >/dev/null 2>&1; then uv=$work/uv; fi # /tmp may forbid it
 }
 
 python_by_uv() { # a distribution that is too old for us brings at least a Python that can install uv
-    [ -x /usr/bin/python3 ] || install_packages python3
-    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-    {
-        /usr/bin/python3 -m venv "$work/uv" && "$work/uv/bin/pip" install -q "uv==$UV_VERSION" &&
-            UV_PYTHON_INSTALL_DIR=$OPT/python "$work/uv/bin/uv" python install -q 3.12
-    } >"$work/uv.log" 2>&1 || die "this distribution has no Python 3.11 or newer, and uv could not bring one:" \
-        "$(last_line "$work/uv.log"); install python3.11 or newer and its venv module, then run this again"
-    python=$(UV_PYTHON_INSTALL_DIR=$OPT/python "$work/uv/bin/uv" python find 3.12)
+    if [ -z "$uv" ]; then
+        [ -x /usr/bin/python3 ] || install_packages python3
+        /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+        { /usr/bin/python3 -m venv "$work/pip" && "$work/pip/bin/pip" install -q "uv==$UV_VERSION"; } >"$work/uv.log" 2>&1 ||
+            die "this distribution has no Python 3.11 or newer, and pip could not install uv, which brings one:" \
+                "$(last_line "$work/uv.log"); install python3.11 or newer and its venv module, then run this again"
+        uv=$work/pip/bin/uv
+    fi
+    # Not quiet: it would say no reason either.
+    if ! UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python install 3.12 >"$work/uv.log" 2>&1 ||
+        ! python=$(UV_PYTHON_INSTALL_DIR=$OPT/python "$uv" python find --managed-python 3.12 2>>"$work/uv.log"); then
+        [ -e "$VERSIONS" ] || rm -rf "$OPT"
+        die "this distribution has no Python 3.11 or newer, and uv could not bring one" \
+            "($(grep -o 'https\{0,1\}://[^`)]*' "$work/uv.log" | head -n 1): $(last_line "$work/uv.log" | sed 's/^ *cause: //'));" \
+            "install python3.11 or newer and its venv module, then run this again"
+    fi
     say python "$python, brought by uv"
 }
 
@@ -352,35 +376,59 @@ python_by_uv() { # a distribution that is too old for us brings at least a Pytho
 
 ensure_build() { # a virtual environment for the server's build; there is never half of one under its name
     target=$VERSIONS/$build
-    if [ -e "$target/homeport-build" ] && "$target/bin/python" -P -c 'import homeport_agent, grpc, docker' 2>/dev/null; then
+    if [ -e "$target/homeport-build" ] && "$target/bin/python" -P -c "$LOAD" 2>/dev/null; then
         say agent "$(manifest version), build $build, is there"
         return
     fi
+    fetch_uv
     ensure_python
-    rm -rf "$target"
     mkdir -p "$VERSIONS"
     chmod 755 "$OPT" "$VERSIONS"
     began_s=$(date +%s)
+    {
+        cat "$work/requirements.txt"
+        echo "homeport @ file://$work/$(manifest wheel) --hash=sha256:$(manifest wheel_sha256)"
+    } >"$work/all.txt"
+    wheels=
+    if [ -d "$work/wheels" ]; then wheels=$work/wheels; fi
+    by=uv
+    if [ -z "$uv" ] || ! install_by_uv; then
+        by=pip
+        install_by_pip
+    fi
+    if ! "$target/bin/python" -P -c "$LOAD" >"$work/load.log" 2>&1; then
+        rm -rf "$target"
+        die "the agent's build $build does not start with $python: $(last_line "$work/load.log"); tell whoever runs the server"
+    fi
+    echo "$build" >"$target/homeport-build"
+    say agent "$(manifest version), build $build, installed in $target ($by: $(($(date +%s) - began_s)) s)"
+}
+
+install_by_uv() { # about a tenth of pip's time; 1: pip must do it, for whatever reason
+    rm -rf "$target"
+    # Its cache lies beside what it makes of it, so that nothing is copied.
+    "$python" -m venv --without-pip "$target" >"$work/uv.log" 2>&1 &&
+        PYTHONPATH=$work/$(manifest wheel) UV_CACHE_DIR=$target/cache UV_LINK_MODE=hardlink "$target/bin/python" \
+            -m homeport_agent.uv_install "$uv" "$target/bin/python" "$work/all.txt" ${wheels:+"$wheels"} >"$work/uv.log" 2>&1 &&
+        rm -rf "$target/cache"
+}
+
+install_by_pip() { # all are named with their hashes: nothing is left to resolve
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        install_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    rm -rf "$target"
     # pip runs out of the wheel that every venv module brings: to install it first would cost as long as all the rest.
     pip=$("$python" -c "$FIND_PIP")
     "$python" -m venv ${pip:+--without-pip} "$target" >"$work/pip.log" 2>&1 ||
         die "python -m venv failed: $(last_line "$work/pip.log")"
     if [ -n "$pip" ]; then pip="$target/bin/python $pip/pip"; else pip="$target/bin/pip"; fi
-    offline=
-    if [ -d "$work/wheels" ]; then offline="--no-index --find-links $work/wheels"; fi
-    {
-        cat "$work/requirements.txt"
-        echo "homeport @ file://$work/$(manifest wheel) --hash=sha256:$(manifest wheel_sha256)"
-    } >"$work/all.txt"
     # shellcheck disable=SC2086 # a list of words
-    if ! $pip install -q --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: \
-        $offline -r "$work/all.txt" >"$work/pip.log" 2>&1; then
+    if ! $pip install -q --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: --no-deps \
+        --no-compile ${wheels:+--no-index --find-links "$wheels"} -r "$work/all.txt" >"$work/pip.log" 2>&1; then
         rm -rf "$target"
         die "pip could not install the agent: $(grep -i '^error' "$work/pip.log" | tail -n 1); check the network and" \
             "pip.conf, or bring all of it along: homeport bundle"
     fi
-    echo "$build" >"$target/homeport-build"
-    say agent "$(manifest version), build $build, installed in $target (pip: $(($(date +%s) - began_s)) s)"
 }
 
 use_build() { # BUILD: from the next start on
@@ -510,12 +558,20 @@ keep_settings() {
     fi
 }
 
-start_agent() { # and wait until the server has welcomed this build: the agent notes that
+start_agent() { # BUILD: and wait until the server has welcomed it, which the agent notes; $why_not, when it has not
     rm -f "$STATE/connected"
     systemctl reset-failed homeport-agent 2>/dev/null || true
     systemctl enable -q homeport-agent homeport-upgrade.path 2>/dev/null || true
+    why_not="did not start"
     systemctl restart homeport-agent || return 1
-    wait_until "$CONNECT_S" is_connected "$1"
+    why_not="did not connect within $CONNECT_S s"
+    wait_until "$CONNECT_S" is_decided "$1" && is_connected "$1"
+}
+is_decided() { # BUILD
+    if is_connected "$1"; then return; fi
+    ends=$(systemctl show homeport-agent -p NRestarts --value)
+    [ "${ends:-0}" -ge "$GIVE_UP_ENDS" ] || return 1
+    why_not="ended $ends times and did not connect"
 }
 is_connected() { grep -q "\"build\": *\"$1\"" "$STATE/connected"; } # BUILD
 # What it said itself; systemd's own words about it have other names.
@@ -565,7 +621,7 @@ join() {
     if write_units || [ "$was" != "$VERSIONS/$build" ] || ! is_connected "$build" 2>/dev/null ||
         ! systemctl is-active -q homeport-agent; then
         start_agent "$build" ||
-            die "the agent did not connect within $CONNECT_S s: $(agent_word); see journalctl -u homeport-agent"
+            die "the agent $why_not: $(agent_word); see journalctl -u homeport-agent"
         systemctl start homeport-upgrade.path >"$work/path.log" 2>&1 ||
             say note "the server cannot upgrade this agent by itself: $(last_line "$work/path.log")"
     fi
@@ -612,7 +668,7 @@ upgrade_now() { # when it fails, the last line of what it prints says why
     old=$(basename "$(readlink "$VERSIONS/current")")
     ensure_build
     mkdir "$work/units"
-    cp "$UNITS"/homeport-* "$work/units/"
+    for unit in $OUR_UNITS; do cp "$UNITS/$unit" "$work/units/"; done # what stands beside them (*.service.d) is the owner's
     write_units || true
     use_build "$build"
     if start_agent "$build"; then
@@ -621,10 +677,10 @@ upgrade_now() { # when it fails, the last line of what it prints says why
         return
     fi
     why=$(agent_word)
-    cp "$work/units"/homeport-* "$UNITS/"
+    cp "$work/units"/* "$UNITS/"
     systemctl daemon-reload
     use_build "$old"
-    why="build $build did not connect within $CONNECT_S s, back to $old: ${why:-it said nothing}"
+    why="build $build $why_not, back to $old: ${why:-it said nothing}"
     tell_result "failed: $why" # before the old one starts: it tells the server
     start_agent "$old" || true
     [ "$build" = "$old" ] || rm -rf "${VERSIONS:?}/$build"
@@ -653,7 +709,7 @@ uninstall() {
     host_name=$(sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || host_name=
     server_id=$(sed -n 's/.*"server_id": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || server_id=
     # The agent first: it would start again what is removed. Its Envoy lives by itself.
-    for unit in homeport-upgrade.path homeport-upgrade.service homeport-agent.service; do
+    for unit in $OUR_UNITS; do
         systemctl disable -q --now "$unit" 2>/dev/null || true
         rm -f "$UNITS/$unit"
     done

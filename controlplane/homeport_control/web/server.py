@@ -4,12 +4,15 @@ All of it is public by nature: the CA proves nothing to who does not pin it, and
 wants a token is served here.
 """
 
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from homeport_control.web.downloads import BUNDLE, Downloads
+from homeport_control.web.uv_program import compressed
 
 
 def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
@@ -36,6 +39,15 @@ def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
             return PlainTextResponse("no bundle is served; `homeport bundle` makes one\n", status_code=404)
         return FileResponse(downloads.bundle, media_type="application/gzip")
 
+    packing = asyncio.Lock()
+
+    async def uv(_request: Request) -> Response:
+        if downloads.uv is None:
+            return PlainTextResponse("this server has no uv; hosts use their pip\n", status_code=404)
+        async with packing:  # many hosts may join at once
+            packed = await asyncio.to_thread(compressed, downloads.uv, downloads.bundle.parent)
+        return FileResponse(packed, media_type="application/gzip")
+
     return Starlette(
         routes=[
             Route("/ca.pem", ca),
@@ -44,6 +56,7 @@ def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
             Route("/host/manifest", manifest),
             Route("/host/requirements.txt", requirements),
             Route(f"/host/{downloads.wheel_name}", wheel),
+            Route("/host/uv.gz", uv),
             Route(f"/host/{BUNDLE}", bundle),
         ]
     )

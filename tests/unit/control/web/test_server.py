@@ -10,6 +10,7 @@ import pytest
 from homeport_control.domain.errors import BadRequest
 from homeport_control.web.downloads import BUNDLE, Downloads, add_bundle, bundled_build
 from homeport_control.web.server import web_app
+from homeport_control.web.uv_program import UvProgram
 
 PEM = b"-----BEGIN CERTIFICATE-----\n"
 DOWNLOADS = Downloads(
@@ -78,6 +79,13 @@ async def test_the_manifest_names_what_is_served_by_its_content() -> None:
     assert "bundle" not in lines
     for other in ({"script": b"x"}, {"requirements": b"x"}, {"wheel": b"x"}):
         assert replace(DOWNLOADS, **other).build != DOWNLOADS.build
+
+
+async def test_without_uv_there_is_none_and_with_it_the_manifest_has_its_hash() -> None:
+    assert (await ask("/host/uv.gz"))[0] == 404
+    downloads = replace(DOWNLOADS, uv=UvProgram(Path("/nowhere"), "ab" * 32, "x86_64"))
+    assert f"uv_x86_64 {'ab' * 32}\n" in downloads.manifest()
+    assert downloads.build == DOWNLOADS.build, "how it is installed changes nothing of what is installed"
 
 
 async def test_without_a_bundle_there_is_none(tmp_path: Path) -> None:
