@@ -35,6 +35,7 @@ from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.logs import configure_logs
+from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
@@ -144,7 +145,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     telemetry = Telemetry(peaks.heard)
     code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
-    gateway = GatewayLoop(database)
+    gateway = GatewayLoop(database, state.sealer.open)
+    certificates = CertificatesLoop(database, state.sealer)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     gateway.publish, gateway.forget = xds.publish, xds.forget
     rates = Rates(time.time)
@@ -160,6 +162,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
+        Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
         Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),

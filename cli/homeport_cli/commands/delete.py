@@ -19,7 +19,7 @@ def delete(
     file: Annotated[Path | None, typer.Option("-f", "--file", help="The configuration file.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete what a file describes: a service is stopped, a fleet's hosts are emptied and taken out, a gateway goes."""
+    """Delete what a file describes: a service is stopped, a fleet's hosts are emptied and taken out."""
     document = manifest.load(file).document_json
     if kind_of(document) == "fleet":
         with connect() as api:

@@ -9,16 +9,26 @@ in `acknowledged`.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from homeport_control.decide.certificates import served, sources
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Gateway, GatewaySnapshot, LoadReport, PublishedModel, TokenGrant
+from homeport_control.domain.gateway import (
+    Gateway,
+    GatewaySnapshot,
+    LoadReport,
+    PublishedModel,
+    ServedCertificate,
+    TokenGrant,
+)
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.acknowledged import Acknowledged
+from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import gateways, replicas, runs, tokens
+from homeport_control.store import certificates, gateways, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 
@@ -35,7 +45,9 @@ class GatewayLoop:
 
     topics = ("runs", "replicas", "tokens", "gateways", "gateway")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, open_key: Callable[[bytes], str] = bytes.decode) -> None:
+        """`open_key` opens a certificate's key."""
+        self._open_key = lru_cache(maxsize=20_000)(open_key)  # at each turn all of them
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
         self.forget: Callable[[str], None]  # that gateway is no more, or stands on another host now
         self._database = database
@@ -74,17 +86,21 @@ class GatewayLoop:
             there = await gateways.list_all(connection)
             active = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in active])
+            kept = await certificates.list_all(connection)
             grants, next_expiry_s = await tokens.grants(connection, now_s)
         self._meet(there)
         homes = {run.id: Home(run.name, choose(_spec(run).gateway, there)) for run in active}
         sentences = []
+        published = names_by_gateway(there, active)
         for gateway in there:
+            pairs = {it.name: (it.chain_pem, self._open_key(it.key)) for it in sources(kept, gateway) if it.chain_pem}
+            shown = tuple(served(published[gateway.name], pairs))
             services = [
                 _input(run, tuple(present.get(run.id, ())))
                 for run in active
                 if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
             ]
-            sentences.append(self._give(gateway, services, grants))
+            sentences.append(self._give(gateway, services, grants, shown))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone)
@@ -108,12 +124,18 @@ class GatewayLoop:
         leaves, comes = self._known.get(gateway.name), self._known.get(home.gateway.name)
         return leaves is not None and leaves.publishes(home.run) and not (comes is not None and comes.serves(home.run))
 
-    def _give(self, gateway: Gateway, services: list[ServiceInput], grants: Iterable[TokenGrant]) -> str:
+    def _give(
+        self,
+        gateway: Gateway,
+        services: list[ServiceInput],
+        grants: Iterable[TokenGrant],
+        shown: tuple[ServedCertificate, ...],
+    ) -> str:
         """Publish what it must serve; a sentence about it."""
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
-        candidate = snapshot(gateway, services, grants)
+        candidate = snapshot(gateway, services, grants, shown)
         wrong = problems(candidate)
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"
@@ -189,4 +211,4 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
     model = None
     if spec.model is not None and spec.model.format == "openai":
         model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))
-    return ServiceInput(run, spec.auth, present, model)
+    return ServiceInput(run, spec.auth, present, model, spec.https)

@@ -17,9 +17,12 @@ def unsupported(spec: Spec) -> tuple[Problem, ...]:
             return (Problem("provision", "`provision: on-demand` is not supported yet", hint),)
         return ()
     if isinstance(spec, GatewaySpec):
-        if spec.certificate.type != "none":
-            hint = "Write `certificate: null`, and put a proxy with a certificate before the gateway"
-            return (Problem("certificate", "certificates are not supported yet", hint),)
+        if spec.certificate.type in {"acme", "lets-encrypt"}:
+            hint = (
+                "Write `certificate: {type: files, cert: …, key: …}` with what certbot keeps, `certificate: self-signed`, or "
+                "`certificate: null` behind a proxy that has one"
+            )
+            return (Problem("certificate", f"`{spec.certificate.type}` is not supported yet", hint),)
         return ()
     return tuple(_of_service(spec))
 
@@ -38,9 +41,6 @@ def _of_service(spec: ServiceSpec) -> Iterator[Problem]:
         yield Problem("replicas", "a range of `replicas` is not supported yet", "Set one number")
     if spec.rate_limits:
         yield _not_yet("rate_limits", "Remove them, and limit requests in the service itself")
-    if spec.https is True:
-        hint = "Leave `https` out, and put a proxy with a certificate before the gateway"
-        yield Problem("https", "`https: true` is not supported yet", hint)
 
 
 def _not_yet(path: str, hint: str) -> Problem:
