@@ -6,8 +6,8 @@ when it was made for another kind of source.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from homeport_control.domain.certificates import ALL_NAMES, CA, Kept
-from homeport_control.domain.gateway import MODELS_LABEL, Gateway, ServedCertificate
+from homeport_control.domain.certificates import ALL_NAMES, LETS_ENCRYPT, NO_SERVER, Kept
+from homeport_control.domain.gateway import MODELS_LABEL, Certificate, Gateway, ServedCertificate
 
 LIFE_USED = 2 / 3
 CLOCK_S = 60.0  # by this much a clock may go back without consequence
@@ -28,6 +28,18 @@ def is_due(kept: Kept | None, source: str, now_s: float) -> bool:
     if kept is None or not kept.chain_pem or kept.source != source:
         return True
     return now_s >= due_at_s(kept) or now_s < kept.not_before_s - CLOCK_S
+
+
+def source_of(certificate: Certificate) -> str:
+    """What a certificate must have been made for to be the right one."""
+    if certificate.type in {"acme", "lets-encrypt"}:
+        return certificate.directory or LETS_ENCRYPT
+    return certificate.type
+
+
+def next_try_s(failures: int, now_s: float, wait_s: float = 0.0) -> float:
+    """After so many failures in a row: a minute, doubling to a day. Let's Encrypt takes 5 failures an hour for one name."""
+    return now_s + max(wait_s, min(60.0 * 2.0 ** min(failures - 1, 20), 86400.0))
 
 
 def trouble(kept: Kept, now_s: float) -> str:
@@ -55,6 +67,6 @@ def served(names: Sequence[str], pairs: dict[str, tuple[str, str]]) -> Iterator[
 
 
 def sources(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
-    """Those of the gateway's kind of source, its own CA left out."""
-    mine = [it for it in kept if it.gateway == gateway.name and it.name != CA]
-    return [it for it in mine if it.source == gateway.certificate.type]
+    """Those of the gateway's kind of source, its own CA and its account left out."""
+    mine = [it for it in kept if it.gateway == gateway.name and it.name not in NO_SERVER]
+    return [it for it in mine if it.source == source_of(gateway.certificate)]

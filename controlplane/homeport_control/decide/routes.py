@@ -15,6 +15,7 @@ from homeport_control.domain.gateway import (
     Endpoint,
     Gateway,
     GatewaySnapshot,
+    Proof,
     PublishedModel,
     ServedCertificate,
     ServiceRoute,
@@ -48,6 +49,7 @@ def snapshot(
     services: Iterable[ServiceInput],
     tokens: Iterable[TokenGrant],
     certificates: Iterable[ServedCertificate] = (),
+    proofs: Iterable[Proof] = (),
 ) -> GatewaySnapshot:
     """Everything that this gateway serves, in a stable order: equal facts make equal snapshots.
 
@@ -82,6 +84,7 @@ def snapshot(
         certificates=shown,
         plain_models=not _is_secured(MODELS_LABEL, gateway, secured),
         trusted_addresses=gateway.trusted_addresses,
+        proofs=tuple(sorted(proofs, key=lambda it: (it.name, it.path))),
     )
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 CA = ""  # the name under which a gateway's own CA is kept
 ALL_NAMES = "*"  # and a certificate that is shown to everybody
+ACCOUNT = "@account"  # and the key of its account with an authority
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+NO_SERVER = frozenset({CA, ACCOUNT})  # what is kept and never shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,21 @@ class Kept:
     not_before_s: float = 0.0
     not_after_s: float = 0.0
     problem: str = ""
+    failures: int = 0  # in a row
+    next_try_s: float = 0.0  # after a failure
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What an authority gave us."""
+
+    chain_pem: str
+    key_pem: str = field(repr=False)
+
+
+class CannotIssue(Exception):
+    """One line why. `wait_s`: how long the authority wants to be left alone at least."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s

@@ -95,6 +95,15 @@ class ServedCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a name must answer over HTTP, so that an authority sees that it is ours."""
+
+    name: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One published service. Endpoints are sorted by replica id."""
 
@@ -122,6 +131,7 @@ class GatewaySnapshot:
     certificates: tuple[ServedCertificate, ...] = ()  # sorted by name
     plain_models: bool = True  # models are called by HTTP too; False: who does is sent to HTTPS
     trusted_addresses: tuple[str, ...] = ()  # of the proxies before it
+    proofs: tuple[Proof, ...] = ()  # sorted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ when a gateway's domain changes, both names are served until the new one is ackn
 in `acknowledged`.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +20,7 @@ from homeport_control.domain.gateway import (
     Gateway,
     GatewaySnapshot,
     LoadReport,
+    Proof,
     PublishedModel,
     ServedCertificate,
     TokenGrant,
@@ -30,6 +33,8 @@ from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import certificates, gateways, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
+
+PROOF_S = 30.0  # for a gateway to acknowledge one
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class GatewayLoop:
         self._database = database
         self._known: dict[str, Acknowledged] = {}
         self._draining = False
+        self._proofs: dict[str, set[Proof]] = {}  # by gateway
 
     def authorize(self, host_id: str, node_id: str) -> str | None:
         """The gateway that this host's Envoy may be; None: it has no such role.
@@ -80,6 +86,25 @@ class GatewayLoop:
             self._known[report.gateway].take_load(report)
             if self._draining:
                 self._database.changes.publish({"gateway"})
+
+    @asynccontextmanager
+    async def proving(self, gateway: str, proof: Proof) -> AsyncIterator[None]:
+        """Inside, the gateway answers so; it has acknowledged that. Raises TimeoutError."""
+        self._proofs.setdefault(gateway, set()).add(proof)
+        try:
+            with self._database.changes.subscribe("gateway") as subscription:
+                self._database.changes.publish({"gateway"})
+                async with asyncio.timeout(PROOF_S):
+                    while not self._shows(gateway, proof):
+                        await subscription.wait(PROOF_S)
+            yield
+        finally:
+            self._proofs[gateway].discard(proof)
+            self._database.changes.publish({"gateway"})
+
+    def _shows(self, gateway: str, proof: Proof) -> bool:
+        known = self._known.get(gateway)
+        return known is not None and known.acked is not None and proof in known.acked.proofs
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
@@ -135,7 +160,7 @@ class GatewayLoop:
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
-        candidate = snapshot(gateway, services, grants, shown)
+        candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()))
         wrong = problems(candidate)
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"

@@ -17,12 +17,10 @@ def unsupported(spec: Spec) -> tuple[Problem, ...]:
             return (Problem("provision", "`provision: on-demand` is not supported yet", hint),)
         return ()
     if isinstance(spec, GatewaySpec):
-        if spec.certificate.type in {"acme", "lets-encrypt"}:
-            hint = (
-                "Write `certificate: {type: files, cert: …, key: …}` with what certbot keeps, `certificate: self-signed`, or "
-                "`certificate: null` behind a proxy that has one"
-            )
-            return (Problem("certificate", f"`{spec.certificate.type}` is not supported yet", hint),)
+        is_local = spec.domain == "localhost" or spec.domain.endswith(".localhost")
+        if spec.certificate.type == "lets-encrypt" and is_local:
+            hint = "Write `certificate: self-signed`, or `certificate: null`"
+            return (Problem("certificate", f"Let's Encrypt gives none for `{spec.domain}`", hint),)
         return ()
     return tuple(_of_service(spec))
 

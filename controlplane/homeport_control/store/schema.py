@@ -147,6 +147,8 @@ certificates = sa.Table(
     sa.Column("not_before_s", sa.Float, nullable=False),
     sa.Column("not_after_s", sa.Float, nullable=False),
     sa.Column("problem", sa.Text, nullable=False),  # why the last try for a newer one failed
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("next_try_s", sa.Float, nullable=False),
 )
 
 runs = sa.Table(

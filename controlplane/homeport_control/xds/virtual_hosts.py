@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import MODELS_LABEL, GatewaySnapshot
+from homeport_control.domain.gateway import MODELS_LABEL, GatewaySnapshot, Proof
 from homeport_control.xds import errors
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
@@ -102,6 +102,20 @@ def _elsewhere(name: str, domains: list[str], https_port: int) -> dict[str, Any]
     }
 
 
+def _proving(host: dict[str, Any], proofs: tuple[Proof, ...]) -> dict[str, Any]:
+    """With what an authority looks for at its names, before anything else."""
+    routes = [
+        {
+            "match": {"path": proof.path},
+            "direct_response": {"status": 200, "body": {"inline_string": proof.text}},
+            "typed_per_filter_config": NOT_ASKED,
+        }
+        for proof in proofs
+        if proof.name in host["domains"]
+    ]
+    return {**host, "routes": [*routes, *host["routes"]]} if routes else host
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """One listener's view: which services it lets in, and where it sends the others' callers."""
@@ -110,6 +124,7 @@ class Door:
     domains: tuple[str, ...]
     https_port: int = 0  # of who is sent to HTTPS
     models: bool = True  # called here; False: sent to HTTPS
+    proofs: tuple[Proof, ...] = ()
 
 
 @lru_cache(maxsize=8)
@@ -121,6 +136,7 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool], ...], door:
     taken = {name for _, names, _, _ in services for name in names}  # by a service from before there were models
     if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
         hosts.append(_models(models) if door.models else _elsewhere("homeport/models", models, door.https_port))
+    hosts = [_proving(host, door.proofs) for host in hosts] if door.proofs else hosts
     return resource(
         RDS,
         door.name,
@@ -131,7 +147,7 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool], ...], door:
 def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     """By name: those of HTTP, and those of HTTPS where it is spoken."""
     domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
-    plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models)
+    plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models, snapshot.proofs)
     made = {ROUTES: _routes(tuple((it.name, it.domains, it.auth, it.plain) for it in snapshot.services), plain)}
     if snapshot.https_port:
         secure = tuple((it.name, it.domains, it.auth, True) for it in snapshot.services if it.secure)

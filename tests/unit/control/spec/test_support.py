@@ -76,11 +76,11 @@ def test_what_is_not_carried_out_yet_is_refused_by_name(document: dict[str, Any]
     assert told(**document) == expected
 
 
-def test_a_gateway_is_carried_out_but_not_with_a_certificate_by_acme() -> None:
-    for certificate in (None, "self-signed", {"type": "files", "cert": "/c", "key": "/k"}):
+def test_a_gateway_is_carried_out_but_for_what_lets_encrypt_cannot_give() -> None:
+    for certificate in (None, "self-signed", {"type": "files", "cert": "/c", "key": "/k"}, "lets-encrypt"):
         assert unsupported(parse({"type": "gateway", "domain": "example.com", "certificate": certificate}).spec) == ()
-    (problem,) = unsupported(parse({"type": "gateway", "domain": "example.com"}).spec)
-    assert (problem.path, problem.message) == ("certificate", "`lets-encrypt` is not supported yet")
+    (problem,) = unsupported(parse({"type": "gateway", "domain": "lab.localhost"}).spec)
+    assert (problem.path, problem.message) == ("certificate", "Let's Encrypt gives none for `lab.localhost`")
     assert problem.hint
 
 

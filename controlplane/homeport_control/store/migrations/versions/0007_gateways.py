@@ -41,6 +41,8 @@ def upgrade() -> None:
         sa.Column("not_before_s", sa.Float(), nullable=False),
         sa.Column("not_after_s", sa.Float(), nullable=False),
         sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("next_try_s", sa.Float(), nullable=False),
     )
     op.create_index("ix_gateways_host_id", "gateways", ["host_id"])
     # Where it listens and its domain are the server's settings: they are written at each of its starts.
