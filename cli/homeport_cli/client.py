@@ -151,6 +151,10 @@ class Api:
         """What was done, in a sentence."""
         return self._call("DeleteGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer).sentence
 
+    def get_gateway_ca(self, name: str) -> api_pb2.GatewayCaResponse:
+        """Of the default gateway without a name."""
+        return self._call("GetGatewayCa", api_pb2.GatewayRequest(name=name), api_pb2.GatewayCaResponse)
+
     def set_default_gateway(self, name: str) -> str:
         """What was done, in a sentence."""
         return self._call("SetDefaultGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer).sentence

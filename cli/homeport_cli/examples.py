@@ -73,6 +73,7 @@ EXAMPLES = {
     "gateway list": (("homeport gateway list", "with the address that a service gets there"),),
     "gateway get": (("homeport gateway get main", "its host, where it listens, what it publishes"),),
     "gateway delete": (("homeport gateway delete main", "when nothing is published by it any more"),),
+    "gateway ca": (("homeport gateway ca main > ca.pem", "then: curl --cacert ca.pem https://…"),),
     "gateway set-default": (("homeport gateway set-default main", "for services that name no gateway"),),
     "offer": (
         ("homeport offer --gpu 24GB:2", "two GPUs with 24 GB each"),

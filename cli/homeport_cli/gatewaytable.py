@@ -28,6 +28,8 @@ def gateway(row: api_pb2.Gateway) -> RenderableType:
     table = table_of("", "", show_header=False)
     count = len(row.services)
     names = ", ".join(row.services[:SHOWN_SERVICES]) + (", …" if count > SHOWN_SERVICES else "")
+    has_end = row.HasField("certificate_until")
+    until = f", until {row.certificate_until.ToDatetime():%Y-%m-%d %H:%M} UTC" if has_end else ""
     old = f"{row.old_domain}, until the new one is served" if row.old_domain else ""
     for name, value in (
         ("Name", Text(row.name)),
@@ -37,7 +39,7 @@ def gateway(row: api_pb2.Gateway) -> RenderableType:
         ("Reason", Text("; ".join(_reasons(row)))),
         ("Host", Text(row.host or f"none yet ({row.wanted_host})")),
         ("Listens on", Text(row.listens)),
-        ("Certificate", Text(row.certificate)),
+        ("Certificate", Text(row.certificate + until)),
         ("Default", Text("yes" if row.default else "no")),
         ("Services at", Text(row.example_url)),
         ("Publishes", Text(f"{count}: {names}" if count else "nothing")),

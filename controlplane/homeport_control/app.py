@@ -33,10 +33,13 @@ from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
+from homeport_control.issuing import acme_client
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.logs import configure_logs
+from homeport_control.loops.acme import AcmeLoop
+from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
@@ -150,7 +153,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     telemetry = Telemetry(peaks.heard)
     code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
-    gateway = GatewayLoop(database)
+    gateway = GatewayLoop(database, state.sealer.open)
+    certificates = CertificatesLoop(database, state.sealer)
+    acme = AcmeLoop(database, state.sealer, acme_client.obtain, acme_client.new_account_key, gateway.proving)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     gateway.publish, gateway.forget = xds.publish, xds.forget
     rates = Rates(time.time)
@@ -174,6 +179,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
+        Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
+        Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
         Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),

@@ -100,7 +100,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     Volume: {"path": "/b"},
 }
 WITH: dict[tuple[type[Model], str], dict[str, Any]] = {  # a key that needs another one
-    (Certificate, "cert"): {"type": "files", "key": "k"}, (Certificate, "key"): {"type": "files", "cert": "c"},
+    (Certificate, "cert"): {"type": "files", "key": "/k"}, (Certificate, "key"): {"type": "files", "cert": "/c"},
     (Certificate, "directory"): {"type": "acme"}, (Certificate, "email"): {"type": "lets-encrypt"},
     (Probe, "body"): {"method": "put"}, (RateLimit, "key"): {"header": "X-A"}, (RateLimit, "header"): {"key": "header"},
     (ModelRoute, "chat_template"): {"format": "tgi"}, (ModelRoute, "eos_token"): {"format": "tgi"},

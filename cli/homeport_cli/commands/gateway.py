@@ -52,3 +52,14 @@ def set_default(name: Name) -> None:
     """Publish by it, from now on, what is applied and names no gateway."""
     with connect() as api:
         terminal().data(api.set_default_gateway(name))
+
+
+@app.command("ca")
+def ca(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Its name; the default one without.", autocompletion=gateway_names)
+    ] = "",
+) -> None:
+    """Print the CA that signs the certificates of a gateway with `certificate: self-signed`, for who is to trust it."""
+    with connect() as api:
+        terminal().data(api.get_gateway_ca(name).ca_pem.strip())

@@ -15,6 +15,8 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.convert import timestamp
 from homeport_control.api.plans import problem_messages
 from homeport_control.decide import gateways as decide
+from homeport_control.decide.certificates import sources, trouble
+from homeport_control.domain.certificates import CA, Kept
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
 from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Connection, Host
@@ -26,7 +28,7 @@ from homeport_control.spec.naming import random_name
 from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.service import spec_from_json
 from homeport_control.spec.support import unsupported
-from homeport_control.store import gateways, hosts, runs
+from homeport_control.store import certificates, gateways, hosts, runs
 from homeport_control.store.connect import Database
 from homeport_control.trust.tokens import sha256_hex
 
@@ -124,7 +126,26 @@ class Gateways:
             known = await gateways.list_all(connection)
             by_id = {host.id: host for host in await hosts.list_all(connection)}
             published = _services(await runs.list_unsettled(connection), known)
-        return [_message(it, by_id.get(it.host_id), published.get(it.name, [])) for it in known]
+            kept = await certificates.list_all(connection)
+        now_s = time.time()
+        return [
+            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), now_s) for it in known
+        ]
+
+    async def ca(self, name: str) -> api_pb2.GatewayCaResponse:
+        """The certificate of its own CA; of the default gateway without a name. Raises NotFound, NotReady."""
+        async with self._database.read() as connection:
+            known = await gateways.list_all(connection)
+            gateway = _named(name, known) if name else decide.choose(None, known)
+            if gateway is None:
+                raise NotFound("no gateway is the default; say which one: homeport gateway ca NAME")
+            kept = await certificates.get(connection, gateway.name, CA)
+        if gateway.certificate.type != "self-signed":
+            what = decide.certificate_text(gateway.certificate)
+            raise NotFound(f"gateway {gateway.name} has no CA of its own: its certificate is `{what}`")
+        if kept is None:
+            raise NotReady(f"the CA of gateway {gateway.name} is not made yet; ask again in a moment")
+        return api_pb2.GatewayCaResponse(name=gateway.name, ca_pem=kept.chain_pem)
 
     async def watch(self) -> AsyncGenerator[api_pb2.ListGatewaysResponse, None]:
         """The list now, and again after each change."""
@@ -208,6 +229,7 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         https_port=0 if certificate.type == "none" else spec.https_port,
         wanted_host=spec.host,
         certificate=certificate,
+        trusted_addresses=spec.trusted_addresses,
         default=spec.default or is_first or (before is not None and before.default),
         applied=True,
         message=gateways.NOT_HEARD if host else gateways.NO_HOST,
@@ -263,7 +285,10 @@ def _named(name: str, known: Iterable[Gateway]) -> Gateway:
     return found
 
 
-def _message(gateway: Gateway, host: Host | None, services: Sequence[str]) -> api_pb2.Gateway:
+def _message(
+    gateway: Gateway, host: Host | None, services: Sequence[str], kept: Sequence[Kept], now_s: float
+) -> api_pb2.Gateway:
+    ends = [it.not_after_s for it in kept if it.chain_pem]
     return api_pb2.Gateway(
         name=gateway.name,
         domain=gateway.domain,
@@ -278,7 +303,8 @@ def _message(gateway: Gateway, host: Host | None, services: Sequence[str]) -> ap
         certificate=gateway.certificate.type,
         old_domain=gateway.old_domain,
         created_at=timestamp(gateway.created_at_s),
-        notice="; ".join(_notices(gateway, host)),
+        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in kept))]),
+        certificate_until=timestamp(min(ends)) if ends else None,
     )
 
 

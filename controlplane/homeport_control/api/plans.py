@@ -174,7 +174,7 @@ class Plans:
         if spec.privileged and caller.role != "admin":
             raise Denied("`privileged: true` needs an admin token: such a container can do anything on its host")
         async with self._database.read() as connection:
-            gateway = await published_by(connection, spec.gateway)
+            gateway = await published_by(connection, spec.gateway, https=spec.https is True)
             spec = spec.model_copy(update={"gateway": gateway})
             await must_be_free(connection, spec)
             active = await runs.active_by_name(connection, name)

@@ -17,11 +17,14 @@ async def must_be_there(connection: AsyncConnection, name: str) -> None:
         raise Conflict(f"gateway {name} was deleted just now; run `homeport apply` again")
 
 
-async def published_by(connection: AsyncConnection, wanted: str | None) -> str:
-    """Its name. Raises BadDocument when there is none."""
+async def published_by(connection: AsyncConnection, wanted: str | None, *, https: bool = False) -> str:
+    """Its name. Raises BadDocument when there is none, and when it must speak `https` and does not."""
     known = await gateways.list_all(connection)
     found = choose(wanted, known)
     if found is not None:
+        if https and not found.has_tls:
+            hint = "Leave `https` out, or apply the gateway with a certificate"
+            raise BadDocument([Problem("https", f"the gateway `{found.name}` has no certificate", hint)])
         return found.name
     names = ", ".join(f"`{it.name}`" for it in known)
     if wanted is None:

@@ -196,6 +196,9 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     async def DeleteGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
         return await answer(self._database, context, lambda caller: self._gateways.delete(caller, request.name))
 
+    async def GetGatewayCa(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayCaResponse:
+        return await answer(self._database, context, lambda _caller: self._gateways.ca(request.name))
+
     async def SetDefaultGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
         return await answer(self._database, context, lambda caller: self._gateways.set_default(caller, request.name))
 

@@ -36,7 +36,7 @@ class Views:
         for run in found:
             spec = specs[run.id]
             gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
-            url = gateway.url_of(run.name) if gateway else ""
+            url = gateway.url_of(run.name, https=spec.https is not False) if gateway else ""
             memory = memory_of(run, by_id.get, self._readings)
             message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url, memory)
             message.open = not spec.auth

@@ -62,7 +62,13 @@ def changes(before: Gateway, after: Gateway) -> tuple[tuple[Change, str], ...]:
         ("domain", before.domain, after.domain, _RENAMES),
         ("host", before.wanted_host, after.wanted_host, _MOVES),
         ("listens on", places(before), places(after), _LISTENS),
-        ("certificate", certificate_text(before.certificate), certificate_text(after.certificate), "at once"),
+        ("trusted addresses", *(", ".join(it.trusted_addresses) for it in (before, after)), _LISTENS),
+        (
+            "certificate",
+            certificate_text(before.certificate),
+            certificate_text(after.certificate),
+            "no connection is touched",
+        ),
         ("default", *(("yes" if it.default else "no") for it in (before, after)), "for what is applied from now on"),
     )
     return tuple((Change(path, old, new), how) for path, old, new, how in shown if old != new)

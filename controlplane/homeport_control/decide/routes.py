@@ -13,10 +13,13 @@ from types import MappingProxyType
 
 from homeport_control.decide.paths import LOOPBACK, address_for
 from homeport_control.domain.gateway import (
+    MODELS_LABEL,
     Endpoint,
     Gateway,
     GatewaySnapshot,
+    Proof,
     PublishedModel,
+    ServedCertificate,
     ServiceRoute,
     TokenGrant,
 )
@@ -40,15 +43,24 @@ class ServiceInput:
     auth: bool
     replicas: tuple[Replica, ...]
     model: PublishedModel | None = None
+    https: bool | str = "auto"  # as its file says it
 
 
 def snapshot(
     gateway: Gateway,
     services: Iterable[ServiceInput],
     tokens: Iterable[TokenGrant],
+    certificates: Iterable[ServedCertificate] = (),
+    proofs: Iterable[Proof] = (),
     doors: Mapping[str, Door] = NO_DOORS,
 ) -> GatewaySnapshot:
-    """Everything that this gateway serves, in a stable order: equal facts make equal snapshots. `doors`: by host id."""
+    """Everything that this gateway serves, in a stable order: equal facts make equal snapshots.
+
+    Who comes by HTTP is sent to HTTPS as soon as there is a certificate for that name, not before. `doors`: of
+    hosts, by id.
+    """
+    shown = tuple(sorted(certificates, key=lambda it: it.name))
+    secured = {it.name for it in shown}
     services = sorted(services, key=lambda service: service.run.name)
     models = _models(services)
     domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
@@ -64,12 +76,25 @@ def snapshot(
                 auth=service.auth,
                 endpoints=tuple(_endpoints(gateway, service.replicas, doors)),
                 model=models.get(service.run.name),
+                plain=service.https is False
+                or (service.https == "auto" and not _is_secured(service.run.name, gateway, secured)),
+                secure=gateway.has_tls and service.https is not False,
             )
             for service in services
         ),
         tokens=tuple(sorted(tokens, key=lambda token: token.token_sha256)),
         old_domain=gateway.old_domain,
+        https_port=gateway.https_port,
+        certificates=shown,
+        plain_models=not _is_secured(MODELS_LABEL, gateway, secured),
+        trusted_addresses=gateway.trusted_addresses,
+        proofs=tuple(sorted(proofs, key=lambda it: (it.name, it.path))),
     )
+
+
+def _is_secured(label: str, gateway: Gateway, secured: set[str]) -> bool:
+    domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
+    return gateway.has_tls and all(f"{label}.{domain}" in secured for domain in domains)
 
 
 def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:

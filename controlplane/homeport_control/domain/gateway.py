@@ -1,6 +1,6 @@
 """Gateways, and what one must know: an immutable snapshot, made by decide/routes, turned into Envoy's messages by xds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LOCAL = "local"  # the machine of the server, as a gateway's host; and the name of the gateway that a fresh server has
 MODELS_LABEL = "gateway"  # the first label of the name at which models are called
@@ -29,6 +29,7 @@ class Gateway:
     https_port: int = 0  # 0: it speaks no TLS
     wanted_host: str = LOCAL  # as its owner wrote it
     certificate: Certificate = Certificate()
+    trusted_addresses: tuple[str, ...] = ()  # of proxies before it, whose X-Forwarded-Proto counts
     default: bool = False  # publishes the services that name none
     applied: bool = False  # an owner's file made it; False: the server's own, which follows the server's settings
     old_domain: str = ""  # served beside the new one until that is acknowledged
@@ -37,7 +38,14 @@ class Gateway:
     refused: str = ""  # why Envoy refused what it was given last
     created_at_s: float = 0.0
 
-    def url_of(self, run_name: str) -> str:
+    @property
+    def has_tls(self) -> bool:
+        return self.https_port != 0
+
+    def url_of(self, run_name: str, *, https: bool = True) -> str:
+        """`https`: the service is published there, if the gateway has a certificate."""
+        if self.has_tls and https:
+            return f"https://{run_name}.{self.domain}{'' if self.https_port == 443 else f':{self.https_port}'}"
         return f"http://{run_name}.{self.domain}{'' if self.http_port == 80 else f':{self.http_port}'}"
 
     @property
@@ -79,6 +87,24 @@ class PublishedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedCertificate:
+    """What the gateway shows to who calls it by a name."""
+
+    name: str  # empty: to who says none
+    chain_pem: str
+    key_pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a name must answer over HTTP, so that an authority sees that it is ours."""
+
+    name: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One published service. Endpoints are sorted by replica id."""
 
@@ -87,6 +113,8 @@ class ServiceRoute:
     auth: bool
     endpoints: tuple[Endpoint, ...] = ()
     model: PublishedModel | None = None
+    plain: bool = True  # HTTP reaches it; False: it is sent to HTTPS
+    secure: bool = False  # HTTPS reaches it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +128,11 @@ class GatewaySnapshot:
     services: tuple[ServiceRoute, ...] = ()  # sorted by name
     tokens: tuple[TokenGrant, ...] = ()  # sorted by hash
     old_domain: str = ""  # models are called there too, until the new one is acknowledged
+    https_port: int = 0  # 0: it speaks no TLS
+    certificates: tuple[ServedCertificate, ...] = ()  # sorted by name
+    plain_models: bool = True  # models are called by HTTP too; False: who does is sent to HTTPS
+    trusted_addresses: tuple[str, ...] = ()  # of the proxies before it
+    proofs: tuple[Proof, ...] = ()  # sorted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,36 @@ when a gateway's domain changes, both names are served until the new one is ackn
 in `acknowledged`.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
+from homeport_control.decide.certificates import served, sources
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Gateway, GatewaySnapshot, LoadReport, PublishedModel, TokenGrant
+from homeport_control.domain.gateway import (
+    Gateway,
+    GatewaySnapshot,
+    LoadReport,
+    Proof,
+    PublishedModel,
+    ServedCertificate,
+    TokenGrant,
+)
 from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.acknowledged import Acknowledged
+from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import gateways, hosts, replicas, runs, tokens
+from homeport_control.store import certificates, gateways, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
+
+PROOF_S = 30.0  # for a gateway to acknowledge one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +51,15 @@ class GatewayLoop:
 
     topics = ("runs", "replicas", "tokens", "gateways", "gateway", "doors")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, open_key: Callable[[bytes], str] = bytes.decode) -> None:
+        """`open_key` opens a certificate's key."""
+        self._open_key = lru_cache(maxsize=20_000)(open_key)  # at each turn all of them
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
         self.forget: Callable[[str], None]  # that gateway is no more, or stands on another host now
         self._database = database
         self._known: dict[str, Acknowledged] = {}
         self._draining = False
+        self._proofs: dict[str, set[Proof]] = {}  # by gateway
 
     def authorize(self, host_id: str, node_id: str) -> str | None:
         """The gateway that this host's Envoy may be; None: it has no such role.
@@ -70,23 +88,46 @@ class GatewayLoop:
             if self._draining:
                 self._database.changes.publish({"gateway"})
 
+    @asynccontextmanager
+    async def proving(self, gateway: str, proof: Proof) -> AsyncIterator[None]:
+        """Inside, the gateway answers so; it has acknowledged that. Raises TimeoutError."""
+        self._proofs.setdefault(gateway, set()).add(proof)
+        try:
+            with self._database.changes.subscribe("gateway") as subscription:
+                self._database.changes.publish({"gateway"})
+                async with asyncio.timeout(PROOF_S):
+                    while not self._shows(gateway, proof):
+                        await subscription.wait(PROOF_S)
+            yield
+        finally:
+            self._proofs[gateway].discard(proof)
+            self._database.changes.publish({"gateway"})
+
+    def _shows(self, gateway: str, proof: Proof) -> bool:
+        known = self._known.get(gateway)
+        return known is not None and known.acked is not None and proof in known.acked.proofs
+
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
             there = await gateways.list_all(connection)
             active = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in active])
+            kept = await certificates.list_all(connection)
             grants, next_expiry_s = await tokens.grants(connection, now_s)
             doors = await hosts.doors(connection)
         self._meet(there)
         homes = {run.id: Home(run.name, choose(_spec(run).gateway, there)) for run in active}
         sentences = []
+        published = names_by_gateway(there, active)
         for gateway in there:
+            pairs = {it.name: (it.chain_pem, self._open_key(it.key)) for it in sources(kept, gateway) if it.chain_pem}
+            shown = tuple(served(published[gateway.name], pairs))
             services = [
                 _input(run, tuple(present.get(run.id, ())))
                 for run in active
                 if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
             ]
-            sentences.append(self._give(gateway, services, grants, doors))
+            sentences.append(self._give(gateway, services, grants, shown, doors))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone)
@@ -115,13 +156,14 @@ class GatewayLoop:
         gateway: Gateway,
         services: list[ServiceInput],
         grants: Iterable[TokenGrant],
+        shown: tuple[ServedCertificate, ...],
         doors: Mapping[str, Door],
     ) -> str:
         """Publish what it must serve; a sentence about it."""
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
-        candidate = snapshot(gateway, services, grants, doors)
+        candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()), doors)
         wrong = problems(candidate)
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"
@@ -197,4 +239,4 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
     model = None
     if spec.model is not None and spec.model.format == "openai":
         model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))
-    return ServiceInput(run, spec.auth, present, model)
+    return ServiceInput(run, spec.auth, present, model, spec.https)

@@ -39,8 +39,12 @@ class Certificate(Model):
     )
     email: Text = Field(None, description="Who is told before it expires, with `lets-encrypt` and `acme`")
     directory: Text = Field(None, description="Address of the directory, with `acme`")
-    cert: Text = Field(None, description="Path of the certificate with its chain, PEM, with `files`")
-    key: Text = Field(None, description="Path of the private key, PEM, with `files`")
+    cert: Text = Field(
+        None,
+        description="Path of the certificate with its chain, PEM, with `files`: on the server's machine, where it is "
+        "read again whenever it changes",
+    )
+    key: Text = Field(None, description="Path of the private key, PEM, with `files`, there too")
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -52,6 +56,11 @@ class Certificate(Model):
         for key in _NEEDS.get(self.type, ()):
             if key not in given:
                 raise Mistake(f"`type: {self.type}` needs `{key}`")
+        for key in ("cert", "key"):
+            if (path := getattr(self, key)) is not None and not path.startswith("/"):
+                raise Mistake(
+                    f"`{key}` must be a whole path on the server's machine: {quoted(path)} does not begin with /"
+                )
         for key in sorted(given - set(_MAY_HAVE[self.type])):
             raise Mistake(f"`type: {self.type}` has no `{key}`")
         return self
@@ -70,6 +79,20 @@ def _address(value: object) -> object:
         raise Mistake(
             f"{quoted(value)} is not an address to listen on", "Write an IP address of the host, or `0.0.0.0` for all"
         ) from None
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    found = []
+    for item in value:
+        try:
+            found.append(str(ipaddress.ip_network(item.strip() if isinstance(item, str) else "")))
+        except ValueError:
+            raise Mistake(
+                f"{quoted(item)} is no address and no network", "Write it like `10.0.0.7` or `10.0.0.0/8`"
+            ) from None
+    return sorted(set(found))
 
 
 Port = Annotated[int, reads(_port)]
@@ -101,6 +124,11 @@ class GatewaySpec(Model):
     )
     http_port: Port = Field(80, description="The port for HTTP")
     https_port: Port = Field(443, description="The port for HTTPS, when it has a certificate")
+    trusted_addresses: Annotated[tuple[str, ...], reads(_networks)] = Field(
+        (),
+        description="Addresses or networks of proxies before it, like `10.0.0.0/8`: what these say in `X-Forwarded-For` "
+        "and `X-Forwarded-Proto` counts, and what others say does not",
+    )
     certificate: Certificate = Field(
         Certificate(type="lets-encrypt"),
         description="The certificate for its domain: a word (`lets-encrypt`), or a map; `null`: none, plain HTTP",

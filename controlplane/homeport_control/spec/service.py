@@ -166,8 +166,8 @@ class ServiceSpec(Model):
     )
     https: Annotated[bool | Literal["auto"], reads(_https)] = Field(
         "auto",
-        description="`auto`: HTTPS where the gateway has a certificate; `true`: nothing else; `false`: plain HTTP."
-        " This version refuses `true`",
+        description="`auto`: HTTPS where the gateway has a certificate, and who comes by HTTP is sent there; `true`: the "
+        "same, and refused where the gateway has none; `false`: plain HTTP",
     )
     model: ModelRoute | None = Field(
         None, description="The model that it serves, which callers name at the gateway's own address: a name, or a map"

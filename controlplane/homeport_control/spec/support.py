@@ -14,9 +14,10 @@ def unsupported(spec: Spec) -> tuple[Problem, ...]:
     if isinstance(spec, FleetSpec):
         return ()
     if isinstance(spec, GatewaySpec):
-        if spec.certificate.type != "none":
-            hint = "Write `certificate: null`, and put a proxy with a certificate before the gateway"
-            return (Problem("certificate", "certificates are not supported yet", hint),)
+        is_local = spec.domain == "localhost" or spec.domain.endswith(".localhost")
+        if spec.certificate.type == "lets-encrypt" and is_local:
+            hint = "Write `certificate: self-signed`, or `certificate: null`"
+            return (Problem("certificate", f"Let's Encrypt gives none for `{spec.domain}`", hint),)
         return ()
     return tuple(_of_service(spec))
 
@@ -35,9 +36,6 @@ def _of_service(spec: ServiceSpec) -> Iterator[Problem]:
         yield Problem("replicas", "a range of `replicas` is not supported yet", "Set one number")
     if spec.rate_limits:
         yield _not_yet("rate_limits", "Remove them, and limit requests in the service itself")
-    if spec.https is True:
-        hint = "Leave `https` out, and put a proxy with a certificate before the gateway"
-        yield Problem("https", "`https: true` is not supported yet", hint)
 
 
 def _not_yet(path: str, hint: str) -> Problem:

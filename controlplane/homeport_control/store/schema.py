@@ -137,8 +137,25 @@ gateways = sa.Table(
     sa.Column("applied", sa.Boolean, nullable=False),
     sa.Column("ready", sa.Boolean, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
+    sa.Column("trusted_addresses", sa.JSON, nullable=False),
     sa.Column("refused", sa.Text, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
+)
+
+# What gateways show to their callers, and how it came about.
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("gateway", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # for whom; "*": for all names; empty: the gateway's own CA
+    sa.Column("source", sa.Text, nullable=False),  # the certificate of the gateway that it was made for
+    sa.Column("chain_pem", sa.Text, nullable=False),  # empty: none yet
+    sa.Column("key", sa.LargeBinary, nullable=False),  # sealed
+    sa.Column("not_before_s", sa.Float, nullable=False),
+    sa.Column("not_after_s", sa.Float, nullable=False),
+    sa.Column("problem", sa.Text, nullable=False),  # why the last try for a newer one failed
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("next_try_s", sa.Float, nullable=False),
 )
 
 runs = sa.Table(

@@ -1,18 +1,21 @@
-"""The gateway's one listener (LDS). It never changes while the gateway's address stays the same.
+"""The gateway's listeners (LDS), for HTTP and for HTTPS. They never change while the gateway's address stays the same.
 
 A changed listener drains its old connections and cuts streams that are longer than ten minutes: whatever may change
-comes by RDS (routes), ECDS (tokens), CDS and EDS (services).
+comes by RDS (routes), ECDS (tokens), CDS and EDS (services), SDS (certificates).
 """
 
+import ipaddress
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.xds.certificates import TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
-from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES
+from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES, TLS_ROUTES
 from homeport_control.xds.wire import ADS, resource, typed
 
 LISTENER = "http"
+TLS_LISTENER = "https"
 
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 
@@ -46,10 +49,9 @@ _FILTERS: list[dict[str, Any]] = [
     },
 ]
 
-_CONNECTION_MANAGER = typed(
+_CONNECTION_MANAGER: dict[str, Any] = typed(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     stat_prefix="gateway",
-    rds={"route_config_name": ROUTES, "config_source": ADS},
     http_filters=_FILTERS,
     local_reply_config=LOCAL_REPLIES,
     upgrade_configs=[{"upgrade_type": "websocket"}],
@@ -60,23 +62,31 @@ _CONNECTION_MANAGER = typed(
 )
 
 
-@lru_cache(maxsize=4)
-def listener(address: str, port: int) -> Resource:
+@lru_cache(maxsize=8)
+def listener(address: str, port: int, *, tls: bool = False, trusted: tuple[str, ...] = ()) -> Resource:
+    """`trusted`: networks of proxies before it; what they say of a caller and its scheme counts, and nobody else's word."""
+    name = TLS_LISTENER if tls else LISTENER
+    chains = [_chain(tls, hops=0)]
+    if trusted:
+        networks = [ipaddress.ip_network(it) for it in trusted]
+        ranges = [{"address_prefix": str(it.network_address), "prefix_len": it.prefixlen} for it in networks]
+        # With a trusted hop Envoy leaves x-forwarded-proto as it came; without one it overwrites it.
+        chains.insert(0, {**_chain(tls, hops=1), "filter_chain_match": {"source_prefix_ranges": ranges}})
     return resource(
         LDS,
-        LISTENER,
+        name,
         {
-            "name": LISTENER,
+            "name": name,
             "address": {"socket_address": {"address": address, "port_value": port}},
-            "filter_chains": [
-                {
-                    "filters": [
-                        {
-                            "name": "envoy.filters.network.http_connection_manager",
-                            "typed_config": _CONNECTION_MANAGER,
-                        }
-                    ]
-                }
-            ],
+            "filter_chains": chains,
         },
     )
+
+
+def _chain(tls: bool, *, hops: int) -> dict[str, Any]:
+    rds = {"route_config_name": TLS_ROUTES if tls else ROUTES, "config_source": ADS}
+    manager = {**_CONNECTION_MANAGER, "rds": rds} | ({"xff_num_trusted_hops": hops} if hops else {})
+    chain: dict[str, Any] = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    }
+    return chain | {"transport_socket": TRANSPORT_SOCKET, "transport_socket_connect_timeout": "15s"} if tls else chain

@@ -5,21 +5,26 @@ made, so that a change of one service costs one service.
 """
 
 from homeport_control.domain.gateway import GatewaySnapshot
+from homeport_control.xds.certificates import certificates
 from homeport_control.xds.clusters import cluster, endpoints
-from homeport_control.xds.listener import LISTENER, listener
-from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, World
+from homeport_control.xds.listener import LISTENER, TLS_LISTENER, listener
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, World
 from homeport_control.xds.token_filter import FILTER, token_filter
-from homeport_control.xds.virtual_hosts import ROUTES, routes
+from homeport_control.xds.virtual_hosts import routes
 
 
 def world(snapshot: GatewaySnapshot, version: int) -> World:
     """Equal snapshots make worlds of equal resources, in any process; only `version` is the caller's."""
-    domains = [domain for domain in (snapshot.domain, snapshot.old_domain) if domain]
+    plain = listener(snapshot.listen_address, snapshot.http_port, trusted=snapshot.trusted_addresses)
+    listeners = {LISTENER: plain}
+    if snapshot.https_port:
+        listeners[TLS_LISTENER] = listener(snapshot.listen_address, snapshot.https_port, tls=True)
     return World(
         version=version,
         resources={
-            LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
-            RDS: {ROUTES: routes(snapshot.services, *domains)},
+            LDS: listeners,
+            RDS: routes(snapshot),
+            SDS: certificates(snapshot.certificates),
             CDS: {
                 service.name: cluster(service.name, any(it.host_id for it in service.endpoints))
                 for service in snapshot.services

@@ -29,8 +29,11 @@ RDS = TYPE + "envoy.config.route.v3.RouteConfiguration"
 EDS = TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 ECDS = TYPE + "envoy.config.core.v3.TypedExtensionConfig"
 
-ORDER = (ECDS, CDS, EDS, LDS, RDS)
+SDS = TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret"
+
+ORDER = (ECDS, CDS, EDS, SDS, LDS, RDS)
 WILDCARDS = frozenset({LDS, CDS})
+ON_DEMAND = frozenset({SDS})  # Envoy asks for a certificate when somebody calls by its name, so it holds only some
 
 _REJECTED = "rejected"  # equals no version: what Envoy holds under this name after a NACK is not known
 
@@ -118,11 +121,11 @@ class Subscription:
             return None
         for type_url in ORDER:
             state = self._types.get(type_url)
-            if not world.of(type_url) and state is None:
+            if state is None and (type_url in ON_DEMAND or not world.of(type_url)):
                 continue
             if state is None or state.in_flight is not None or not self._holds_all(type_url):
                 return None
-            if state.wildcard and state.held.keys() - world.of(type_url).keys():
+            if (state.wildcard or type_url in ON_DEMAND) and state.held.keys() - world.of(type_url).keys():
                 return None
         return None if self._cold & world.of(EDS).keys() else world.version
 
@@ -210,6 +213,8 @@ class Subscription:
             if state.held.get(name) != target[name].version or (type_url == EDS and name in self._cold)
         )
         gone = state.asked - target.keys()
+        if type_url in ON_DEMAND:
+            gone |= state.held.keys() - target.keys()
         if state.wildcard and (type_url != CDS or self._holds_all(RDS)):
             gone |= state.held.keys() - target.keys()
         state.asked.clear()
@@ -231,4 +236,7 @@ class Subscription:
         state = self._types.get(type_url)
         if state is None or self._world is None:
             return False
-        return all(state.held.get(name) == r.version for name, r in self._world.of(type_url).items())
+        target = self._world.of(type_url)
+        if type_url in ON_DEMAND:
+            return all(state.held.get(name) == target[name].version for name in state.subscribed & target.keys())
+        return all(state.held.get(name) == resource.version for name, resource in target.items())

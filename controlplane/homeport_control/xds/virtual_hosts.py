@@ -4,10 +4,11 @@ Covers whether a token is asked for, what is retried, what is stripped, and what
 cover which token is good (token_filter), so that a token's change touches no route.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import MODELS_LABEL, ServiceRoute
+from homeport_control.domain.gateway import MODELS_LABEL, GatewaySnapshot, Proof
 from homeport_control.xds import errors
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
@@ -23,6 +24,7 @@ from homeport_control.xds.token_filter import (
 from homeport_control.xds.wire import resource, typed
 
 ROUTES = "homeport"
+TLS_ROUTES = "homeport/tls"
 MAX_MODEL_BODY_BYTES = 32 << 20  # it is in memory as a whole, once per request that is being read
 UPLOAD_IDLE = "60s"  # a body that stands still does not hold its memory for longer
 
@@ -89,21 +91,68 @@ _NOBODY: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=4)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domains: tuple[str, ...]) -> Resource:
-    hosts = [_service(*service) for service in services]
-    taken = {name for _, names, _ in services for name in names}  # by a service from before there were models
-    if models := [name for domain in domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
-        hosts.append(_models(models))
+def _elsewhere(name: str, domains: list[str], https_port: int) -> dict[str, Any]:
+    """Who comes by HTTP is sent to HTTPS: 308, so that a POST stays one."""
+    redirect = {"https_redirect": True, "port_redirect": https_port, "response_code": "PERMANENT_REDIRECT"}
+    return {
+        "name": name,
+        "domains": domains,
+        "routes": [{"match": {"prefix": "/"}, "redirect": redirect}],
+        "typed_per_filter_config": NOT_ASKED,
+    }
+
+
+def _proving(host: dict[str, Any], proofs: tuple[Proof, ...]) -> dict[str, Any]:
+    """With what an authority looks for at its names, before anything else."""
+    routes = [
+        {
+            "match": {"path": proof.path},
+            "direct_response": {"status": 200, "body": {"inline_string": proof.text}},
+            "typed_per_filter_config": NOT_ASKED,
+        }
+        for proof in proofs
+        if proof.name in host["domains"]
+    ]
+    return {**host, "routes": [*routes, *host["routes"]]} if routes else host
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One listener's view: which services it lets in, and where it sends the others' callers."""
+
+    name: str  # of its routes
+    domains: tuple[str, ...]
+    https_port: int = 0  # of who is sent to HTTPS
+    models: bool = True  # called here; False: sent to HTTPS
+    proofs: tuple[Proof, ...] = ()
+
+
+@lru_cache(maxsize=8)
+def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool], ...], door: Door) -> Resource:
+    hosts = [
+        _service(name, domains, auth) if here else _elsewhere(name, list(domains), door.https_port)
+        for name, domains, auth, here in services
+    ]
+    taken = {name for _, names, _, _ in services for name in names}  # by a service from before there were models
+    if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
+        hosts.append(_models(models) if door.models else _elsewhere("homeport/models", models, door.https_port))
+    hosts = [_proving(host, door.proofs) for host in hosts] if door.proofs else hosts
     return resource(
         RDS,
-        ROUTES,
-        {"name": ROUTES, "ignore_port_in_host_matching": True, "virtual_hosts": [*hosts, _NOBODY]},
+        door.name,
+        {"name": door.name, "ignore_port_in_host_matching": True, "virtual_hosts": [*hosts, _NOBODY]},
     )
 
 
-def routes(services: tuple[ServiceRoute, ...], *domains: str) -> Resource:
-    return _routes(tuple((service.name, service.domains, service.auth) for service in services), domains)
+def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
+    """By name: those of HTTP, and those of HTTPS where it is spoken."""
+    domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
+    plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models, snapshot.proofs)
+    made = {ROUTES: _routes(tuple((it.name, it.domains, it.auth, it.plain) for it in snapshot.services), plain)}
+    if snapshot.https_port:
+        secure = tuple((it.name, it.domains, it.auth, True) for it in snapshot.services if it.secure)
+        made[TLS_ROUTES] = _routes(secure, Door(TLS_ROUTES, domains))
+    return made
 
 
 def _status(status: int) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
-from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import json_format
+from xds.type.v3 import typed_struct_pb2
 
-from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, TYPE, Resource
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, TYPE, Resource
 
 # Importing them is what makes them known by name; a typed_config in a dict is looked up there.
 KNOWN = (
@@ -37,6 +38,7 @@ KNOWN = (
     raw_buffer_pb2,
     router_pb2,
     tls_pb2,
+    typed_struct_pb2,
 )
 
 _MESSAGES = {
@@ -45,6 +47,7 @@ _MESSAGES = {
     CDS: cluster_pb2.Cluster,
     EDS: endpoint_pb2.ClusterLoadAssignment,
     ECDS: extension_pb2.TypedExtensionConfig,
+    SDS: secret_pb2.Secret,
 }
 
 ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
@@ -53,6 +56,11 @@ ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
 def typed(message: str, **fields: Any) -> dict[str, Any]:
     """A typed_config: `message` is the protobuf's full name."""
     return {"@type": TYPE + message, **fields}
+
+
+def newer(message: str, **fields: Any) -> dict[str, Any]:
+    """As `typed`, for a message that xds-protos is too old for: Envoy reads the fields by their names."""
+    return {"@type": TYPE + "xds.type.v3.TypedStruct", "type_url": TYPE + message, "value": fields}
 
 
 def resource(type_url: str, name: str, content: dict[str, Any]) -> Resource:

@@ -98,6 +98,7 @@ class Gateway(_message.Message):
     OLD_DOMAIN_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_UNTIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     domain: _builtins.str
     ready: _builtins.bool
@@ -124,6 +125,10 @@ class Gateway(_message.Message):
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def certificate_until(self) -> _timestamp_pb2.Timestamp:
+        """the first of them to end; unset: none yet"""
+
     def __init__(
         self,
         *,
@@ -141,10 +146,11 @@ class Gateway(_message.Message):
         old_domain: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         notice: _builtins.str = ...,
+        certificate_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_until", b"certificate_until", "created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "created_at", b"created_at", "default", b"default", "domain", b"domain", "example_url", b"example_url", "host", b"host", "listens", b"listens", "message", b"message", "name", b"name", "notice", b"notice", "old_domain", b"old_domain", "ready", b"ready", "services", b"services", "wanted_host", b"wanted_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "certificate_until", b"certificate_until", "created_at", b"created_at", "default", b"default", "domain", b"domain", "example_url", b"example_url", "host", b"host", "listens", b"listens", "message", b"message", "name", b"name", "notice", b"notice", "old_domain", b"old_domain", "ready", b"ready", "services", b"services", "wanted_host", b"wanted_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2682,6 +2688,28 @@ class GatewayRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GatewayRequest: _TypeAlias = GatewayRequest  # noqa: Y015
+
+@_typing.final
+class GatewayCaResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CA_PEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    ca_pem: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        ca_pem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GatewayCaResponse: _TypeAlias = GatewayCaResponse  # noqa: Y015
 
 @_typing.final
 class GatewayAnswer(_message.Message):

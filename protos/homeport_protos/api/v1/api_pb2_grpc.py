@@ -184,6 +184,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
                 _registered_method=True)
+        self.GetGatewayCa = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/GetGatewayCa',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayCaResponse.FromString,
+                _registered_method=True)
         self.SetDefaultGateway = channel.unary_unary(
                 '/homeport_protos.api.v1.Api/SetDefaultGateway',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
@@ -402,6 +407,13 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGatewayCa(self, request, context):
+        """without a name: of the default one
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetDefaultGateway(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -585,6 +597,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.DeleteGateway,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.SerializeToString,
+            ),
+            'GetGatewayCa': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGatewayCa,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayCaResponse.SerializeToString,
             ),
             'SetDefaultGateway': grpc.unary_unary_rpc_method_handler(
                     servicer.SetDefaultGateway,
@@ -1422,6 +1439,33 @@ class Api:
             '/homeport_protos.api.v1.Api/DeleteGateway',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGatewayCa(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/GetGatewayCa',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.GatewayCaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,8 @@ class ApiStub:
     ApplyGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanGatewayRequest, _api_pb2.ApplyGatewayResponse]
     DeleteGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
     """one that publishes nothing"""
+    GetGatewayCa: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayCaResponse]
+    """without a name: of the default one"""
     SetDefaultGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
     WatchHosts: _aio.UnaryStreamMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
     """at once, then each second in which something changed"""
@@ -281,6 +283,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_api_pb2.GatewayRequest, _abc.Awaitable[_api_pb2.GatewayAnswer]],
     ) -> _abc.Awaitable[_api_pb2.GatewayAnswer]:
         """one that publishes nothing"""
+
+    @_abc_1.abstractmethod
+    def GetGatewayCa(
+        self,
+        request: _api_pb2.GatewayRequest,
+        context: _aio.ServicerContext[_api_pb2.GatewayRequest, _abc.Awaitable[_api_pb2.GatewayCaResponse]],
+    ) -> _abc.Awaitable[_api_pb2.GatewayCaResponse]:
+        """without a name: of the default one"""
 
     @_abc_1.abstractmethod
     def SetDefaultGateway(

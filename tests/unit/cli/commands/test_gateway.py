@@ -138,3 +138,11 @@ def test_problems_are_told_with_their_lines(logged_in: FakeApi, homeport: Homepo
     done = homeport("apply", "-y", "-f", file)
     assert done.exit_code == 2
     assert f"{file}:3: domain: is taken. Choose another" in done.stderr
+
+
+def test_the_ca_is_printed_as_it_is(logged_in: FakeApi, homeport: Homeport) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    logged_in.answers["GetGatewayCa"] = api_pb2.GatewayCaResponse(name="main", ca_pem=pem)
+    assert homeport("gateway", "ca").stdout == pem
+    assert homeport("gateway", "ca", "main").stdout == pem
+    assert [request.name for _, request in logged_in.asked] == ["", "main"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ import pytest
 from fixtures.control import State, add_gateway, add_host, add_run, get_gateway, get_run, service, until_true
 from fixtures.plane import Api, first, refusal
 from homeport_control.domain.hosts import Connection
+from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.spec.service import spec_from_json
 from homeport_control.store import gateways, hosts, runs
 from homeport_protos.api.v1 import api_pb2
@@ -259,3 +261,50 @@ async def test_an_apply_that_meets_the_end_of_its_gateway_is_told_so(state: Stat
     code, words = await applying
     assert code is grpc.StatusCode.ABORTED
     assert words == "gateway main was deleted just now; run `homeport apply` again"
+
+
+async def test_the_ca_of_a_gateway_is_told_when_it_has_one(state: State, admin: Api) -> None:
+    ask = api_pb2.GatewayRequest(name="main")
+    assert (await refusal(admin("GetGatewayCa", ask)))[0] is grpc.StatusCode.NOT_FOUND
+    await apply(admin, certificate="self-signed", default=True)
+    code, words = await refusal(admin("GetGatewayCa", ask))
+    assert (code, words) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "the CA of gateway main is not made yet; ask again in a moment",
+    )
+    await CertificatesLoop(state.database, state.sealer).turn(time.time())
+    answer = await admin("GetGatewayCa", api_pb2.GatewayRequest())
+    assert (answer.name, answer.ca_pem[:27]) == ("main", "-----BEGIN CERTIFICATE-----")
+    _, words = await refusal(admin("GetGatewayCa", api_pb2.GatewayRequest(name="local")))
+    assert words == "gateway local has no CA of its own: its certificate is `none`"
+
+
+async def test_a_gateway_with_a_certificate_is_called_by_https(state: State, admin: Api) -> None:
+    await apply(admin, certificate="self-signed")
+    async with state.database.write() as write:
+        await gateways.update(write, "main", ready=True)
+    main = (await listed(admin))["main"]
+    assert (main.example_url, main.listens) == ("https://NAME.example.com", "0.0.0.0:80, 0.0.0.0:443")
+    for name, https in (("one", "auto"), ("two", True), ("three", False)):
+        assert (await submit(admin, name, gateway="main", https=https)).action == "create"
+    shown = {run.name: run.url for run in (await admin("ListRuns", api_pb2.ListRunsRequest())).runs}
+    assert shown == {
+        "one": "https://one.example.com",
+        "two": "https://two.example.com",
+        "three": "http://three.example.com",
+    }
+
+
+async def test_https_alone_is_refused_where_the_gateway_has_no_certificate(admin: Api) -> None:
+    (problem,) = (await submit(admin, https=True)).problems
+    assert (problem.path, problem.message) == ("https", "the gateway `local` has no certificate")
+
+
+async def test_what_is_wrong_with_a_certificate_is_told(state: State, admin: Api) -> None:
+    await apply(admin, certificate={"type": "files", "cert": "/nowhere/c", "key": "/nowhere/k"})
+    await CertificatesLoop(state.database, state.sealer).turn(time.time())
+    main = (await listed(admin))["main"]
+    assert main.notice == (
+        "its certificate: /nowhere/c cannot be read on the server's machine: No such file or directory"
+    )
+    assert not main.HasField("certificate_until")

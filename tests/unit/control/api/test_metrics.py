@@ -64,7 +64,7 @@ def of(state: State, source: Hosts, rates: Mapping[tuple[str, int], RequestRate]
 
 
 async def test_one_call_has_numbers_of_every_kind(state: State) -> None:
-    await add_host(state, "h1")
+    await add_host(state, "h1", gateway="local")
     async with state.database.write() as write:
         await hosts.update(write, "h1", {"facts": replace(FACTS, gpus=(GPU,))})
     await serve(state, 2, resources={"cpu": "1..4"})
@@ -139,7 +139,7 @@ async def test_a_run_whose_replicas_wait_for_a_host_has_nothing_but_words(state:
 
 
 async def test_a_draining_replica_is_still_counted(state: State) -> None:
-    await add_host(state, "h1")
+    await add_host(state, "h1", gateway="local")
     await serve(state)
     async with state.database.write() as write:
         await replicas.update(write, "r0", wanted=Wanted.DRAIN, in_rotation=False)

@@ -1,11 +1,13 @@
 """loops/gateway: published before in rotation, acknowledged and idle before drained, nothing that is inconsistent."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from fixtures.control import (
+    DEADLINE_S,
     State,
     add_gateway,
     add_host,
@@ -19,7 +21,7 @@ from fixtures.control import (
     revision,
     service,
 )
-from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport, PublishedModel
+from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport, Proof, PublishedModel
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS
@@ -447,3 +449,27 @@ async def test_an_agent_of_one_gateway_a_host_is_the_first_one(several: Several)
     await several.turn()
     assert several.loop.authorize("h1", "h1") == "local"
     assert several.loop.authorize("h1", "h1/main") == "main"
+
+
+async def test_a_proof_is_shown_when_it_is_acknowledged_and_taken_back_afterwards(several: Several) -> None:
+    proof = Proof("hello.localhost", "/.well-known/x", "text")
+    await several.turn()
+    await several.ack("local")
+    entered = asyncio.Event()
+
+    async def prove() -> None:
+        async with several.loop.proving("local", proof):
+            entered.set()
+
+    proving = asyncio.create_task(prove())
+    with several.state.database.changes.subscribe("gateway") as woken:
+        assert await woken.wait(DEADLINE_S)
+    await several.turn()
+    assert several.published["local"][-1].proofs == (proof,)
+    assert several.published["main"][-1].proofs == ()
+    assert not entered.is_set()
+    await several.ack("local")
+    await asyncio.wait_for(proving, DEADLINE_S)
+    assert entered.is_set()
+    await several.turn()
+    assert several.published["local"][-1].proofs == ()

@@ -49,6 +49,11 @@ def test_without_a_certificate_it_is_lets_encrypt() -> None:
         ({"certificate": {"type": "self-signed", "email": "a@b.c"}}, "certificate"),
         ({"certificate": {"type": "letsencrypt"}}, "certificate.type"),
         ({"host": ""}, "host"),
+        ({"certificate": {"type": "files", "cert": "c.pem", "key": "/k"}}, "certificate"),
+        ({"http_port": 0}, "http_port"),
+        ({"https_port": "443"}, "https_port"),
+        ({"address": "eth0"}, "address"),
+        ({"trusted_addresses": ["10.0.0.1/8"]}, "trusted_addresses"),
     ],
 )
 def test_a_wrong_gateway_is_told_with_its_place(document: dict[str, Any], path: str) -> None:
@@ -59,3 +64,15 @@ def test_a_wrong_gateway_is_told_with_its_place(document: dict[str, Any], path: 
 
 def test_the_star_of_a_wildcard_may_be_written() -> None:
     assert gateway(domain="*.Example.com").domain == "example.com"
+
+
+def test_it_listens_everywhere_but_a_domain_of_loopback_there() -> None:
+    assert gateway().listen_address == "0.0.0.0"  # noqa: S104
+    assert gateway(domain="lab.localhost").listen_address == "127.0.0.1"
+    assert gateway(address=" ::1 ").listen_address == "::1"
+    assert (gateway().http_port, gateway().https_port) == (80, 443)
+
+
+def test_trusted_addresses_are_networks() -> None:
+    found = gateway(trusted_addresses=["10.0.0.0/8", "::1", "10.0.0.0/8"]).trusted_addresses
+    assert found == ("10.0.0.0/8", "::1/128")

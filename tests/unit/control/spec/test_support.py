@@ -70,17 +70,17 @@ def test_what_is_carried_out_is_not_refused() -> None:
             },
         ),
         ({"rate_limits": [{"rps": 1}]}, {"rate_limits": "`rate_limits` is not supported yet"}),
-        ({"https": True}, {"https": "`https: true` is not supported yet"}),
     ],
 )
 def test_what_is_not_carried_out_yet_is_refused_by_name(document: dict[str, Any], expected: dict[str, str]) -> None:
     assert told(**document) == expected
 
 
-def test_a_gateway_is_carried_out_but_without_a_certificate() -> None:
-    assert unsupported(parse({"type": "gateway", "domain": "example.com", "certificate": None}).spec) == ()
-    (problem,) = unsupported(parse({"type": "gateway", "domain": "example.com"}).spec)
-    assert (problem.path, problem.message) == ("certificate", "certificates are not supported yet")
+def test_a_gateway_is_carried_out_but_for_what_lets_encrypt_cannot_give() -> None:
+    for certificate in (None, "self-signed", {"type": "files", "cert": "/c", "key": "/k"}, "lets-encrypt"):
+        assert unsupported(parse({"type": "gateway", "domain": "example.com", "certificate": certificate}).spec) == ()
+    (problem,) = unsupported(parse({"type": "gateway", "domain": "lab.localhost"}).spec)
+    assert (problem.path, problem.message) == ("certificate", "Let's Encrypt gives none for `lab.localhost`")
     assert problem.hint
 
 
@@ -88,7 +88,7 @@ def test_a_fleet_is_carried_out() -> None:
     assert unsupported(parse({"type": "fleet"}).spec) == ()
 
 
-@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}, {"https": True}])
+@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}])
 def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
     spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
     assert all(problem.hint for problem in unsupported(spec))

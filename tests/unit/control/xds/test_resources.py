@@ -8,9 +8,16 @@ from dataclasses import replace
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
-from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, PublishedModel, ServiceRoute, TokenGrant
+from homeport_control.domain.gateway import (
+    Endpoint,
+    GatewaySnapshot,
+    PublishedModel,
+    ServedCertificate,
+    ServiceRoute,
+    TokenGrant,
+)
 from homeport_control.xds.resources import world
-from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, World
+from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, World
 
 HELLO = ServiceRoute("hello", ("hello.localhost",), True, (Endpoint("r", "127.0.0.1", 9000),))
 OPEN = ServiceRoute("open", ("open.localhost",), False)
@@ -121,3 +128,43 @@ def test_only_idempotent_methods_are_sent_again_after_a_reset() -> None:
         "refused-stream",
         "reset-before-request",
     ]
+
+
+SECURE = replace(
+    BASE,
+    https_port=7443,
+    services=(replace(HELLO, plain=False, secure=True), OPEN),
+    certificates=(ServedCertificate("", "A", "k"), ServedCertificate("hello.localhost", "A", "k")),
+    plain_models=False,
+)
+
+
+def test_a_certificate_changes_one_resource_and_never_the_listener() -> None:
+    before = versions(world(SECURE, 1))
+    other = (SECURE.certificates[0], ServedCertificate("hello.localhost", "B", "k"))
+    after = versions(world(replace(SECURE, certificates=other), 2))
+    assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)} == {
+        (SDS, "hello.localhost")
+    }
+    assert (SDS, "homeport/no-name") in before
+
+
+def test_https_has_routes_of_its_own_and_http_sends_on() -> None:
+    made = world(SECURE, 1)
+    assert set(made.of(LDS)) == {"http", "https"}
+    plain = route_pb2.RouteConfiguration.FromString(made.of(RDS)["homeport"].body)
+    secure = route_pb2.RouteConfiguration.FromString(made.of(RDS)["homeport/tls"].body)
+    by_name = {host.name: host for host in plain.virtual_hosts}
+    for name in ("hello", "homeport/models"):
+        (route,) = by_name[name].routes
+        assert (route.redirect.https_redirect, route.redirect.port_redirect) == (True, 7443)
+    assert by_name["open"].routes[0].route.cluster == "open"
+    assert [host.name for host in secure.virtual_hosts] == ["hello", "homeport/models", "homeport/unknown-host"]
+
+
+def test_without_https_there_is_no_second_listener_and_an_old_domain_calls_models_too() -> None:
+    made = world(replace(BASE, old_domain="old.example"), 1)
+    assert (set(made.of(LDS)), set(made.of(RDS)), made.of(SDS)) == ({"http"}, {"homeport"}, {})
+    routes = route_pb2.RouteConfiguration.FromString(made.of(RDS)["homeport"].body)
+    models = next(host for host in routes.virtual_hosts if host.name == "homeport/models")
+    assert list(models.domains) == ["gateway.localhost", "gateway.old.example"]

@@ -1,11 +1,14 @@
 """xds/subscription: nonces, order, reconnects and refusals, told as stories between one Envoy and us."""
 
+from dataclasses import replace
+
 from homeport_control.xds.subscription import (
     CDS,
     ECDS,
     EDS,
     LDS,
     RDS,
+    SDS,
     Nack,
     Request,
     Resource,
@@ -257,3 +260,53 @@ def test_a_refused_addition_is_taken_back() -> None:
     stream.receive(Request(CDS, clusters.nonce, error="bad cluster"))
     stream.set_world(good)
     assert ack_all(stream) == [("Cluster", [], ["b"])]
+
+
+def with_certificates(version: int, **certificates: str) -> World:
+    """Name -> version of each."""
+    base = world(version, {"a": "1"})
+    shown = {name: res(name, v) for name, v in certificates.items()}
+    return replace(base, resources={**base.resources, SDS: shown})
+
+
+def test_certificates_that_nobody_asked_for_are_not_waited_for() -> None:
+    stream = settled(world(1, {"a": "1"}))
+    stream.set_world(with_certificates(2, x="1", y="1"))
+    assert sent(stream) == []
+    assert stream.acked_version == 2
+
+
+def test_a_certificate_is_sent_when_its_name_is_asked_for_and_again_when_it_is_another() -> None:
+    stream = settled(with_certificates(1, x="1", y="1"))
+    stream.receive(Request(SDS, subscribe=("x",)))
+    assert stream.acked_version is None
+    assert ack_all(stream) == [("Secret", ["x"], [])]
+    stream.set_world(with_certificates(2, x="2", y="2"))
+    assert stream.acked_version is None
+    assert ack_all(stream) == [("Secret", ["x"], [])]
+    assert stream.acked_version == 2
+
+
+def test_a_name_without_a_certificate_is_answered_at_once_and_gets_it_when_it_comes() -> None:
+    stream = settled(with_certificates(1, x="1"))
+    stream.receive(Request(SDS, subscribe=("late",)))
+    assert ack_all(stream) == [("Secret", [], ["late"])]
+    assert stream.acked_version == 1
+    stream.set_world(with_certificates(2, x="1", late="1"))
+    assert ack_all(stream) == [("Secret", ["late"], [])]
+
+
+def test_a_certificate_that_is_no_more_is_taken_back() -> None:
+    stream = settled(with_certificates(1, x="1"))
+    stream.receive(Request(SDS, subscribe=("x",)))
+    ack_all(stream)
+    stream.set_world(with_certificates(2))
+    assert stream.acked_version is None
+    assert ack_all(stream) == [("Secret", [], ["x"])]
+    assert stream.acked_version == 2
+
+
+def test_an_envoy_that_comes_back_is_sent_only_the_certificates_that_are_others() -> None:
+    stream = settled(with_certificates(1, x="2", y="1"))
+    stream.receive(Request(SDS, subscribe=("x", "y"), initial_versions={"x": "1", "y": "1"}))
+    assert ack_all(stream) == [("Secret", ["x"], [])]

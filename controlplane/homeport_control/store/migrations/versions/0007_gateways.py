@@ -27,16 +27,30 @@ def upgrade() -> None:
         sa.Column("applied", sa.Boolean(), nullable=False),
         sa.Column("ready", sa.Boolean(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("trusted_addresses", sa.JSON(), nullable=False),
         sa.Column("refused", sa.Text(), nullable=False),
         sa.Column("created_at_s", sa.Float(), nullable=False),
+    )
+    op.create_table(
+        "certificates",
+        sa.Column("gateway", sa.Text(), primary_key=True),
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("chain_pem", sa.Text(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("not_before_s", sa.Float(), nullable=False),
+        sa.Column("not_after_s", sa.Float(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("next_try_s", sa.Float(), nullable=False),
     )
     op.create_index("ix_gateways_host_id", "gateways", ["host_id"])
     # Where it listens and its domain are the server's settings: they are written at each of its starts.
     op.execute(
         "INSERT INTO gateways (name, domain, old_domain, wanted_host, host_id, listen_address, http_port, https_port, "
-        'certificate, "default", applied, ready, message, refused, created_at_s) '
+        'certificate, "default", applied, ready, message, trusted_addresses, refused, created_at_s) '
         "SELECT gateway, 'localhost', '', 'local', id, '127.0.0.1', 7480, 0, '{}', 1, 0, gateway_ready, gateway_message, "
-        "'', created_at_s FROM hosts WHERE gateway != '' ORDER BY created_at_s LIMIT 1"
+        "'[]', '', created_at_s FROM hosts WHERE gateway != '' ORDER BY created_at_s LIMIT 1"
     )
     for column in ("gateway", "gateway_ready", "gateway_message"):
         op.drop_column("hosts", column)

@@ -1,0 +1,109 @@
+"""One certificate for one name from an ACME directory (RFC 8555), proved over HTTP-01.
+
+Blocking, for a thread; every request has a deadline, and so has the whole. Covers the account, made when there is none, and
+the words for what goes wrong. Does not cover who answers the proof (`show`), nor when to ask (decide/certificates).
+"""
+
+import datetime as dt
+from collections.abc import Callable
+
+import josepy
+import josepy.jwk
+import requests
+from acme import challenges, client, crypto_util, errors, messages
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from homeport_control.domain.certificates import LETS_ENCRYPT, CannotIssue, Issued
+
+REQUEST_S = 20
+ORDER_S = 90.0
+USER_AGENT = "homeport"
+MIN_RATE_LIMIT_S = 3600.0
+
+
+def new_account_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return _pem(key)
+
+
+def obtain(directory: str, email: str, account_key_pem: str, name: str, show: Callable[[str, str], None]) -> Issued:
+    """`show(path, text)` returns when the name answers so at that path. Raises CannotIssue."""
+    try:
+        return _obtain(directory or LETS_ENCRYPT, email, account_key_pem, name, show)
+    except errors.ValidationError as error:
+        raise CannotIssue(_validation(name, error)) from None
+    except messages.Error as error:
+        limited = error.code == "rateLimited"
+        what = "has too many orders of us now" if limited else "refused the order"
+        raise CannotIssue(
+            f"the authority {what}: {error.detail or error.code}", MIN_RATE_LIMIT_S if limited else 0.0
+        ) from None
+    except errors.TimeoutError:
+        raise CannotIssue(f"the authority did not finish the order within {ORDER_S:g} s") from None
+    except (
+        errors.Error,
+        josepy.errors.Error,
+        ValueError,
+        KeyError,
+    ) as error:  # KeyError: a directory that lacks an address
+        raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} was not understood: {error}") from None
+    except (requests.RequestException, OSError) as error:
+        raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} cannot be reached: {_reason(error)}") from None
+
+
+def _obtain(directory: str, email: str, account_key_pem: str, name: str, show: Callable[[str, str], None]) -> Issued:
+    account_key = josepy.jwk.JWKRSA.load(account_key_pem.encode())
+    network = client.ClientNetwork(account_key, user_agent=USER_AGENT, timeout=REQUEST_S)
+    acme = client.ClientV2(client.ClientV2.get_directory(directory, network), network)
+    _account(acme, network, email)
+    key_pem = _pem(ec.generate_private_key(ec.SECP256R1()))
+    order = acme.new_order(crypto_util.make_csr(key_pem.encode(), [name]))
+    for authorization in order.authorizations:
+        if authorization.body.status == messages.STATUS_VALID:
+            continue  # proved a little while ago
+        proof = next((it for it in authorization.body.challenges if isinstance(it.chall, challenges.HTTP01)), None)
+        if proof is None:
+            raise CannotIssue(f"the authority does not take a proof over HTTP for {name}")
+        answer, text = proof.response_and_validation(account_key)
+        show(proof.chall.path, text)
+        acme.answer_challenge(proof, answer)
+    # Naive local time, as this client compares it.
+    done = acme.poll_and_finalize(order, dt.datetime.now() + dt.timedelta(seconds=ORDER_S))  # noqa: DTZ005
+    return Issued(done.fullchain_pem, key_pem)
+
+
+def _account(acme: client.ClientV2, network: client.ClientNetwork, email: str) -> None:
+    """The one that this key has, or a new one."""
+    wanted = messages.NewRegistration.from_data(email=email or None, terms_of_service_agreed=True)
+    try:
+        acme.new_account(wanted)
+    except errors.ConflictError as conflict:
+        known = messages.RegistrationResource(uri=conflict.location, body=messages.Registration())
+        network.account = known
+
+
+def _validation(name: str, error: errors.ValidationError) -> str:
+    """In the authority's own words: what it saw when it looked."""
+    said = [
+        challenge.error.detail
+        for failed in error.failed_authzrs
+        for challenge in failed.body.challenges
+        if challenge.error is not None and challenge.error.detail
+    ]
+    words = said[0] if said else "it gave no reason"
+    return f"the authority could not prove that {name} is ours: {words}; does the name point to the gateway, port 80?"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.Timeout):
+        return f"it did not answer within {REQUEST_S} s"
+    return "no connection"
+
+
+def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

@@ -1,0 +1,80 @@
+"""decide/certificates: which names need one, when it is due, what is wrong with it, what is shown by which name."""
+
+from dataclasses import replace
+
+import pytest
+from homeport_control.decide.certificates import CLOCK_S, due_at_s, is_due, names_of, served, sources, trouble
+from homeport_control.domain.certificates import ALL_NAMES, CA, Kept
+from homeport_control.domain.gateway import Certificate, Gateway, ServedCertificate
+
+GATEWAY = Gateway(
+    "main",
+    "h1",
+    "::",
+    80,
+    "example.com",
+    https_port=443,
+    certificate=Certificate("self-signed"),
+)
+KEPT = Kept("main", "web.example.com", "self-signed", "PEM", b"key", 1000.0, 4000.0)
+
+
+def test_every_name_that_is_published_needs_one_and_those_of_the_old_domain_too() -> None:
+    assert names_of(GATEWAY, ["web", "chat"]) == ("gateway.example.com", "chat.example.com", "web.example.com")
+    moved = replace(GATEWAY, domain="b.c", old_domain="example.com")
+    assert names_of(moved, ["web"]) == ("gateway.b.c", "web.b.c", "gateway.example.com", "web.example.com")
+
+
+@pytest.mark.parametrize(
+    ("kept", "now_s", "expected"),
+    [
+        (None, 2000.0, True),
+        (replace(KEPT, chain_pem=""), 2000.0, True),
+        (KEPT, 1000.0, False),
+        (KEPT, 2999.0, False),
+        (KEPT, 3000.0, True),
+        (KEPT, 9000.0, True),
+        (KEPT, 1000.0 - CLOCK_S, False),
+        (KEPT, 1.0, True),
+        (replace(KEPT, source="files"), 2000.0, True),
+    ],
+)
+def test_it_is_due_after_two_thirds_of_its_life_and_when_a_clock_was_wrong(
+    kept: Kept | None, now_s: float, expected: bool
+) -> None:
+    assert is_due(kept, "self-signed", now_s) is expected
+    assert due_at_s(KEPT) == 3000.0
+
+
+def test_what_is_wrong_with_one_is_told() -> None:
+    assert trouble(KEPT, 2000.0) == ""
+    expired = "its certificate for web.example.com has expired 2 h ago and is served all the same"
+    assert trouble(KEPT, 4000.0 + 7200.0) == expired
+    assert trouble(KEPT, 1.0) == "its certificate for web.example.com is not valid yet: is the server's clock right?"
+    broken = replace(KEPT, name=ALL_NAMES, problem="/c.pem is gone")
+    assert trouble(broken, 2000.0) == "its certificate is not replaced: /c.pem is gone"
+    assert trouble(replace(broken, chain_pem=""), 2000.0) == "its certificate: /c.pem is gone"
+
+
+def test_each_name_shows_its_own_or_the_one_for_all_and_who_says_none_gets_the_models() -> None:
+    own = {"a.b": ("A", "ka"), "c.b": ("C", "kc")}
+    assert list(served(("a.b", "c.b", "d.b"), own)) == [
+        ServedCertificate("a.b", "A", "ka"),
+        ServedCertificate("", "A", "ka"),
+        ServedCertificate("c.b", "C", "kc"),
+    ]
+    assert {it.name: it.chain_pem for it in served(("a.b", "c.b"), {ALL_NAMES: ("X", "k")})} == {
+        "a.b": "X",
+        "": "X",
+        "c.b": "X",
+    }
+    assert list(served((), {ALL_NAMES: ("X", "k")})) == []
+
+
+def test_what_was_made_for_another_source_and_the_ca_are_not_shown() -> None:
+    others = (replace(KEPT, name=CA), replace(KEPT, source="files"), replace(KEPT, gateway="lab"))
+    assert sources((KEPT, *others), GATEWAY) == [KEPT]
+
+
+def test_a_key_is_in_no_text() -> None:
+    assert "hush" not in repr(ServedCertificate("a", "b", "hush")) + repr(replace(KEPT, key=b"hush"))
