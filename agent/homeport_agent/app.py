@@ -19,7 +19,7 @@ from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
-from homeport_agent.envoy.door import Door
+from homeport_agent.envoy.door import Door, own_address
 from homeport_agent.envoy.gateways import EnvoyGateways
 from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.facts import FactsSampler
@@ -88,7 +88,7 @@ async def run(settings: AgentSettings) -> bool:
             door = Door(
                 settings.state_dir,
                 lambda: _envoy_identity(store),
-                lambda: (store.read().server_host, store.read().link_port),
+                lambda: own_address(store.read().server_host, store.read().link_port),
                 lambda: tuple(sorted(it.host_port for it in machine.observe(None) if it.host_port)),
                 changed,
                 installing,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from rig.hosts import SERVER_ADDRESS, Hosts, hosts
-from rig.machine import HOST_SH, Machine
+from rig.machine import HOST_SH
 from rig.stack import Stack, stack, wait_for
 from rig.traffic import Traffic
 
@@ -48,10 +48,6 @@ def apply(server: Stack, **fields: Any) -> "subprocess.CompletedProcess[str]":
     return server.apply(yaml.safe_dump({**document, "resources": {"memory": "64MB.."}}), timeout_s=180)
 
 
-def envoy_of_door(machine: Machine) -> int:
-    return int(machine.shell(f"cat {DOOR}/envoy.pid"))
-
-
 def door(server: Stack, name: str) -> list[dict[str, str]]:
     [host] = [it for it in server.hosts() if it["name"] == name]
     return list(host.get("paths", []))
@@ -80,3 +76,40 @@ def test_requests_reach_a_replica_on_another_host_and_nobody_else_does(machines:
         if certificate:
             argv += ["--cert", f"{certificate}/certificate.pem", "--key", f"{certificate}/key.pem"]
         assert second.run(*argv, check=False).returncode != 0, "another host is no gateway"
+
+
+def test_no_request_is_lost_when_the_agent_or_the_server_is_away_or_a_doors_envoy_is_killed(
+    machines: Hosts, server: Stack
+) -> None:
+    first, second = machines.machines
+    with Traffic(server.gateway_port, "far", server.token) as traffic:
+        wait_for("requests", lambda: traffic.total > 20)
+        first.shell("systemctl stop homeport-agent")
+        server.server.kill()
+        seen = traffic.total
+        wait_for("requests go on without both", lambda: traffic.total > seen + 200)
+        # Its supervisor, not the agent, has it back; meanwhile the other replica serves.
+        first.shell(f"kill -9 $(cat {DOOR}/envoy.pid)")
+        seen = traffic.total
+        wait_for("requests go on", lambda: traffic.total > seen + 200)
+        server.server.start()
+        first.shell("systemctl start homeport-agent")
+        wait_for("the server answers", lambda: server.homeport("fleet", "list").returncode == 0)
+        wait_for("all are connected", lambda: all(it["connection"] == "connected" for it in server.hosts()))
+        seen = traffic.total
+        wait_for("requests go on", lambda: traffic.total > seen + 200)
+    # What was in flight at the killed Envoy is lost, as any answer of which a part was sent.
+    assert len(traffic.failures) <= 2, traffic.failures
+    assert {key.partition("/")[0] for key in traffic.answers} == {"0", "1"}, "both serve"
+
+
+def test_a_rolling_update_and_a_drain_over_the_direct_way_lose_nothing(machines: Hosts, server: Stack) -> None:
+    with Traffic(server.gateway_port, "far", server.token) as traffic:
+        updated = apply(server, replicas=2, hosts=list(NAMES), env={"A": "2"})
+        assert updated.returncode == 0, updated.stderr
+        assert server.homeport("fleet", "drain", NAMES[0], "-y", timeout_s=120).returncode == 0
+        wait_for("it moved", lambda: {it["host"] for it in server.run("far")["replicas"]} == {NAMES[1]}, 60)
+        seen = traffic.total
+        wait_for("requests go on", lambda: traffic.total > seen + 100)
+    assert traffic.failures == []
+    assert server.homeport("fleet", "undrain", NAMES[0]).returncode == 0

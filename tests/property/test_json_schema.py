@@ -9,7 +9,7 @@ import pytest
 import yaml
 from homeport_control.spec.base import Model, keys_of
 from homeport_control.spec.document import parse
-from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig
+from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig, Wake
 from homeport_control.spec.gateway import Certificate, GatewaySpec
 from homeport_control.spec.gpu import GpuSpec
 from homeport_control.spec.json_schema import TYPES, schema
@@ -78,7 +78,8 @@ VALUES_OF_A_KEY: list[Any] = [
     {"local_path": "a", "path": "b"}, {"hostname": "a"}, [{"hostname": "a", "port": "23"}], {"hosts": ["a", {"hostname": "b"}]},
     {"type": "ip_address"}, {"type": "header", "header": "X-A"}, [{"rps": 1, "key": {"type": "ip_address"}}],
     {"type": "files", "cert": "a", "key": "b"}, {"on_events": ["error"], "duration": "off"}, {"vendor": "AMD", "count": "1.."},
-    {"memory": "24GB", "shared": "on"}, [{"name": "X-A", "value": 1}], {"name": ["A", "B"], "compute_capability": "8.0.."},
+    {"memory": "24GB", "shared": "on"}, "3C-EC-EF-12-34-56", {"mac": "3c:ec:ef:12:34:56"},
+    [{"name": "X-A", "value": 1}], {"name": ["A", "B"], "compute_capability": "8.0.."},
 ]  # fmt: skip
 LEAST_OF: dict[type[Model], dict[str, Any]] = {
     ServiceSpec: {"type": "service", **LEAST["service"]},
@@ -98,6 +99,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     Scaling: {"metric": "rps", "target": 1},
     SshConfig: {"hosts": ["a"]},
     Volume: {"path": "/b"},
+    Wake: {"mac": "3c:ec:ef:12:34:56"},
 }
 WITH: dict[tuple[type[Model], str], dict[str, Any]] = {  # a key that needs another one
     (Certificate, "cert"): {"type": "files", "key": "/k"}, (Certificate, "key"): {"type": "files", "cert": "/c"},
@@ -108,6 +110,10 @@ WITH: dict[tuple[type[Model], str], dict[str, Any]] = {  # a key that needs anot
     (ServiceSpec, "scaling"): {"replicas": "1..2"}, (ServiceSpec, "commands"): {"image": "a"},
     (ServiceSpec, "python"): {"image": None, "commands": ["a"]}, (ServiceSpec, "nvcc"): {"image": None, "commands": ["a"]},
     (ServiceSpec, "image"): {"commands": ["a"]},
+    (FleetSpec, "power_off"): {"provision": "on-demand", "ssh_config": {
+        "user": "u", "identity_file": "k", "hosts": [{"hostname": "a", "wake": "3c:ec:ef:12:34:56"}],
+    }},
+    (FleetSpec, "provision"): {"ssh_config": {"user": "u", "identity_file": "k", "hosts": ["a"]}},
 }  # fmt: skip
 
 

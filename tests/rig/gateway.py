@@ -26,6 +26,7 @@ from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadReport, ServiceRoute, TokenGrant
 from homeport_control.load.lrs import LoadReports
+from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.server import SERVER_OPTIONS, GatewayXds
 
 GATEWAY = "local"
@@ -81,24 +82,26 @@ class Authority:
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         return builder.sign(self.key, hashes.SHA256())
 
-    def issue(self, common_name: str, *dns: str) -> tuple[bytes, bytes]:
+    def issue(self, common_name: str, *dns: str, uri: str = "") -> tuple[bytes, bytes]:
         """(key PEM, certificate PEM)."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        names: list[x509.ExtensionType] = [x509.SubjectAlternativeName([x509.DNSName(n) for n in dns])] if dns else []
-        certificate = self._sign(subject, key, names)
+        names: list[x509.GeneralName] = [x509.DNSName(n) for n in dns]
+        names += [x509.UniformResourceIdentifier(uri)] if uri else []
+        certificate = self._sign(subject, key, [x509.SubjectAlternativeName(names)] if names else [])
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return private, certificate.public_bytes(serialization.Encoding.PEM)
 
-    def write_identity(self, host_id: str) -> Identity:
-        """A host's files, replaced by rename when they are there already (a renewal)."""
-        key, certificate = self.issue(host_id)
+    def write_identity(self, host_id: str, folder: Path | None = None) -> Identity:
+        """A host's files, replaced by rename when they are there already (a renewal). Names as the server's CA gives them."""
+        folder = folder or self.folder
+        key, certificate = self.issue(host_id, f"{host_id}.{HOST_DOMAIN}", uri=f"homeport://host/{host_id}")
         for name, data in (("host.key", key), ("host.pem", certificate)):
-            (self.folder / f"{name}.new").write_bytes(data)
-            (self.folder / f"{name}.new").replace(self.folder / name)
-        return Identity(host_id, self.folder / "host.pem", self.folder / "host.key", self.folder / "ca.pem")
+            (folder / f"{name}.new").write_bytes(data)
+            (folder / f"{name}.new").replace(folder / name)
+        return Identity(host_id, folder / "host.pem", folder / "host.key", self.folder / "ca.pem")
 
 
 class ControlPlane:

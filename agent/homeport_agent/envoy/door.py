@@ -39,16 +39,16 @@ class Door:
         self,
         state_dir: Path,
         identity: Callable[[], Identity],
-        server: Callable[[], tuple[str, int]],
+        address: Callable[[], str],
         ports: Callable[[], tuple[int, ...]],
         on_change: Callable[[], None],
         installing: asyncio.Lock,
     ) -> None:
-        """`server`: where this host's sessions go. `ports`: those of its replicas, on loopback, sorted."""
+        """`address`: of this machine, where gateways dial it; raises OSError. `ports`: of its replicas on loopback, sorted."""
         self._dir = envoy_dir(state_dir)
         self._run_dir = door_dir(state_dir)
         self._identity = identity
-        self._server = server
+        self._address = address
         self._ports = ports
         self._on_change = on_change
         self._installing = installing
@@ -89,7 +89,7 @@ class Door:
             self._say(None)
             return None
         try:
-            address = await asyncio.to_thread(own_address, *self._server())
+            address = await asyncio.to_thread(self._address)
             open_ports = await self._keep(wish, address)
         except (install.EnvoyUnavailable, OSError) as error:
             self._say(DoorObserved("", (), str(error)))

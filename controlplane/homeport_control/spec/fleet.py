@@ -53,7 +53,7 @@ def mac_address(value: object) -> str:
 
 def ipv4_address(value: object) -> str:
     try:
-        return str(ipaddress.IPv4Address(value))
+        return str(ipaddress.IPv4Address(value if isinstance(value, str) else ""))
     except ValueError:
         raise Mistake(f"{quoted(value)} is no IPv4 address", "Wake-on-LAN goes over IPv4, like 192.168.1.255") from None
 

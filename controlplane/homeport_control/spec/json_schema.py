@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from homeport_control.spec.base import Shown
-from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig
+from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig, Wake
 from homeport_control.spec.gateway import Certificate, GatewaySpec
 from homeport_control.spec.gpu import VENDORS, GpuSpec
 from homeport_control.spec.probes import Header, Probe
@@ -121,6 +121,7 @@ SHORT: dict[type[BaseModel], tuple[Schema, ...]] = {
     ModelRoute: ({"type": "string", "minLength": 1},),
     ProxyJump: (_TEXT,),
     FleetHost: (_TEXT,),
+    Wake: (_TEXT,),
     Certificate: ({"enum": ["lets-encrypt", "acme", "files", "self-signed", "none"]},),
 }
 

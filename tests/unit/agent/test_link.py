@@ -12,7 +12,7 @@ from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.identity import IdentityStore
 from homeport_agent.join import join
 from homeport_agent.link import Link, Removed, Software
-from homeport_agent.model import Assignment, GatewayObserved, HostFacts, Phase, ReplicaObserved
+from homeport_agent.model import Assignment, DoorObserved, GatewayObserved, HostFacts, Phase, Reached, ReplicaObserved
 from homeport_agent.outbox import Outbox
 from homeport_agent.telemetry.changes import News
 from homeport_agent.telemetry.model import HostReading, ReplicaReading
@@ -26,6 +26,8 @@ class Host:
         self.known = HostFacts("gpu-1", cpus=4)
         self.held: tuple[ReplicaObserved, ...] = ()
         self.envoys: tuple[GatewayObserved, ...] = ()
+        self.way_in: DoorObserved | None = None
+        self.dialled: tuple[Reached, ...] = ()
         self.is_settled = asyncio.Event()
         self.is_settled.set()
         self.assignments: asyncio.Queue[Assignment] = asyncio.Queue()
@@ -44,6 +46,12 @@ class Host:
 
     def gateways(self) -> tuple[GatewayObserved, ...]:
         return self.envoys
+
+    def door(self) -> DoorObserved | None:
+        return self.way_in
+
+    def reached(self) -> tuple[Reached, ...]:
+        return self.dialled
 
     def accepted_generation(self) -> int:
         return self.generation
@@ -299,6 +307,15 @@ async def test_gateways_are_reported_where_there_are_some(rig: Rig) -> None:
     report = await session.next("report")
     assert [(it.name, it.message) for it in report.gateways] == [("local", "port 7480 is taken"), ("main", "")]
     assert report.gateway.name == "local", "for a server that knows no more than one"
+
+
+async def test_the_way_in_and_the_doors_that_answer_are_reported(rig: Rig) -> None:
+    rig.host.way_in = DoorObserved("10.0.0.5", (40001, 40002), "10.0.0.5:40003 is not open")
+    rig.host.dialled = (Reached("h2", ""), Reached("h3", "10.0.0.7:1: connection refused"))
+    report = await (await rig.control.session()).next("report")
+    assert (report.door.address, list(report.door.ports)) == ("10.0.0.5", [40001, 40002])
+    assert report.door.message == "10.0.0.5:40003 is not open"
+    assert [(it.host_id, it.error) for it in report.reached] == [("h2", ""), ("h3", "10.0.0.7:1: connection refused")]
 
 
 async def test_a_new_session_follows_when_the_server_ends_one(rig: Rig) -> None:

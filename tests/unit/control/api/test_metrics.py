@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from fixtures.control import FACTS, GPU, State, add_host, add_replica, add_run, observe
+from fixtures.control import FACTS, GPU, State, add_gateway, add_host, add_replica, add_run, observe
 from fixtures.plane import Api, Plane, WireAgent, first, refusal
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.api.metrics import RunMetrics, cores_used
@@ -182,6 +182,7 @@ async def answer_stats(agent: WireAgent, cpu_s: float) -> None:
 async def test_numbers_cross_both_wires(plane: Plane, user: Api) -> None:
     agent = await plane.joined("box")
     await agent.connect()
+    await add_gateway(plane.state, "near", agent.host_id, domain="near.lab")
     await serve(plane.state, host_id=agent.host_id)
     plane.rates.take(LoadReport("local", time.time(), (EndpointLoad("hello", "127.0.0.1", 9000, 4, 20),), 2.0))
     stream = user.stream("Metrics", REQUEST)

@@ -1,0 +1,36 @@
+"""envoy/door_documents: what stands in them. That Envoy takes them and what it does by them: tests/envoy/test_door.py."""
+
+import json
+from pathlib import Path
+
+from homeport_agent.envoy.bootstrap import Identity
+from homeport_agent.envoy.door_documents import bootstrap, documents
+
+IDENTITY = Identity("h1", Path("/i/certificate.pem"), Path("/i/key.pem"), Path("/i/ca.pem"))
+
+
+def test_each_replica_has_a_port_on_the_hosts_address_that_only_gateways_come_in_by() -> None:
+    files = documents(IDENTITY, "10.0.0.5", (40001, 40002), ("g1", "g2"))
+    listeners = json.loads(files["lds.json"])["resources"]
+    where = [it["address"]["socket_address"] for it in listeners]
+    assert [(it["address"], it["port_value"]) for it in where] == [("10.0.0.5", 40001), ("10.0.0.5", 40002)]
+    tls = listeners[0]["filter_chains"][0]["transport_socket"]["typed_config"]
+    assert tls["require_client_certificate"]
+    names = tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+    assert [it["matcher"]["exact"] for it in names] == ["homeport://host/g1", "homeport://host/g2"]
+    clusters = json.loads(files["cds.json"])["resources"]
+    [endpoint] = clusters[1]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 40002}
+
+
+def test_equal_facts_make_equal_files_and_another_port_another_version() -> None:
+    one, same = (documents(IDENTITY, "10.0.0.5", (1,), ("g1",)) for _ in range(2))
+    other = documents(IDENTITY, "10.0.0.5", (2,), ("g1",))
+    assert one == same
+    assert json.loads(one["lds.json"])["version_info"] != json.loads(other["lds.json"])["version_info"]
+    assert list(one) == ["sds.json", "cds.json", "lds.json"], "listeners name clusters: these come first"
+
+
+def test_it_is_configured_by_files_and_by_no_server() -> None:
+    dynamic = bootstrap(Path("/run/door"))["dynamic_resources"]
+    assert {it["path_config_source"]["path"] for it in dynamic.values()} == {"./lds.json", "./cds.json"}
