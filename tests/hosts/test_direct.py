@@ -81,7 +81,7 @@ def test_requests_reach_a_replica_on_another_host_and_nobody_else_does(machines:
 def test_no_request_is_lost_when_the_agent_or_the_server_is_away_or_a_doors_envoy_is_killed(
     machines: Hosts, server: Stack
 ) -> None:
-    first, second = machines.machines
+    first, _ = machines.machines
     with Traffic(server.gateway_port, "far", server.token) as traffic:
         wait_for("requests", lambda: traffic.total > 20)
         first.shell("systemctl stop homeport-agent")

@@ -16,10 +16,9 @@ from pathlib import Path
 from homeport_agent.envoy import admin, install, supervisor
 from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.door_documents import bootstrap, documents
-from homeport_agent.envoy.host import envoy_dir
+from homeport_agent.envoy.host import DOOR_FOLDER, envoy_dir
 from homeport_agent.model import DoorObserved, DoorWish
 
-DOOR_FOLDER = "door"
 LOOK_S = 2.0
 OPENING_LOOK_S = 0.05  # while a port is to open
 RETRY_S = 5.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport_agent.envoy import supervisor
-from homeport_agent.envoy.host import RUN_FOLDER, EnvoyHost, envoy_dir, run_dir
+from homeport_agent.envoy.host import DOOR_FOLDER, RUN_FOLDER, EnvoyHost, envoy_dir, run_dir
 from homeport_agent.model import GatewayObserved, GatewayRole
 
 
@@ -23,7 +23,7 @@ def run_dirs(state_dir: Path) -> tuple[Path, ...]:
 def stop_all(state_dir: Path) -> bool:
     """End every Envoy of this host. False when none ran. Blocking: for a thread."""
     # The folder itself is that of the one Envoy of a host, from before there were several.
-    folders = (envoy_dir(state_dir) / RUN_FOLDER, *run_dirs(state_dir))
+    folders = (envoy_dir(state_dir) / RUN_FOLDER, *run_dirs(state_dir), envoy_dir(state_dir) / DOOR_FOLDER)
     ran = [supervisor.stop(folder) for folder in folders]  # all of them, whatever the first one says
     return any(ran)
 

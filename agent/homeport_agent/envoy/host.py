@@ -20,6 +20,7 @@ from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, Server, boots
 from homeport_agent.model import GatewayObserved, GatewayRole
 
 RUN_FOLDER = "run"
+DOOR_FOLDER = "door"  # see door
 _LOOK_S = 2.0  # how often a running Envoy is looked at
 _START_LOOK_S = 0.1  # and one that has just been started, for the first seconds
 _HURRY_S = 10.0

@@ -13,6 +13,7 @@ usage: install.sh --join TOKEN --server HOST[:PORT] [--web-port N] [--name NAME]
        install.sh --check --server HOST[:PORT] [--web-port N]     look only, change nothing
        install.sh --survey --server HOST[:PORT] [--web-port N]    the same, and say what this machine has
        install.sh --upgrade                                       to the server's agent; back when it does not connect
+       install.sh --release                                       stop the agent, until the server brings it up again
        install.sh --uninstall [-y]
 
 TOKEN may be - : then it is read from standard input. `homeport fleet join-command` prints the whole line.
@@ -693,6 +694,20 @@ containers_of() { # SERVER-ID
         grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4
 }
 
+stop_envoys() { # they live by themselves, not by the agent
+    if [ -d "$STATE/envoy" ] && [ -x "$VERSIONS/current/bin/python" ]; then
+        say envoy "$(as_agent "$VERSIONS/current/bin/python" -P -m homeport_agent.envoy stop --state-dir "$STATE" 2>&1 | tail -n 1)"
+    fi
+}
+
+release() {
+    begin
+    systemctl disable -q --now homeport-upgrade.path homeport-agent.service 2>"$work/units.log" ||
+        die "the agent could not be stopped: $(last_line "$work/units.log")"
+    say agent "stopped"
+    stop_envoys
+}
+
 uninstall() {
     begin
     [ ! -e "$OPT/stamp" ] || die "./install.sh quickstart made this machine a server: take that away with ./install.sh uninstall"
@@ -716,9 +731,7 @@ uninstall() {
     systemctl daemon-reload
     systemctl reset-failed homeport-agent.service 2>/dev/null || true
     say agent "stopped"
-    if [ -d "$STATE/envoy" ] && [ -x "$VERSIONS/current/bin/python" ]; then
-        say envoy "$(as_agent "$VERSIONS/current/bin/python" -P -m homeport_agent.envoy stop --state-dir "$STATE" 2>&1 | tail -n 1)"
-    fi
+    stop_envoys
     if [ -n "$server_id" ] && engine_answers; then
         count=0
         for id in $(containers_of "$server_id"); do
@@ -762,6 +775,7 @@ main() {
         --survey) command=survey ;;
         --upgrade) command=upgrade ;;
         --upgrade-now) command=upgrade-now ;;
+        --release) command=release ;;
         --uninstall) command=uninstall ;;
         -y | --yes) yes=1 ;;
         -h | --help)
@@ -788,6 +802,7 @@ main() {
         ;;
     upgrade) upgrade ;;
     upgrade-now) upgrade_now ;;
+    release) release ;;
     uninstall) uninstall ;;
     *)
         usage >&2

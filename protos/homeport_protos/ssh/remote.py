@@ -76,9 +76,9 @@ async def survey(
 
 
 async def release(ssh: asyncssh.SSHClientConnection, root: Root, *, power_off: bool) -> None:
-    """Its agent ends and does not come back by itself; what is installed stays. Raises InstallFailed."""
-    stop = "systemctl disable -q --now homeport-upgrade.path homeport-agent.service"
-    await _run(ssh, f"{root.prefix}{stop}", root.first_line)
+    """Its agent and Envoys end and do not come back by themselves; what is installed stays. Raises InstallFailed."""
+    script = "/opt/homeport/install.sh"  # not there: its owner took all of it away already
+    await _run(ssh, f"{root.prefix}sh -c 'test ! -e {script} || sh {script} --release'", root.first_line)
     if power_off:
         await _run(ssh, f"{root.prefix}systemctl --no-block poweroff", root.first_line)
 

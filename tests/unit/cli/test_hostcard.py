@@ -83,3 +83,15 @@ def test_what_the_host_does_now_is_one_line() -> None:
         "Docker does not answer"
     )
     assert not any(line.startswith("Now") for line in shown(host()))
+
+
+def test_each_gateways_way_to_it_is_told_and_why_there_is_none() -> None:
+    ways = [
+        api_pb2.Path(gateway="local", kind="direct", reason="10.0.0.5, mutual TLS"),
+        api_pb2.Path(gateway="main", kind="none", reason="it cannot be dialled: no route to host"),
+    ]
+    shown = lines(hostcard.host(api_pb2.Host(name="gpu-1", paths=ways), [], NOW_S))
+    assert any(line.split(maxsplit=1) == ["Path", "direct from gateway local (10.0.0.5, mutual TLS)"] for line in shown)
+    assert any(
+        line.startswith("No path") and line.endswith("main: it cannot be dialled: no route to host") for line in shown
+    )
