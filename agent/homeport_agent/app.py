@@ -93,7 +93,7 @@ async def run(settings: AgentSettings) -> bool:
                 changed,
                 installing,
             )
-            reaching = Reaching(changed)
+            reaching = Reaching(lambda: _envoy_identity(store), changed)
             health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
             await asyncio.to_thread(health.read)
             telemetry = TelemetryRoom(machine.running, lambda: link.has_readings(), changed)

@@ -1,22 +1,27 @@
-"""Whether this host, a gateway, can dial the doors of others: a connection to each, now and then, closed at once.
+"""Whether this host, a gateway, can dial the doors of others: a handshake with each, now and then, and no more.
 
-What the server needs to know before it sends anybody's requests that way; later Envoy itself sees who answers.
+Who answers must show the certificate of that host, as Envoy will ask for. It is what the server needs to know before it sends
+anybody's requests that way; later Envoy itself sees who answers.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.model import Reached, ReachTarget
 
 DIAL_S = 2.0
+HOST_DOMAIN = "host.homeport"  # certificates of hosts are for HOST-ID.host.homeport
 AGAIN_S = 5.0  # for those that did not answer
 LOOK_S = 60.0  # for those that did
 AT_ONCE = 32
 
 
 class Reaching:
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, identity: Callable[[], Identity], on_change: Callable[[], None]) -> None:
+        self._identity = identity
         self._on_change = on_change
         self._targets: tuple[ReachTarget, ...] = ()
         self._results: dict[str, Reached] = {}
@@ -36,7 +41,8 @@ class Reaching:
             self._wake.clear()
             targets = self._targets
             limit = asyncio.Semaphore(AT_ONCE)
-            found = await asyncio.gather(*(self._dial(target, limit) for target in targets))
+            trust = await asyncio.to_thread(self._trust) if targets else None
+            found = await asyncio.gather(*(self._dial(target, limit, trust) for target in targets))
             results = {it.host_id: it for it in found}
             if results != self._results:
                 self._results = results
@@ -46,16 +52,28 @@ class Reaching:
                 async with asyncio.timeout(AGAIN_S if failed else LOOK_S if targets else None):
                     await self._wake.wait()
 
+    def _trust(self) -> ssl.SSLContext:
+        """Read anew each time: certificates are renewed."""
+        identity = self._identity()
+        context = ssl.create_default_context(cafile=str(identity.ca))
+        context.load_cert_chain(identity.certificate, identity.key)
+        return context
+
     @staticmethod
-    async def _dial(target: ReachTarget, limit: asyncio.Semaphore) -> Reached:
+    async def _dial(target: ReachTarget, limit: asyncio.Semaphore, trust: ssl.SSLContext | None) -> Reached:
+        where = f"{target.address}:{target.port}"
+        name = f"{target.host_id}.{HOST_DOMAIN}"
         async with limit:
             try:
                 async with asyncio.timeout(DIAL_S):
-                    _, writer = await asyncio.open_connection(target.address, target.port)
+                    _, writer = await asyncio.open_connection(
+                        target.address, target.port, ssl=trust, server_hostname=name
+                    )
                 writer.transport.abort()
             except TimeoutError:
-                return Reached(target.host_id, f"{target.address}:{target.port} does not answer within {DIAL_S:g} s")
+                return Reached(target.host_id, f"{where} does not answer within {DIAL_S:g} s")
+            except ssl.SSLCertVerificationError as error:
+                return Reached(target.host_id, f"{where} shows no certificate of that host: {error.verify_message}")
             except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                return Reached(target.host_id, f"{target.address}:{target.port}: {why}")
+                return Reached(target.host_id, f"{where}: {(error.strerror or str(error)).lower()}")
         return Reached(target.host_id, "")
