@@ -17,7 +17,7 @@ from homeport_control.api.convert import host_message, timestamp
 from homeport_control.api.plans import problem_messages
 from homeport_control.api.tokens import JOIN_TTL_S
 from homeport_control.decide.fleets import fleet_changes
-from homeport_control.decide.standing import as_host
+from homeport_control.decide.standing import as_host, next_try
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.domain.fleets import Fleet, Place, PlaceChange, Registration
 from homeport_control.domain.hosts import Host, HostFacts
@@ -159,6 +159,7 @@ def pending_message(registration: Registration, now_s: float) -> api_pb2.Host:
         standby = registration.standby
         message = host_message(as_host(registration, standby, Fleet(registration.fleet)), 0, (), {}, standby.phase)
         message.ClearField("id")
+        message.reason += next_try(standby, now_s)
         return message
     works = not registration.error and registration.step != "registered" and now_s - registration.since_s < STALLED_S
     reason = registration.step

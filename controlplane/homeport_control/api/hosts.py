@@ -9,9 +9,9 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.api.convert import host_message
 from homeport_control.api.fleets import pending
 from homeport_control.api.readings import Readings
-from homeport_control.decide.standing import standing
+from homeport_control.decide.standing import next_try, standing
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, gateways, hosts, replicas
 from homeport_control.store.connect import Database
 
@@ -39,12 +39,16 @@ class Hosts:
         count: dict[str, int] = {}
         for replica in active:
             count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
-        phases = {it.host_id: it.standby.phase for it in registered if it.standby is not None}
+        standbys = {it.host_id: it.standby for it in registered if it.standby is not None}
         index_of = {replica.id: replica.index for replica in active}
         messages = []
         for host in shown:
             mine = [claim for claim in claims if claim.host_id == host.id]
-            message = host_message(host, count.get(host.id, 0), mine, index_of, phases.get(host.id), there)
+            standby = standbys.get(host.id)
+            phase = standby.phase if standby is not None else None
+            message = host_message(host, count.get(host.id, 0), mine, index_of, phase, there)
+            if standby is not None and host.connection is Connection.RELEASED:
+                message.reason += next_try(standby, time.time())
             if request.telemetry and (reading := self._readings.of(host.id)):
                 message.gpu_readings.extend(
                     reading.gpus[gpu.uuid] for gpu in host.facts.gpus if gpu.uuid in reading.gpus

@@ -78,6 +78,12 @@ def doing(registration: Registration, standby: Standby) -> str:
             return NOT_PROVISIONED
 
 
+def next_try(standby: Standby, now_s: float) -> str:
+    """When it is tried again, after a failure; empty: at once."""
+    left_s = standby.retry_at_s - now_s
+    return f"; next try in {max(1, round(left_s))} s, when a run needs it" if left_s > 0 else ""
+
+
 def _told(host: Host, registration: Registration | None) -> Host:
     standby = registration.standby if registration is not None else None
     if registration is None or standby is None or host.connection is Connection.CONNECTED:

@@ -15,8 +15,8 @@ DEADLINE_S = 15.0
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("gate"))
 
 
 @pytest.fixture
@@ -34,7 +34,6 @@ async def room(authority: Authority, news: asyncio.Event) -> AsyncIterator[Reach
 
 
 async def door(authority: Authority, folder: Path, host_id: str, port: int = 0) -> asyncio.Server:
-    folder.mkdir(exist_ok=True)
     identity = authority.write_identity(host_id, folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(identity.ca))
     context.verify_mode = ssl.CERT_REQUIRED
@@ -56,7 +55,7 @@ async def until(room: Reaching, news: asyncio.Event, *wanted: Reached) -> None:
 async def test_it_is_told_who_answers_and_why_another_does_not(
     authority: Authority, room: Reaching, news: asyncio.Event, tmp_path: Path
 ) -> None:
-    server = await door(authority, tmp_path / "h1", "h1")
+    server = await door(authority, tmp_path, "h1")
     port, nobody = server.sockets[0].getsockname()[1], free_port()
     room.apply((target("h1", port), target("h2", nobody)))
     refused = f"127.0.0.1:{nobody}: connect call failed ('127.0.0.1', {nobody})"
@@ -69,7 +68,7 @@ async def test_it_is_told_who_answers_and_why_another_does_not(
 async def test_who_answers_as_another_host_is_none(
     authority: Authority, room: Reaching, news: asyncio.Event, tmp_path: Path
 ) -> None:
-    server = await door(authority, tmp_path / "h1", "h1")
+    server = await door(authority, tmp_path, "h1")
     port = server.sockets[0].getsockname()[1]
     room.apply((target("h9", port),))
     async with asyncio.timeout(DEADLINE_S):
@@ -91,6 +90,6 @@ async def test_one_that_did_not_answer_is_tried_again(
         while not room.observed():
             await news.wait()
             news.clear()
-    server = await door(authority, tmp_path / "h1", "h1", port)
+    server = await door(authority, tmp_path, "h1", port)
     await until(room, news, Reached("h1", ""))
     server.close()

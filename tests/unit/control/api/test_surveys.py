@@ -1,6 +1,8 @@
 """api/surveys: an on-demand fleet by the API: machines are looked at, what the server needs for them is kept sealed."""
 
 import json
+import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -142,3 +144,17 @@ async def test_a_host_that_we_let_go_is_shown_so_and_may_be_removed(state: State
     await admin("DeleteHost", api_pb2.DeleteHostRequest(host="h2"))
     async with state.database.read() as connection:
         assert await fleets.registered(connection, "local") == ()
+
+
+async def test_one_that_could_not_be_brought_up_says_why_and_when_again(state: State, admin: Api) -> None:
+    await admin("ApplyFleet", request())
+    await survey(admin)
+    known = await registered(state)
+    assert known.standby is not None
+    async with state.database.write() as write:
+        failed = replace(known.standby, failures=1, retry_at_s=time.time() + 60)
+        await fleets.register(write, replace(known, error="no route", standby=failed))
+    reason = (await listed(admin)).reason
+    assert re.fullmatch(
+        r"not provisioned; the last try failed: no route; next try in \d+ s, when a run needs it", reason
+    )

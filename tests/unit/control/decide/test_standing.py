@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.hosts import finding, gpu, host, process
-from homeport_control.decide.standing import as_host, raised, standing
+from homeport_control.decide.standing import as_host, next_try, raised, standing
 from homeport_control.domain.fleets import Fleet, Phase, Place, Registration, Standby
 from homeport_control.domain.hosts import Connection, HostFacts
 
@@ -63,3 +63,9 @@ def test_raised_it_has_what_it_has_and_nothing_of_what_ran_there_once() -> None:
         (busy.memory_total_mib, 0, ())
     ]
     assert again.findings == gone.findings, "a GPU that failed has not become well by that"
+
+
+def test_after_a_failure_it_says_when_it_is_tried_again() -> None:
+    assert next_try(STANDBY, 100.0) == ""
+    assert next_try(replace(STANDBY, retry_at_s=130.0), 100.4) == "; next try in 30 s, when a run needs it"
+    assert next_try(replace(STANDBY, retry_at_s=130.0), 130.0) == ""
