@@ -18,8 +18,9 @@ from homeport_agent.admission import Look
 from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
+from homeport_agent.envoy.access_log import AccessLog
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
-from homeport_agent.envoy.host import EnvoyHost
+from homeport_agent.envoy.host import RUN_FOLDER, EnvoyHost, envoy_dir
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.base import Gpus
@@ -41,6 +42,7 @@ from homeport_agent.stats import StatsDesk
 from homeport_agent.telemetry.room import TelemetryRoom
 from homeport_agent.this_host import LEAVE_S, ThisHost
 from homeport_agent.upgrading import Upgrading
+from homeport_agent.usage import UsageDesk
 
 log = logging.getLogger("homeport.agent")
 
@@ -94,9 +96,11 @@ async def run(settings: AgentSettings) -> bool:
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             software = Software(version("homeport"), this_build())
             presence = Presence(settings.state_dir, software.build)
-            logs = LogStreams(engine, spawn, archive)
+            access = AccessLog(envoy_dir(settings.state_dir) / RUN_FOLDER)
+            logs = LogStreams(engine, spawn, archive, access)
+            usage = UsageDesk(access, spawn)
             upgrading = Upgrading(settings.state_dir, spawn)
-            link = Link(store, host, logs, stats, boot_id, software, upgrading, presence.changed)
+            link = Link(store, host, logs, stats, boot_id, software, upgrading, presence.changed, usage)
 
             log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
             entry = await asyncio.to_thread(journal.read)

@@ -26,6 +26,7 @@ from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
+from homeport_control.agents.usage import UsageIn
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
@@ -205,6 +206,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         silence_s,
         CodeOut(database, code),
         telemetry,
+        UsageIn(database),
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)

@@ -13,9 +13,12 @@ Diary
 4  2026-11-24  fleets: Removed, Challenge and Recover; builds of the agent (Hello.build) and upgrades (Upgrade, UpgradeResult);
                PlanFleet, ApplyFleet, ReportRegistration, DeleteFleet, UpgradeHosts, DeleteHost. Nothing that an agent or a
                command line of protocol 3 says has changed its meaning: both keep working.
+5  2026-11-27  the gateway's own words: LogRequest.access, UsageRequest and UsageBatch; the API's Usage and LogsRequest.access.
+               An agent of protocol 4 is asked for neither.
 """
 
-PROTOCOL = 4
+PROTOCOL = 5
+ACCESS_PROTOCOL = 5  # an older agent knows neither the access log nor usage
 UPGRADE_PROTOCOL = 4  # an older agent does not know what an Upgrade is
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

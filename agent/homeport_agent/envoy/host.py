@@ -141,7 +141,7 @@ class EnvoyHost:
             "bootstrap.json": json.dumps(bootstrap(identity, server, self._run_dir), indent=1),
             "sds.json": json.dumps(secrets(identity), indent=1),
         }
-        facts = [install.VERSION, *self._arguments, *documents.values()]
+        facts = [install.VERSION, supervisor.script(), *self._arguments, *documents.values()]
         documents["started-with"] = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         return documents
 

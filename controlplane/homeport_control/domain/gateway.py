@@ -30,6 +30,10 @@ class TokenGrant:
 
     token_sha256: str
     services: tuple[str, ...] = ()  # run names; empty: every service
+    token_id: str = ""  # as `homeport token list` shows it: how the access log says who called
+
+
+DEFAULT_MODEL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,18 @@ class PublishedModel:
     name: str
     prefix: str = "/v1"  # where the service itself has /chat/completions and the others
     created_at_s: int = 0  # what GET /v1/models says of it
+    aliases: tuple[str, ...] = ()  # further names
+    ready: bool = True  # a replica of it is in rotation: who is not gets nothing while another one is
+    weight: int | None = None  # set: it shares its names with the other services that declare them
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    @property
+    def share(self) -> int:
+        """Of the requests for a name that several services declare, against the shares of the others."""
+        return DEFAULT_MODEL_WEIGHT if self.weight is None else self.weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class ServiceRoute:
     auth: bool
     endpoints: tuple[Endpoint, ...] = ()
     model: PublishedModel | None = None
+    forward_token: bool = False  # the replica sees the token that the caller sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,5 +167,7 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
     spec = spec_from_json((run.current or run.newest).spec_json)  # what was given up says nothing about what serves
     model = None
     if spec.model is not None and spec.model.format == "openai":
-        model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))
-    return ServiceInput(run, spec.auth, present, model)
+        first, *others = spec.model.names
+        created_s = int(run.submitted_at_s)
+        model = PublishedModel(first, spec.model.prefix, created_s, tuple(others), weight=spec.model.weight)
+    return ServiceInput(run, spec.auth, present, model, spec.forward_token)

@@ -163,6 +163,11 @@ class ServiceSpec(Model):
         description="Ask callers for `Authorization: Bearer TOKEN`: 401 without one, 403 for one that may not call "
         "this service",
     )
+    forward_token: Flag = Field(
+        False,
+        description="Leave the caller's token in the request that the replica gets; without it no replica sees one. "
+        "With `auth: false` the header always passes",
+    )
     https: Annotated[bool | Literal["auto"], reads(_https)] = Field(
         "auto",
         description="`auto`: HTTPS where the gateway has a certificate; `true`: nothing else; `false`: plain HTTP."

@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from homeport_control.domain.gateway import Endpoint
+from homeport_control.xds.access_log import REPLICA_KEY
 from homeport_control.xds.subscription import CDS, EDS, Resource
+from homeport_control.xds.token_filter import FILTER
 from homeport_control.xds.wire import ADS, resource, typed
 
 _UNLIMITED = 1_000_000
@@ -71,6 +73,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
         {
             "endpoint": {"address": {"socket_address": {"address": member.address, "port_value": member.port}}},
             "health_status": "DRAINING" if member.draining else "HEALTHY",
+            "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}}},
         }
         for member in members
     ]

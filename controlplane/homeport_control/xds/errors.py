@@ -8,7 +8,7 @@ from typing import Any
 
 def error(message: str, type_: str, code: str) -> dict[str, Any]:
     """{"error": {...}} as a value; `message` may carry Envoy's %COMMANDS%."""
-    return {"error": {"message": message, "type": type_, "code": code}}
+    return {"error": {"message": message, "type": type_, "param": None, "code": code}}
 
 
 NO_TOKEN = error(

@@ -14,10 +14,10 @@ from homeport_control.xds.token_filter import (
     BY_MODEL,
     FILTER,
     NOT_ASKED,
-    OPEN,
     SAID,
     SEAL,
     SEAL_HEADER,
+    door,
     route_metadata,
 )
 from homeport_control.xds.wire import resource, typed
@@ -46,26 +46,27 @@ def _retry(retry_on: str) -> dict[str, Any]:
     }
 
 
-def _route(service: str, auth: bool, match: dict[str, Any], retry_on: str) -> dict[str, Any]:
+def _route(service: str, metadata: dict[str, Any], match: dict[str, Any], retry_on: str) -> dict[str, Any]:
     # timeout 0: a model may think for as long as it likes; the client decides when to give up. idle_timeout 0 is the
     # listener's too; here it takes back the one of the route by which a request for a model came in.
     return {
         "match": {"prefix": "/", **match},
-        "metadata": route_metadata(service, auth),
+        "metadata": metadata,
         "route": {"cluster": service, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _retry(retry_on)},
     }
 
 
 @lru_cache(maxsize=100_000)
-def _service(name: str, domains: tuple[str, ...], auth: bool) -> dict[str, Any]:
+def _service(name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str) -> dict[str, Any]:
+    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
         "domains": list(domains),
-        "routes": [_route(name, auth, method, f"{_SAFE},reset"), _route(name, auth, {}, _SAFE)],
-        # A replica never sees a token of ours; without auth the header is the application's own business.
-        "request_headers_to_remove": ["authorization"] if auth else [],
-        "typed_per_filter_config": {} if auth else OPEN,
+        "routes": [_route(name, metadata, method, f"{_SAFE},reset"), _route(name, metadata, {}, _SAFE)],
+        # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
+        "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
+        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)),
     }
 
 
@@ -91,11 +92,11 @@ _NOBODY: dict[str, Any] = {
 
 
 @lru_cache(maxsize=4)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domain: str) -> Resource:
+def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool, str], ...], domain: str) -> Resource:
     hosts = [_service(*service) for service in services]
     models = f"{MODELS_LABEL}.{domain}"
     if not any(
-        models in domains for _, domains, _ in services
+        models in domains for _, domains, *_ in services
     ):  # a service of that name, from before there were models
         hosts.append(_models(models))
     return resource(
@@ -106,7 +107,8 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool], ...], domain: str
 
 
 def routes(services: tuple[ServiceRoute, ...], domain: str) -> Resource:
-    return _routes(tuple((service.name, service.domains, service.auth) for service in services), domain)
+    facts = ((s.name, s.domains, s.auth, s.forward_token, s.model.name if s.model else "") for s in services)
+    return _routes(tuple(facts), domain)
 
 
 def _status(status: int) -> dict[str, Any]:

@@ -275,7 +275,7 @@ async def test_a_model_is_published_as_the_revision_that_is_wanted_says(state: S
         await runs.give_up_revision(write, run_id, 2, "it never answered")
     await gateway.turn()
     found = {s.name: (s.model, s.auth) for s in gateway.published[-1].services}
-    assert found == {"hello": (None, True), "llm": (PublishedModel("org/llama", "/api/v1", 2000), True)}
+    assert found == {"hello": (None, True), "llm": (PublishedModel("org/llama", "/api/v1", 2000, ready=False), True)}
 
 
 async def test_a_token_that_is_revoked_or_expires_leaves_the_snapshot(gateway: Gateway) -> None:

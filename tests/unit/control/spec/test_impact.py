@@ -33,6 +33,7 @@ EXPECTED: dict[str, How] = {
     "retry": IN_PLACE,
     "gateway": IN_PLACE,
     "auth": IN_PLACE,
+    "forward_token": IN_PLACE,
     "https": IN_PLACE,
     "model": IN_PLACE,
     "rate_limits": IN_PLACE,

@@ -107,6 +107,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ),
     ("{model: {type: embeddings, name: e5}}", "model.type", "embeddings"),
     ("{model: {type: completions, name: base}}", "model.type", "completions"),
+    ("{model: {name: [llama, best], weight: 10}}", "model", ModelRoute(name=("llama", "best"), weight=10)),
     (
         "{model: {name: m, format: tgi, chat_template: t, eos_token: e}}",
         "model",
@@ -115,6 +116,8 @@ ROWS: list[tuple[str, str, Any]] = [
     # auth, https
     ("{}", "auth", True),
     ("{auth: false}", "auth", False),
+    ("{}", "forward_token", False),
+    ("{forward_token: true}", "forward_token", True),
     ("{}", "https", "auto"),
     ("{https: false}", "https", False),
     # replicas, scaling

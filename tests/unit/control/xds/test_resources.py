@@ -106,7 +106,7 @@ def test_models_are_called_at_a_name_of_their_own_unless_a_service_has_it() -> N
 def test_a_model_changes_the_filter_and_its_endpoints_do_not() -> None:
     model = replace(HELLO, model=PublishedModel("llama"))
     with_model = replace(BASE, services=(model, OPEN))
-    assert changed(with_model) == {(ECDS, "homeport.token")}
+    assert changed(with_model) == {(ECDS, "homeport.token"), (RDS, "homeport")}
     moved = replace(with_model, services=(replace(model, endpoints=()), OPEN))
     assert versions(world(moved, 1))[ECDS, "homeport.token"] == versions(world(with_model, 1))[ECDS, "homeport.token"]
 
