@@ -24,6 +24,7 @@ _TIME = "%Y-%m-%dT%H:%M:%S.%9fZ"
 # In alphabetical order, as Envoy writes them; what is not known is null.
 FIELDS: dict[str, Any] = {
     "agent": "%REQ(USER-AGENT):200%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "bytes_in": "%BYTES_RECEIVED%",
     "bytes_out": "%BYTES_SENT%",
     "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
@@ -40,7 +41,6 @@ FIELDS: dict[str, Any] = {
     "protocol": "%PROTOCOL%",
     "replica": f"%UPSTREAM_METADATA({FILTER}:{REPLICA_KEY})%",
     "request_id": "%REQ(X-REQUEST-ID)%",
-    "retries": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "service": f"%METADATA(ROUTE:{FILTER}:service)%",
     "status": "%RESPONSE_CODE%",
     "time": f"%START_TIME({_TIME})%",
