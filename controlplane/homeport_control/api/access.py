@@ -47,7 +47,8 @@ class AccessLogs:
                     if host is None:
                         raise NotReady(f"the gateway {self._gateway} has no host")
                     async with aclosing(self._read(host.id, host.name, query)) as batches:
-                        yield api_pb2.LogsResponse()  # who reads knows from here on that the server is there
+                        if request.follow:
+                            yield api_pb2.LogsResponse()  # who reads knows from here on that the server is there
                         async for lines in batches:
                             entries = [
                                 api_pb2.LogEntry(
