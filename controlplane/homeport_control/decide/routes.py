@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from homeport_control.domain.gateway import (
+    DEFAULT_TRAFFIC,
     Endpoint,
     Gateway,
     GatewaySnapshot,
     PublishedModel,
     ServiceRoute,
     TokenGrant,
+    Traffic,
 )
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
@@ -40,6 +42,7 @@ class ServiceInput:
     replicas: tuple[Replica, ...]
     model: PublishedModel | None = None
     forward_token: bool = False
+    traffic: Traffic = DEFAULT_TRAFFIC
 
 
 def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterable[TokenGrant]) -> GatewaySnapshot:
@@ -59,6 +62,7 @@ def snapshot(gateway: Gateway, services: Iterable[ServiceInput], tokens: Iterabl
                 endpoints=tuple(_endpoints(gateway, service.replicas)),
                 model=models.get(service.run.name),
                 forward_token=service.forward_token,
+                traffic=service.traffic,
             )
             for service in services
         ),

@@ -58,6 +58,40 @@ class PublishedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class RateRule:
+    """Requests per second of one caller; more are answered 429."""
+
+    prefix: str  # of the path, as the replica sees it
+    rps: float
+    burst: int = 0
+    key: str = "ip"  # who is a caller: ip, header, token
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """What keeps requests together on one replica."""
+
+    kind: str  # header, cookie, prefix
+    name: str = ""  # of the header or cookie
+    length: int = 0  # bytes of the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How the gateway treats the requests of a service."""
+
+    affinity: Affinity | None = None
+    rate_limits: tuple[RateRule, ...] = ()
+    response_timeout_s: int | None = None
+    idle_timeout_s: int | None = 3600
+    h2c: bool = False  # HTTP/2 without TLS to the replica
+
+
+DEFAULT_TRAFFIC = Traffic()
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One published service. Endpoints are sorted by replica id."""
 
@@ -67,6 +101,7 @@ class ServiceRoute:
     endpoints: tuple[Endpoint, ...] = ()
     model: PublishedModel | None = None
     forward_token: bool = False  # the replica sees the token that the caller sent
+    traffic: Traffic = DEFAULT_TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)

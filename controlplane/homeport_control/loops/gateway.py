@@ -10,12 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport, PublishedModel
+from homeport_control.domain.gateway import (
+    Affinity,
+    Endpoint,
+    Gateway,
+    GatewaySnapshot,
+    LoadReport,
+    PublishedModel,
+    RateRule,
+    Traffic,
+)
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
-from homeport_control.spec.service import spec_from_json
+from homeport_control.spec.routing import DEFAULT_COOKIE, DEFAULT_PREFIX_BYTES
+from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import events, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
@@ -170,4 +180,14 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
         first, *others = spec.model.names
         created_s = int(run.submitted_at_s)
         model = PublishedModel(first, spec.model.prefix, created_s, tuple(others), weight=spec.model.weight)
-    return ServiceInput(run, spec.auth, present, model, spec.forward_token)
+    return ServiceInput(run, spec.auth, present, model, spec.forward_token, _traffic(spec))
+
+
+def _traffic(spec: ServiceSpec) -> Traffic:
+    balancing, affinity = spec.load_balancing, None
+    if balancing.affinity != "none":
+        name = balancing.name or (DEFAULT_COOKIE if balancing.affinity == "cookie" else "")
+        length = (balancing.prefix_bytes or DEFAULT_PREFIX_BYTES) if balancing.affinity == "prefix" else 0
+        affinity = Affinity(balancing.affinity, name, length)
+    rules = tuple(RateRule(it.prefix, it.rps, it.burst, it.key, it.header or "") for it in spec.rate_limits)
+    return Traffic(affinity, rules, spec.timeouts.response_s, spec.timeouts.idle_s, spec.protocol == "h2c")

@@ -9,7 +9,7 @@ a dead container's port refuses, which is seen at the first request and retried 
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import Endpoint
+from homeport_control.domain.gateway import DEFAULT_TRAFFIC, Affinity, Endpoint, Traffic
 from homeport_control.xds.access_log import REPLICA_KEY
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.token_filter import FILTER
@@ -62,9 +62,35 @@ _CLUSTER: dict[str, Any] = {
 }
 
 
+# With an affinity: the same replica for the same value, and few move when replicas come or go.
+_RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 1024}}
+# A replica's cache is worth something, but not waiting behind everybody else: above half as much more than the mean of all
+# the next one on the ring is taken. A session must stay where it is.
+_GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
+
+_H2C: dict[str, Any] = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1000}},
+        common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
+    )
+}
+
+
+def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC) -> Resource:
+    return _cluster(service, traffic.h2c, traffic.affinity)
+
+
 @lru_cache(maxsize=100_000)
-def cluster(service: str) -> Resource:
-    return resource(CDS, service, {"name": service, **_CLUSTER})
+def _cluster(service: str, h2c: bool, affinity: Affinity | None) -> Resource:
+    content = {"name": service, **_CLUSTER}
+    if h2c:
+        content["typed_extension_protocol_options"] = _H2C
+    if affinity is not None:
+        content |= _RING
+    if affinity is not None and affinity.kind == "prefix":
+        content["common_lb_config"] = _CLUSTER["common_lb_config"] | _GUARDED
+    return resource(CDS, service, content)
 
 
 @lru_cache(maxsize=100_000)

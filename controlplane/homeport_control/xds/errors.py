@@ -31,6 +31,16 @@ TOO_LARGE = error(
     "invalid_request_error",
     "body_too_large",
 )
+TOO_MANY = error(
+    "Too many requests; try again in a moment (the header 'retry-after' says when).",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+)
+TOO_SLOW = error(
+    "The replica of %UPSTREAM_CLUSTER% did not answer in the time that the service's file gives it.",
+    "service_unavailable_error",
+    "response_timeout",
+)
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
 REPLICA_FAILED = error(
     "A replica of %UPSTREAM_CLUSTER% broke the connection before it answered.",

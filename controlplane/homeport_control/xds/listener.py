@@ -7,6 +7,7 @@ comes by RDS (routes), ECDS (tokens), CDS and EDS (services).
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.xds import rate_limits
 from homeport_control.xds.access_log import ACCESS_LOG
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
@@ -36,6 +37,7 @@ _FILTERS: list[dict[str, Any]] = [
     # but it comes before Envoy takes x-envoy-* away from strangers' requests, the seal among it.)
     {"name": "homeport.seal", "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
+    rate_limits.IN_LISTENER,
     {
         "name": "envoy.filters.http.router",
         "typed_config": typed(

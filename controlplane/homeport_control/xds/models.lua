@@ -6,10 +6,11 @@ local MODELS, LISTED, is_any_open = {}, {}, false -- name -> services that serve
 local function character(hex) return string.char(tonumber(hex, 16)) end
 local function text(hex) return (string.gsub(hex, "%x%x", character)) end
 
-for name, label, service, host, prefix, open, weight, ready, entry in string.gmatch([[
+for name, label, service, host, prefix, open, weight, ready, together, entry in string.gmatch([[
 @MODELS@
-]], "(%x+) (%x+) (%S+) (%S+) (%x+) (%d) (%d+) (%d) ([^\n]+)") do
+]], "(%x+) (%x+) (%S+) (%S+) (%x+) (%d) (%d+) (%d) (%d+) ([^\n]+)") do
   local server = {service = service, host = host, open = open == "1", weight = tonumber(weight), ready = ready == "1"}
+  server.together = tonumber(together) -- so many bytes of a prompt keep requests on one replica; 0: none
   server.prefix = string.gsub(text(prefix), "/+$", "")
   name = text(name)
   local model = MODELS[name]
@@ -65,6 +66,24 @@ local function usable(grant, field)
   return found
 end
 
+-- Where the conversation stands in the body: what comes first in it is what a replica's cache has.
+local function prompt_at(body)
+  return string.find(body, '"messages"', 1, true) or string.find(body, '"prompt"', 1, true)
+    or string.find(body, '"input"', 1, true)
+end
+
+-- FNV-1a of so many bytes of the prompt, in hex; nil: it has none.
+local function prefix_of(body, length)
+  local from = prompt_at(body)
+  if not from then return nil end
+  local hash = tobit(0x811c9dc5)
+  for i = from, math.min(from + length - 1, #body) do
+    hash = bxor(hash, byte(body, i))
+    hash = tobit(hash + lshift(hash, 1) + lshift(hash, 4) + lshift(hash, 7) + lshift(hash, 8) + lshift(hash, 24))
+  end
+  return tohex(hash)
+end
+
 local function unknown(grant, name)
   -- A name with anything unusual in it is not said again: this is text inside of JSON.
   local which = #name <= 200 and string.find(name, "^[%w ._:/@+-]+$") and "model '" .. name .. "'" or "such model"
@@ -118,7 +137,8 @@ local function route(handle)
   end
   local body = handle:body() -- waits until it is here; what was fetched from the handle before is dead after it
   if not body then return bad_request(WHY_NOT["no JSON"]) end
-  local name, why_not = string_member(body:getBytes(0, body:length()), "model")
+  local content = body:getBytes(0, body:length())
+  local name, why_not = string_member(content, "model")
   if not name then return bad_request(WHY_NOT[why_not]) end
   local server = choose(grant, MODELS[name])
   if not server then
@@ -128,6 +148,8 @@ local function route(handle)
   headers = handle:headers()
   headers:replace(":authority", server.host)
   headers:replace(":path", server.prefix .. string.sub(path, 4) .. query)
+  local together = server.together > 0 and prefix_of(content, server.together)
+  if together then headers:replace("@PREFIX@", together) else headers:remove("@PREFIX@") end
   headers:remove("accept-encoding") -- what it used is read in its answer (usage.lua)
   handle:clearRouteCache()
   -- The route that this leads to says whose it is and whether a token is asked for, not this filter's table: the two

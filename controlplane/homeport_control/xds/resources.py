@@ -19,7 +19,7 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
         resources={
             LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
             RDS: {ROUTES: routes(snapshot.services, snapshot.domain)},
-            CDS: {service.name: cluster(service.name) for service in snapshot.services},
+            CDS: {service.name: cluster(service.name, service.traffic) for service in snapshot.services},
             EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
             ECDS: {FILTER: token_filter(snapshot.tokens, snapshot.services)},
         },

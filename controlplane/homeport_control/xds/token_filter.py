@@ -41,6 +41,7 @@ _OPEN = "open"
 _MODELS = "models"
 _USAGE = "usage"
 _OPEN_USAGE = "open, usage"
+PREFIX_HEADER = "x-homeport-prefix"  # the hash of a prompt's first part, by which its replica is chosen
 SAID = "said"  # in a request's dynamic metadata: this filter has written the answer's body itself
 
 _LUA = resources.files(__package__)
@@ -97,6 +98,7 @@ def _models_source(tokens: tuple[TokenGrant, ...], lines: tuple[str, ...]) -> st
 def _with_grants(source: str, tokens: tuple[TokenGrant, ...]) -> str:
     # One string that is parsed at load: a table constructor of this size would meet LuaJIT's limit on constants.
     table = "\n".join(f"{token.token_sha256} {grant(token)}" for token in tokens)
+    source = source.replace("@PREFIX@", PREFIX_HEADER)
     return source.replace("@SEAL@", SEAL_HEADER).replace("@FILTER@", FILTER).replace("@GRANTS@", table)
 
 
@@ -116,7 +118,8 @@ def _model_line(service: ServiceRoute, model: PublishedModel, name: str) -> str:
     entry = {"id": name, "object": "model", "created": model.created_at_s, "owned_by": "homeport"}
     label, prefix = _hex(json.dumps(name)[1:-1]), _hex(model.prefix)
     listed = json.dumps(entry, separators=(",", ":")).replace("]", "\\u005d")
-    flags = f"{int(not service.auth)} {model.share} {int(model.ready)}"
+    affinity = service.traffic.affinity
+    flags = f"{int(not service.auth)} {model.share} {int(model.ready)} {affinity.length if affinity else 0}"
     return f"{_hex(name)} {label} {service.name} {service.domains[0]} {prefix} {flags} {listed}"
 
 

@@ -7,13 +7,15 @@ cover which token is good (token_filter), so that a token's change touches no ro
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import ServiceRoute
+from homeport_control.domain.gateway import Affinity, ServiceRoute, Traffic
 from homeport_control.xds import errors
+from homeport_control.xds.rate_limits import for_host
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
     BY_MODEL,
     FILTER,
     NOT_ASKED,
+    PREFIX_HEADER,
     SAID,
     SEAL,
     SEAL_HEADER,
@@ -46,27 +48,45 @@ def _retry(retry_on: str) -> dict[str, Any]:
     }
 
 
-def _route(service: str, metadata: dict[str, Any], match: dict[str, Any], retry_on: str) -> dict[str, Any]:
-    # timeout 0: a model may think for as long as it likes; the client decides when to give up. idle_timeout 0 is the
-    # listener's too; here it takes back the one of the route by which a request for a model came in.
-    return {
-        "match": {"prefix": "/", **match},
-        "metadata": metadata,
-        "route": {"cluster": service, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _retry(retry_on)},
+def _route(
+    service: str, metadata: dict[str, Any], traffic: Traffic, match: dict[str, Any], retry_on: str
+) -> dict[str, Any]:
+    # timeout 0: a model may think for as long as it likes; the client decides when to give up.
+    route: dict[str, Any] = {
+        "cluster": service,
+        "timeout": f"{traffic.response_timeout_s or 0}s",
+        "idle_timeout": f"{traffic.idle_timeout_s or 0}s",
+        "retry_policy": _retry(retry_on),
     }
+    if traffic.affinity is not None:
+        route["hash_policy"] = [_hash_policy(traffic.affinity)]
+    return {"match": {"prefix": "/", **match}, "metadata": metadata, "route": route}
+
+
+def _hash_policy(affinity: Affinity) -> dict[str, Any]:
+    if affinity.kind == "cookie":
+        # Envoy makes one for who has none; it lasts as long as the browser's session.
+        flags = [{"name": "HttpOnly"}, {"name": "SameSite", "value": "Lax"}]
+        return {"cookie": {"name": affinity.name, "ttl": "0s", "path": "/", "attributes": flags}}
+    return {"header": {"header_name": PREFIX_HEADER if affinity.kind == "prefix" else affinity.name.lower()}}
 
 
 @lru_cache(maxsize=100_000)
-def _service(name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str) -> dict[str, Any]:
+def _service(
+    name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic
+) -> dict[str, Any]:
     metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
         "domains": list(domains),
-        "routes": [_route(name, metadata, method, f"{_SAFE},reset"), _route(name, metadata, {}, _SAFE)],
+        "routes": [
+            _route(name, metadata, traffic, method, f"{_SAFE},reset"),
+            _route(name, metadata, traffic, {}, _SAFE),
+        ],
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
-        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)),
+        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)) | for_host(traffic.rate_limits),
     }
 
 
@@ -92,7 +112,7 @@ _NOBODY: dict[str, Any] = {
 
 
 @lru_cache(maxsize=4)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool, str], ...], domain: str) -> Resource:
+def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool, str, Traffic], ...], domain: str) -> Resource:
     hosts = [_service(*service) for service in services]
     models = f"{MODELS_LABEL}.{domain}"
     if not any(
@@ -107,7 +127,7 @@ def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool, str], ...], 
 
 
 def routes(services: tuple[ServiceRoute, ...], domain: str) -> Resource:
-    facts = ((s.name, s.domains, s.auth, s.forward_token, s.model.name if s.model else "") for s in services)
+    facts = ((s.name, s.domains, s.auth, s.forward_token, s.model.name if s.model else "", s.traffic) for s in services)
     return _routes(tuple(facts), domain)
 
 
@@ -148,6 +168,7 @@ LOCAL_REPLIES: dict[str, Any] = {
                 # The way out of the route for models that leads nowhere: the filter that chooses another did not run.
                 ({"and_filter": {"filters": [_status(404), _flags("NC")]}}, errors.NOT_CHECKED, {"status_code": 500}),
                 (_flags("UH", "NC"), errors.NO_REPLICA, {}),
+                (_flags("UT", "SI"), errors.TOO_SLOW, {}),
                 (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
                 # What the router says to a sealed request: the token filter did not run.
                 ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
@@ -156,6 +177,7 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_status(403), errors.WRONG_TOKEN, {}),
                 (_status(404), errors.UNKNOWN_HOST, {}),
                 (_status(413), errors.TOO_LARGE, {}),
+                (_status(429), errors.TOO_MANY, {}),
             )
         ),
     ]

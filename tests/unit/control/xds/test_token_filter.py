@@ -31,9 +31,9 @@ def test_whatever_a_model_is_called_its_line_is_one_line_that_ends_no_string(nam
     source = models_source((TokenGrant(HASH),), (service, ServiceRoute("web", ("web.localhost",), True)))
     (line,) = [line for line in source.splitlines() if " llm llm.localhost " in line]
     assert "]]" not in line
-    hex_name, _, _, _, prefix, is_open, weight, is_ready, entry = line.split(" ", 8)
+    hex_name, _, _, _, prefix, is_open, weight, is_ready, together, entry = line.split(" ", 9)
     assert bytes.fromhex(hex_name).decode() == name.replace("\ud800", "?")
-    assert (bytes.fromhex(prefix), is_open, weight, is_ready) == (b"/x@SEAL@", "0", "100", "1")
+    assert (bytes.fromhex(prefix), is_open, weight, is_ready, together) == (b"/x@SEAL@", "0", "100", "1", "0")
     listed = {"id": name, "object": "model", "created": 5, "owned_by": "homeport"}
     assert json.loads(entry) == listed
     assert f"\n{HASH} - *\n" in source
