@@ -42,6 +42,18 @@ TOO_SLOW = error(
     "response_timeout",
 )
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
+NONSENSE = error(
+    "A replica of %UPSTREAM_CLUSTER% answered something that is not HTTP, or more headers than the gateway takes.",
+    "service_unavailable_error",
+    "replica_answer_invalid",
+)
+BAD_REQUEST = error("This request is not valid HTTP.", "invalid_request_error", "bad_request")
+HEADERS_TOO_LARGE = error(
+    "The headers of this request are more than 60 KiB, or more than 100.", "invalid_request_error", "headers_too_large"
+)
+TOO_LATE = error(
+    "This request did not come in the time that the gateway waits for it.", "invalid_request_error", "request_timeout"
+)
 REPLICA_FAILED = error(
     "A replica of %UPSTREAM_CLUSTER% broke the connection before it answered.",
     "service_unavailable_error",

@@ -170,6 +170,7 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_flags("UH", "NC"), errors.NO_REPLICA, {}),
                 (_flags("UT", "SI"), errors.TOO_SLOW, {}),
                 (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
+                (_flags("UPE"), errors.NONSENSE, {}),
                 # What the router says to a sealed request: the token filter did not run.
                 ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
                 (_status(500), errors.NOT_CHECKED, {}),
@@ -178,6 +179,9 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_status(404), errors.UNKNOWN_HOST, {}),
                 (_status(413), errors.TOO_LARGE, {}),
                 (_status(429), errors.TOO_MANY, {}),
+                *((_status(status), errors.BAD_REQUEST, {}) for status in (400, 426, 501)),
+                (_status(408), errors.TOO_LATE, {}),
+                (_status(431), errors.HEADERS_TOO_LARGE, {}),
             )
         ),
     ]
