@@ -7,6 +7,7 @@
 envoy=$1 run_dir=$2
 shift 2
 cd "$run_dir" || exit 1
+# shellcheck disable=SC3045 # dash, bash and busybox have both; who has not goes on with less
 ulimit -n "$(ulimit -Hn)" 2>/dev/null # a connection is a file, and one more to its replica
 # Process id and start time: a number alone may belong to somebody else after a reboot.
 echo "$$ $(cut -d' ' -f22 "/proc/$$/stat")" > supervisor.pid.new && mv supervisor.pid.new supervisor.pid
