@@ -11,6 +11,7 @@ import logging
 from calendar import timegm
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from time import strptime
 from typing import Any
 
@@ -23,8 +24,6 @@ from homeport_agent.runner import Spawn
 log = logging.getLogger("homeport.agent")
 
 LOOK_S = 1.0  # how often the log is looked at when there was nothing new
-HOUR_S = 3600
-MOST_COUNTS = 20_000  # in one answer: then it ends early, far below what a message may hold
 
 Key = tuple[int, str, str, str]  # hour, token, service, model
 
@@ -82,7 +81,7 @@ def count(lines: Iterable[bytes]) -> dict[Key, tuple[int, int, int]]:
             told = json.loads(line)
             if not told["replica"]:
                 continue
-            key = (_hour_s(told["time"]), _text(told, "token"), _text(told, "service"), _text(told, "model"))
+            key = (_hour_s(told["time"][:13]), _text(told, "token"), _text(told, "service"), _text(told, "model"))
             prompt, completion = _number(told, "prompt_tokens"), _number(told, "completion_tokens")
         except (ValueError, KeyError, TypeError):
             continue
@@ -91,8 +90,9 @@ def count(lines: Iterable[bytes]) -> dict[Key, tuple[int, int, int]]:
     return found
 
 
-def _hour_s(stamp: str) -> int:
-    return timegm(strptime(stamp[:13], "%Y-%m-%dT%H"))
+@lru_cache(maxsize=64)
+def _hour_s(hour: str) -> int:
+    return timegm(strptime(hour, "%Y-%m-%dT%H"))
 
 
 def _text(told: Mapping[str, Any], key: str) -> str:
