@@ -16,7 +16,7 @@ from rig.gateway import TOKEN, Client, Gateway, read_head, replicas, sha256
 pytestmark = pytest.mark.envoy
 
 TOKENS = (TokenGrant(sha256(TOKEN), (), "tok1"),)
-TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
+TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 async def test_a_line_says_who_called_what_and_which_replica_answered(gateway: Gateway) -> None:

@@ -11,7 +11,7 @@ from homeport_protos.logs import LogPosition
 
 
 def line(second: int, service: str = "web", **more: str) -> str:
-    ended = f"2026-01-01T00:00:{second:02}.000000000Z"
+    ended = f"2026-01-01T00:00:{second:02}.000Z"
     return json.dumps({"ended": ended, **more, "service": service}, separators=(",", ":")) + "\n"
 
 
@@ -55,6 +55,8 @@ async def test_who_comes_back_gets_what_came_since_even_out_of_order(tmp_path: P
         for each in found[: had + 1]:
             position.note(each.stream, each.timestamp)
         assert await read(tmp_path, after=str(position), tail=2) == found[had + 1 :]
+    assert found[0].timestamp == "2026-01-01T00:00:01.000000000Z"
+    assert found[-1].timestamp == "2026-01-01T00:00:09.000000002Z"
 
 
 async def test_who_follows_gets_what_comes_also_over_a_rename(tmp_path: Path) -> None:
