@@ -140,8 +140,8 @@ async def measure(slices: Slices, envoy: int, seconds: float, connections: int) 
     before = cpu_s(envoy)
     headers = [word for header in slices.headers for word in ("-H", header)]
     script: list[str] = []
+    lua = Path(tempfile.gettempdir()) / f"hp-bench-{os.getpid()}.lua"
     if slices.body:
-        lua = Path(tempfile.gettempdir()) / f"hp-bench-{os.getpid()}.lua"
         lua.write_text(f'wrk.method = "POST"\nwrk.body = [==[{slices.body}]==]\n')
         script = ["-s", str(lua)]
     wrk = await asyncio.create_subprocess_exec(
@@ -156,6 +156,7 @@ async def measure(slices: Slices, envoy: int, seconds: float, connections: int) 
         stdout=asyncio.subprocess.PIPE,
     )
     text = (await wrk.communicate())[0].decode()
+    lua.unlink(missing_ok=True)
     requests = int(find(r"(\d+) requests in", text))
     slices.rps.append(float(find(r"Requests/sec:\s+([\d.]+)", text)))
     slices.p50_ms.append(milliseconds(find(r"\n +50% +(\S+)", text)))
