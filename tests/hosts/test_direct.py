@@ -1,13 +1,7 @@
 """The direct way: a gateway on this machine, replicas on another one, mutual TLS between; nobody else gets in."""
 
-import json
-import os
-import signal
-import socket
-import ssl
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -7,6 +7,8 @@ comes by RDS (routes), ECDS (tokens), CDS and EDS (services).
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.xds import rate_limits
+from homeport_control.xds.access_log import ACCESS_LOG
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
 from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES
@@ -35,6 +37,7 @@ _FILTERS: list[dict[str, Any]] = [
     # but it comes before Envoy takes x-envoy-* away from strangers' requests, the seal among it.)
     {"name": "homeport.seal", "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
+    rate_limits.IN_LISTENER,
     {
         "name": "envoy.filters.http.router",
         "typed_config": typed(
@@ -52,6 +55,7 @@ _CONNECTION_MANAGER = typed(
     rds={"route_config_name": ROUTES, "config_source": ADS},
     http_filters=_FILTERS,
     local_reply_config=LOCAL_REPLIES,
+    access_log=[ACCESS_LOG],
     upgrade_configs=[{"upgrade_type": "websocket"}],
     stream_idle_timeout="0s",  # a stream may be silent: a model that thinks, a WebSocket that waits
     request_headers_timeout="30s",

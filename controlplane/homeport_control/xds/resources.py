@@ -21,7 +21,7 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
             LDS: {LISTENER: listener(snapshot.listen_address, snapshot.http_port)},
             RDS: {ROUTES: routes(snapshot.services, *domains)},
             CDS: {
-                service.name: cluster(service.name, any(it.host_id for it in service.endpoints))
+                service.name: cluster(service.name, service.traffic, direct=any(it.host_id for it in service.endpoints))
                 for service in snapshot.services
             },
             EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},

@@ -45,6 +45,12 @@ class Host:
     def gateways(self) -> tuple[GatewayObserved, ...]:
         return self.envoys
 
+    def door(self) -> None:
+        return None
+
+    def reached(self) -> tuple[()]:
+        return ()
+
     def accepted_generation(self) -> int:
         return self.generation
 

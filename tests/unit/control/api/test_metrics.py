@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from fixtures.control import FACTS, GPU, State, add_host, add_replica, add_run, observe
+from fixtures.control import FACTS, GPU, State, add_gateway, add_host, add_replica, add_run, observe
 from fixtures.plane import Api, Plane, WireAgent, first, refusal
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.api.metrics import RunMetrics, cores_used
@@ -64,7 +64,7 @@ def of(state: State, source: Hosts, rates: Mapping[tuple[str, int], RequestRate]
 
 
 async def test_one_call_has_numbers_of_every_kind(state: State) -> None:
-    await add_host(state, "h1")
+    await add_host(state, "h1", gateway="local")
     async with state.database.write() as write:
         await hosts.update(write, "h1", {"facts": replace(FACTS, gpus=(GPU,))})
     await serve(state, 2, resources={"cpu": "1..4"})
@@ -139,7 +139,7 @@ async def test_a_run_whose_replicas_wait_for_a_host_has_nothing_but_words(state:
 
 
 async def test_a_draining_replica_is_still_counted(state: State) -> None:
-    await add_host(state, "h1")
+    await add_host(state, "h1", gateway="local")
     await serve(state)
     async with state.database.write() as write:
         await replicas.update(write, "r0", wanted=Wanted.DRAIN, in_rotation=False)
@@ -182,6 +182,7 @@ async def answer_stats(agent: WireAgent, cpu_s: float) -> None:
 async def test_numbers_cross_both_wires(plane: Plane, user: Api) -> None:
     agent = await plane.joined("box")
     await agent.connect()
+    await add_gateway(plane.state, "near", agent.host_id, domain="near.lab")
     await serve(plane.state, host_id=agent.host_id)
     plane.rates.take(LoadReport("local", time.time(), (EndpointLoad("hello", "127.0.0.1", 9000, 4, 20),), 2.0))
     stream = user.stream("Metrics", REQUEST)

@@ -78,7 +78,7 @@ def test_a_host_gets_its_own_names_whatever_it_asked_for(ca: CertificateAuthorit
     certificate = x509.load_pem_x509_certificate(ca.sign_host(csr(key, "homeport-server"), "host1").encode())
     assert [a.value for a in certificate.subject] == ["host1"]
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [name.value for name in names] == ["homeport://host/host1"]
+    assert [name.value for name in names] == ["homeport://host/host1", "host1.host.homeport"]
     assert certificate.public_key() == key.public_key()
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     life = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
