@@ -18,10 +18,11 @@ from homeport_agent.admission import Look
 from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.docker import DockerEngine
+from homeport_agent.envoy.access_log import AccessLog
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
 from homeport_agent.envoy.door import Door, own_address
 from homeport_agent.envoy.gateways import EnvoyGateways
-from homeport_agent.envoy.host import EnvoyHost
+from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.base import Gpus
@@ -44,6 +45,7 @@ from homeport_agent.stats import StatsDesk
 from homeport_agent.telemetry.room import TelemetryRoom
 from homeport_agent.this_host import LEAVE_S, ThisHost
 from homeport_agent.upgrading import Upgrading
+from homeport_agent.usage import UsageDesk
 
 log = logging.getLogger("homeport.agent")
 
@@ -83,8 +85,12 @@ async def run(settings: AgentSettings) -> bool:
                 host.changed()
                 link.changed()
 
+            def access(gateway: str) -> AccessLog:
+                return AccessLog(run_dir(settings.state_dir, gateway))
+
             installing = asyncio.Lock()
-            gateway = _envoys(settings, store, changed, spawn, installing)
+            usage = UsageDesk(access, spawn)
+            gateway = _envoys(settings, store, changed, spawn, installing, usage.counted)
             door = Door(
                 settings.state_dir,
                 lambda: _envoy_identity(store),
@@ -108,9 +114,9 @@ async def run(settings: AgentSettings) -> bool:
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             software = Software(version("homeport"), this_build())
             presence = Presence(settings.state_dir, software.build)
-            logs = LogStreams(engine, spawn, archive)
+            logs = LogStreams(engine, spawn, archive, access)
             upgrading = Upgrading(settings.state_dir, spawn)
-            link = Link(store, host, logs, stats, boot_id, software, upgrading, presence.changed)
+            link = Link(store, host, logs, stats, boot_id, software, upgrading, presence.changed, usage)
 
             log.info("agent of %s (host %s), server %s", identity.name, identity.host_id, identity.link_target)
             entry = await asyncio.to_thread(journal.read)
@@ -211,6 +217,7 @@ def _envoys(
     on_change: Callable[[], None],
     spawn: Spawn,
     installing: asyncio.Lock,
+    counted: Callable[[str], Coroutine[Any, Any, None]],
 ) -> GatewayHost:
     def envoy(name: str) -> EnvoyHost:
         return EnvoyHost(
@@ -223,4 +230,4 @@ def _envoys(
             installing=installing,
         )
 
-    return EnvoyGateways(settings.state_dir, envoy, spawn)
+    return EnvoyGateways(settings.state_dir, envoy, spawn, counted)

@@ -241,7 +241,7 @@ def _usage(it: model.ReplicaUsage) -> wire.ReplicaStats:
 
 
 def log_wish_from_wire(it: wire.LogRequest) -> model.LogWish:
-    return model.LogWish(it.replica_id, follow=it.follow, tail=it.tail, since_s=it.since_s, after=it.after)
+    return model.LogWish(it.replica_id, it.follow, it.tail, it.since_s, it.after, it.access, it.gateway)
 
 
 def log_lines_to_wire(request_id: int, lines: Iterable[model.LogLine]) -> wire.FromAgent:

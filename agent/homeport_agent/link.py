@@ -96,6 +96,14 @@ class UpgradeDesk(Protocol):
     def requested(self, request: agent_pb2.Upgrade) -> None: ...
 
 
+class UsageDesk(Protocol):
+    """Who says what the gateways of this host have counted."""
+
+    def opened(self, outbox: Outbox) -> None: ...
+    def requested(self, request: agent_pb2.UsageRequest) -> None: ...
+    def closed(self) -> None: ...
+
+
 class Removed(Exception):
     """The server says that this host is not of its fleet any more."""
 
@@ -115,8 +123,10 @@ class Link:
         software: Software,
         upgrades: UpgradeDesk,
         on_session: Callable[[str], None] = lambda server: None,
+        usage: UsageDesk | None = None,
     ) -> None:
         """`on_session` hears the server when it has welcomed this host, and "" when that is over."""
+        self._usage = usage
         self._store = store
         self._host = host
         self._desk = desk
@@ -164,6 +174,8 @@ class Link:
         self._outbox, self._is_welcome = Outbox(), asyncio.Event()
         self._desk.opened(self._outbox)
         self._stats.opened(self._outbox)
+        if self._usage is not None:
+            self._usage.opened(self._outbox)
         try:
             async with mtls_channel(identity) as channel:
                 call = AgentLinkStub(channel).Session(self._outgoing(self._outbox, self._is_welcome))
@@ -184,6 +196,8 @@ class Link:
         finally:
             self._outbox.close()
             self._desk.closed()
+            if self._usage is not None:
+                self._usage.closed()
             self._on_session("")
 
     def _welcomed(self, message: agent_pb2.ToAgent, identity: Identity, began_s: float) -> None:
@@ -217,6 +231,8 @@ class Link:
                 self._desk.credited(message.log_credit.request_id, message.log_credit.lines)
             case "stats_request":
                 self._stats.requested(message.stats_request)
+            case "usage_request" if self._usage is not None:
+                self._usage.requested(message.usage_request)
             case "upgrade":
                 self._upgrades.requested(message.upgrade)
             case "clear_findings":

@@ -8,17 +8,18 @@ import asyncio
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from homeport_protos.agent.v1 import agent_pb2
-from homeport_protos.logs import LogPosition, unix_ns
+from homeport_protos.logs import LogPosition, stamp_before, unix_ns
 
+from homeport_agent.access import access_lines
 from homeport_agent.convert import log_end_to_wire, log_lines_to_wire, log_wish_from_wire
 from homeport_agent.engine.base import Engine, EngineError, NoSuchContainer
+from homeport_agent.envoy.access_log import AccessLog
 from homeport_agent.log_archive import LogArchive
 from homeport_agent.model import LogLine, LogWish
 from homeport_agent.outbox import Outbox, SessionClosed
@@ -65,10 +66,18 @@ class Credit:
 
 
 class LogStreams:
-    def __init__(self, engine: Engine, spawn: Spawn, archive: LogArchive | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        spawn: Spawn,
+        archive: LogArchive | None = None,
+        access: Callable[[str], AccessLog] | None = None,
+    ) -> None:
+        """`access`: the access log of a gateway, by its name."""
         self._engine = engine
         self._spawn = spawn
         self._archive = archive
+        self._access = access
         self._outbox = Outbox()
         self._requests: dict[int, tuple[asyncio.Task[None], Credit]] = {}
 
@@ -128,7 +137,8 @@ class LogStreams:
         except EngineError as failed:
             error = str(failed)
         except (OSError, EOFError, zlib.error) as failed:
-            error = f"the kept logs of replica {wish.replica_id} cannot be read: {failed}"
+            which = "access log" if wish.access else f"kept logs of replica {wish.replica_id}"
+            error = f"the {which} cannot be read: {failed}"
         except BaseException:
             sending.cancel()
             raise
@@ -143,6 +153,11 @@ class LogStreams:
 
     async def _lines(self, wish: LogWish) -> AsyncGenerator[LogLine, None]:
         """From the container while there is one, then from what was kept of it, without a gap. Raises EngineError, OSError."""
+        if wish.access and self._access is not None:
+            async with aclosing(access_lines(self._access(wish.gateway), wish)) as lines:
+                async for line in lines:
+                    yield line
+            return
         position, tail = LogPosition(wish.after), wish.tail
         archive = self._archive
         try:
@@ -156,7 +171,7 @@ class LogStreams:
             if archive is None or not archive.has(wish.replica_id):
                 raise
             tail = -1 if str(position) != wish.after else tail
-        oldest = _stamp_before(wish.since_s)
+        oldest = stamp_before(wish.since_s)
 
         def is_wanted(line: LogLine) -> bool:
             return line.timestamp >= oldest and not position.has(line.stream, line.timestamp)
@@ -195,7 +210,7 @@ class LogStreams:
                 return
             if not position and (tail >= 0 or since_s):
                 # Nothing that is wanted was there: all that comes from now on is.
-                position.start_at(_stamp_before(time.monotonic() - began_s))
+                position.start_at(stamp_before(time.monotonic() - began_s))
             tail, since_s = -1, 0.0
             is_behind = lags or (is_behind and time.monotonic() - began_s > LAG_S)
 
@@ -246,13 +261,6 @@ class _Batch:
             self._full.clear()
         self._room.set()
         return lines
-
-
-def _stamp_before(age_s: float) -> str:
-    """The timestamp that a line of this age has; before all of them without an age."""
-    if age_s <= 0:
-        return ""
-    return datetime.fromtimestamp(time.time() - age_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def _age_s(line: LogLine) -> float:

@@ -278,3 +278,5 @@ class LogWish:
     tail: int = -1  # last lines; 0: none, -1: all
     since_s: float = 0.0  # age in seconds; 0: no limit
     after: str = ""  # how far the reader has come (homeport_protos.logs.LogPosition)
+    access: str = ""  # a service: a gateway's access log of it, instead of a replica's
+    gateway: str = ""  # with access: which one of this host

@@ -265,6 +265,9 @@ class Api:
             lambda: self._stream("WatchHosts", request, api_pb2.ListHostsResponse, WATCH_DEADLINE_S), on_trouble
         )
 
+    def usage(self, request: api_pb2.UsageRequest) -> api_pb2.UsageResponse:
+        return self._call("Usage", request, api_pb2.UsageResponse)
+
     def events(self, request: api_pb2.EventsRequest) -> Iterator[api_pb2.EventsResponse]:
         """What is there of them; `watch_events` goes on."""
         yield from self._stream("Events", request, api_pb2.EventsResponse, CALL_DEADLINE_S)

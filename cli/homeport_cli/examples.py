@@ -27,6 +27,11 @@ EXAMPLES = {
         ("homeport logs web -f --since 5m", "the last five minutes, then as it is written"),
         ("homeport logs web --replica 1 --tail 20 --timestamps", "the last lines of one replica"),
         ("homeport logs web --replica 0 -p", "of the one whose place replica 0 took"),
+        ("homeport logs web --access -f", "each request: who, which replica, status, tokens, times"),
+    ),
+    "usage": (
+        ("homeport usage --since 1d", "by token, service and model"),
+        ("homeport usage --by user,day --json", "for a program that writes bills"),
     ),
     "attach": (
         ("homeport attach web", "until it ends; the exit code says how"),

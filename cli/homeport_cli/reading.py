@@ -17,7 +17,7 @@ def write_logs(
     """Until there are no more; with `follow` until the run has ended. Raises CliError."""
     to_bytes: ToBytes = json_line
     if not as_json:
-        several = not request.HasField("replica") and _several(api, request.run_name)
+        several = not (request.HasField("replica") or request.access) and _several(api, request.run_name)
         colour = terminal.out.is_terminal and not os.environ.get("NO_COLOR")
         to_bytes = LogText(timestamps=timestamps, several=several, colour=colour).line
     out = sys.stdout.buffer

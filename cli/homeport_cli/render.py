@@ -95,7 +95,7 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
     if not rows:
         return Text("No runs.")
     models = [
-        Text(f"{run.name}: model {_printable(run.model)} at {run.model_url}")
+        Text(f"{run.name}: model {_printable(', '.join((run.model, *run.model_aliases)))} at {run.model_url}")
         for run in rows
         if verbose and run.model_url
     ]
@@ -127,7 +127,8 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
     url = run.url if run.url.count("/") > 2 else f"{run.url}/"
     lines = [f"Service is published at {run.url}", f"curl{header} {shlex.quote(url)}"]
     if run.model_url:
-        lines += [f"Model {_printable(run.model)} is published at {run.model_url}", _model_call(run, header)]
+        names = _printable(", ".join((run.model, *run.model_aliases)))
+        lines += [f"Model {names} is published at {run.model_url}", _model_call(run, header)]
     return lines
 
 

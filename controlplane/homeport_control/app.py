@@ -27,6 +27,7 @@ from homeport_control.agents.peaks import Peaks
 from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
+from homeport_control.agents.usage import UsageIn
 from homeport_control.api.fleets import new_token
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
@@ -215,6 +216,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
         read_facts=facts_from,
+        publishers=gateway.publishers,
         ask_upgrade=upgrades.ask,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
@@ -230,6 +232,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         silence_s,
         CodeOut(database, code),
         telemetry,
+        UsageIn(database),
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)

@@ -4,7 +4,8 @@ Covers the position alone. A container's two streams are stamped apart, so one m
 although it is stamped after it: each has a place of its own, and within one stream times only grow.
 """
 
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 
 _ANY = "any"
 _SKEW_NS = 1_000_000_000  # by more than this the order of two lines never differs from that of their times
@@ -50,6 +51,13 @@ class LogPosition:
             return 0
         first, newest = self._last.get(_ANY), max(self._last.values())
         return max(unix_ns(first) if first else 0, unix_ns(newest) - _SKEW_NS)
+
+
+def stamp_before(age_s: float) -> str:
+    """The timestamp that a line of this age has; before all of them without an age."""
+    if age_s <= 0:
+        return ""
+    return datetime.fromtimestamp(time.time() - age_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def unix_ns(timestamp: str) -> int:

@@ -17,9 +17,13 @@ Diary
                Place.wake_mac. An older command line is refused such a fleet, in words.
                Several gateways a host (Report.gateways, Assignment.gateways, GatewayRole.https_port); gateways as objects
                (PlanGateway, ApplyGateway, DeleteGateway, SetDefaultGateway, WatchGateways). An agent of protocol 4 keeps one.
+               The direct way to replicas on other hosts: Report.door and reached, Assignment.door and reach; Host.paths.
+               What each gateway wrote of its requests: LogRequest.access and gateway, UsageRequest, UsageBatch; the API's Usage
+               and LogsRequest.access. An agent of protocol 4 is asked for neither.
 """
 
 PROTOCOL = 5
+ACCESS_PROTOCOL = 5  # an older agent knows neither the access log nor usage
 UPGRADE_PROTOCOL = 4  # an older agent does not know what an Upgrade is
 MIN_AGENT_PROTOCOL = 1
 MIN_CLI_PROTOCOL = 1

@@ -1,7 +1,7 @@
 """Who may call what, through a real Envoy: tokens, grants, and the bodies of refusals."""
 
 import pytest
-from homeport_control.domain.gateway import ServiceRoute, TokenGrant
+from homeport_control.domain.gateway import PublishedModel, ServiceRoute, TokenGrant
 from homeport_control.xds import token_filter
 from homeport_control.xds.token_filter import SEAL_HEADER
 from rig.gateway import TOKEN, Gateway, replicas, sha256
@@ -12,6 +12,8 @@ pytestmark = pytest.mark.envoy
 def error(response: object) -> dict[str, str]:
     body = response.json()  # type: ignore[attr-defined]
     assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["param"] is None
     return body["error"]  # type: ignore[no-any-return]
 
 
@@ -116,6 +118,25 @@ async def test_a_service_token_calls_its_own_services_only(gateway: Gateway) -> 
         refused = await gateway.client.request("hello-2.localhost", token="hp_service")
         assert (refused.status, error(refused)["code"]) == (403, "invalid_token")
         assert (await gateway.client.request("hello-2.localhost")).status == 200
+
+
+async def test_a_replica_sees_the_token_only_where_the_file_says_so(gateway: Gateway) -> None:
+    async with replicas("r1") as (r1,):
+        for forward_token, seen in ((True, f"Bearer {TOKEN}"), (False, None)):
+            model = ServiceRoute(
+                "llm", ("llm.localhost",), True, (r1.endpoint(),), PublishedModel("llama"), forward_token=forward_token
+            )
+            await gateway.control.publish(
+                gateway.snapshot(r1.endpoint(), forward_token=forward_token, services=(model,))
+            )
+            for host, path in (
+                ("hello.localhost", "/"),
+                ("llm.localhost", "/"),
+                ("gateway.localhost", "/v1/embeddings"),
+            ):
+                answer = await gateway.client.request(host, path, method="POST", body=b'{"model":"llama"}')
+                assert answer.json()["headers"].get("authorization") == seen  # type: ignore[attr-defined]
+            assert (await gateway.client.request(token="hp_wrong")).status == 403
 
 
 async def test_a_service_without_auth_needs_no_token_and_keeps_the_header_of_its_own(gateway: Gateway) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -228,6 +229,60 @@ async def test_bodies_that_cannot_be_read_are_refused_in_words(gateway: Gateway,
     fits = {"x": "y" * (20 << 20), "model": "llama"}
     assert (await post(gateway, fits)).json()["body_bytes"] == len(json.dumps(fits))
     assert two[0].served == 1
+
+
+async def test_each_of_its_names_leads_to_a_model_and_all_are_listed(gateway: Gateway) -> None:
+    async with replicas("llama") as (llama,):
+        model = PublishedModel("llama", aliases=("org/llama-3.1", "best"))
+        await publish(gateway, ServiceRoute("llama", ("llama.localhost",), True, (llama.endpoint(),), model))
+        for name in model.names:
+            assert (await post(gateway, {"model": name})).json()["replica"] == "llama"
+        listed = (await gateway.client.request("gateway.localhost", "/v1/models")).json()
+        assert sorted(entry["id"] for entry in listed["data"]) == sorted(model.names)  # type: ignore[attr-defined]
+
+
+def shares(name: str, replica: Replica, weight: int | None, *, ready: bool = True) -> ServiceRoute:
+    model = PublishedModel("llama", weight=weight, ready=ready)
+    return ServiceRoute(name, (f"{name}.localhost",), True, (replica.endpoint(),), model)
+
+
+async def test_services_of_one_model_share_its_requests_by_their_weights(gateway: Gateway) -> None:
+    async with replicas("old", "canary") as (old, canary):
+
+        async def counted(*services: ServiceRoute, token: str = TOKEN, requests: int = 400) -> Counter[object]:
+            await publish(gateway, *services)
+            answers = [await post(gateway, {"model": "llama"}, token=token) for _ in range(requests)]
+            return Counter(answer.json().get("replica", answer.status) for answer in answers)
+
+        found = await counted(shares("llama", old, 90), shares("canary", canary, 10))
+        assert found.keys() == {"old", "canary"}
+        assert 15 <= found["canary"] <= 75  # 40; beyond four standard deviations on each side
+        assert await counted(shares("llama", old, None), shares("canary", canary, 0), requests=50) == {"old": 50}
+        # Who has no replica that is ready gets nothing, while another one has.
+        assert await counted(shares("llama", old, None, ready=False), shares("canary", canary, 1), requests=50) == {
+            "canary": 50
+        }
+        # A token for one of them calls that one.
+        assert await counted(
+            shares("llama", old, 1), shares("canary", canary, 1000), token=ONLY_LLAMA, requests=50
+        ) == {"old": 50}
+        listed = (await gateway.client.request("gateway.localhost", "/v1/models")).json()
+        assert [entry["id"] for entry in listed["data"]] == ["llama"]  # type: ignore[attr-defined]
+
+
+async def test_all_paths_that_name_a_model_in_json_lead_there(gateway: Gateway, two: tuple[Replica, Replica]) -> None:
+    for path in (
+        "responses",
+        "messages",
+        "rerank",
+        "score",
+        "pooling",
+        "classify",
+        "moderations",
+        "images/generations",
+    ):
+        assert (await post(gateway, {"model": "llama"}, path=f"/v1/{path}")).json()["path"] == f"/v1/{path}"
+    assert code(await post(gateway, {"model": "llama"}, path="/v1/audio/transcriptions")) == (404, "unknown_path")
 
 
 async def test_a_model_whose_service_has_no_replica_says_so(gateway: Gateway) -> None:

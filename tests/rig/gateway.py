@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -343,14 +344,26 @@ class Gateway:
                 self._seen.clear()
                 await self._seen.wait()
 
+    async def access(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
+        """The lines of the access log, oldest first, when there are so many: Envoy writes them a moment later."""
+        file = self.run_dir / "access.log"
+        async with asyncio.timeout(timeout_s):
+            while True:
+                text = file.read_text() if file.exists() else ""
+                lines = [json.loads(line) for line in text.splitlines() if text.endswith("\n")]
+                if len(lines) >= count:
+                    return lines
+                await asyncio.sleep(0.02)
+
     def snapshot(
         self,
         *endpoints: Endpoint,
         auth: bool = True,
+        forward_token: bool = False,
         services: tuple[ServiceRoute, ...] = (),
         tokens: tuple[TokenGrant, ...] = (TokenGrant(sha256(TOKEN)),),
     ) -> GatewaySnapshot:
-        hello = ServiceRoute("hello", ("hello.localhost",), auth, endpoints)
+        hello = ServiceRoute("hello", ("hello.localhost",), auth, endpoints, forward_token=forward_token)
         return GatewaySnapshot(
             GATEWAY,
             "127.0.0.1",

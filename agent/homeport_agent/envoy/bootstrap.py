@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homeport_agent.envoy.limits import limits
+
 SERVER_NAME = "homeport-server"  # the DNS name that every server certificate carries, whatever address it is dialled by
 XDS_CLUSTER = "homeport/server"  # no service can have this name
 ADMIN_SOCKET = "admin.sock"
@@ -36,7 +38,11 @@ def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -
     """The bootstrap document. Equal facts make an equal document: a running Envoy is kept when it is unchanged."""
     return {
         "node": {"id": f"{identity.host_id}/{gateway}", "cluster": "homeport"},
-        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}},
+            "ignore_global_conn_limit": True,  # the agent looks also when callers have taken all there are
+        },
+        **limits(),
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",

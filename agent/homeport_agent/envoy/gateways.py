@@ -1,17 +1,24 @@
 """All gateways that this host is: an EnvoyHost each, made when its role comes and gone when its Envoy has ended.
 
-Covers which there are, also those that an earlier run of the agent has left. Does not cover what one does (host).
+Covers which there are, also those that an earlier run of the agent has left, and that what one has counted outlives it until
+the server has it. Does not cover what one does (host).
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from homeport_agent.envoy import supervisor
 from homeport_agent.envoy.host import DOOR_FOLDER, RUN_FOLDER, EnvoyHost, envoy_dir, run_dir
 from homeport_agent.model import GatewayObserved, GatewayRole
+
+COUNTED_S = 30.0  # for the server to take what the access log of one that goes has left
+
+log = logging.getLogger("homeport.agent")
 
 
 def run_dirs(state_dir: Path) -> tuple[Path, ...]:
@@ -36,8 +43,13 @@ class EnvoyGateways:
         state_dir: Path,
         make: Callable[[str], EnvoyHost],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        counted: Callable[[str], Coroutine[Any, Any, None]],
+        counted_s: float = COUNTED_S,
     ) -> None:
-        """`make` gives the keeper of one gateway's Envoy, by its name."""
+        """`make` gives the keeper of one gateway's Envoy, by its name. `counted` returns when nothing in its log is needed."""
+        self._counted = counted
+        self._counted_s = counted_s
+        self._wanted_again: dict[str, asyncio.Event] = {}  # of those that wait for `counted`
         self._state_dir = state_dir
         self._make = make
         self._spawn = spawn
@@ -70,12 +82,43 @@ class EnvoyGateways:
             await self._wake.wait()
 
     def _keep(self, name: str) -> None:
-        if name not in self._hosts:
+        if name in self._wanted_again:
+            self._wanted_again[name].set()
+        elif name not in self._hosts:
             self._hosts[name] = self._make(name)
             self._spawn(self._run_one(name, self._hosts[name]))
 
     async def _run_one(self, name: str, host: EnvoyHost) -> None:
         await host.run()
-        await asyncio.to_thread(shutil.rmtree, run_dir(self._state_dir, name), ignore_errors=True)
+        if await self._may_go(name):
+            await asyncio.to_thread(self._remove, name)
         del self._hosts[name]
         self._wake.set()  # it may be wanted again by now
+
+    async def _may_go(self, name: str) -> bool:
+        """When its log is counted, or that takes too long. False: it is wanted again, and goes on with the log it has."""
+        again = self._wanted_again[name] = asyncio.Event()
+        counting, wanting = asyncio.ensure_future(self._counted(name)), asyncio.ensure_future(again.wait())
+        both = (counting, wanting)
+        try:
+            await asyncio.wait(both, timeout=self._counted_s, return_when=asyncio.FIRST_COMPLETED)
+            if again.is_set():
+                return False
+            if not counting.done():
+                log.warning("gateway %s goes, and its last requests are not in the usage: the server did not ask", name)
+            elif (error := counting.exception()) is not None:
+                log.warning("gateway %s goes, and its last requests are not in the usage: %s", name, error)
+            return True
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            del self._wanted_again[name]
+
+    def _remove(self, name: str) -> None:
+        """At one moment for who reads its log: half of it would be taken for another."""
+        going = envoy_dir(self._state_dir) / f"{name}.going"
+        shutil.rmtree(going, ignore_errors=True)
+        with suppress(OSError):
+            run_dir(self._state_dir, name).rename(going)
+        shutil.rmtree(going, ignore_errors=True)

@@ -160,7 +160,7 @@ class EnvoyHost:
             "sds.json": json.dumps(secrets(identity), indent=1),
             "peers.json": json.dumps(peers(identity), indent=1),
         }
-        facts = [install.VERSION, *self._arguments, *documents.values()]
+        facts = [install.VERSION, supervisor.script(), *self._arguments, *documents.values()]
         documents["started-with"] = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         return documents
 

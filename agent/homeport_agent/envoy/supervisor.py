@@ -25,14 +25,14 @@ _STOP_S = 10.0  # Envoy closes its connections and ends within a second; after t
 def start(envoy: Path, run_dir: Path, arguments: Sequence[str] = ()) -> None:
     """Start the supervisor, detached; returns when it has written its pid file. OSError when it did not."""
     # A copy beside the state: sh reads a script while it runs, and an update of the package would change it underneath.
-    script = run_dir / SCRIPT_FILE
+    copy = run_dir / SCRIPT_FILE
     fresh = run_dir / f"{SCRIPT_FILE}.new"
-    fresh.write_text(resources.files(__package__).joinpath(SCRIPT_FILE).read_text())
-    fresh.replace(script)
+    fresh.write_text(script())
+    fresh.replace(copy)
     (run_dir / PID_FILE).unlink(missing_ok=True)
     with (run_dir / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            ["/bin/sh", str(script), str(envoy), str(run_dir), *arguments],
+            ["/bin/sh", str(copy), str(envoy), str(run_dir), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -45,6 +45,11 @@ def start(envoy: Path, run_dir: Path, arguments: Sequence[str] = ()) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise OSError(f"Envoy's supervisor did not start (see {run_dir / LOG_FILE})")
         time.sleep(0.01)
+
+
+def script() -> str:
+    """What keeps Envoy; another one is a reason to start Envoy again."""
+    return resources.files(__package__).joinpath(SCRIPT_FILE).read_text()
 
 
 # The ones that this process started: they must be reaped, else a dead one looks alive.

@@ -23,6 +23,7 @@ from homeport_control.agents.peers import code_of, must_be_good, peer_certificat
 from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
+from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
@@ -65,7 +66,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         silence_s: float,
         code: CodeOut,
         telemetry: Telemetry,
+        usage: UsageIn,
     ) -> None:
+        self._usage = usage
         self._database = database
         self._ca = ca
         self._sessions = sessions
@@ -148,6 +151,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     group.create_task(self._write(session, context)),
                     group.create_task(self._assign(session)),
                     group.create_task(self._replaced(session)),
+                    group.create_task(self._usage.run(session)),
                 ]
                 await reading
                 for task in others:
@@ -273,6 +277,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     session.log_end(message.log_end)
                 case "stats":
                     session.stats_answer(message.stats)
+                case "usage_batch":
+                    session.usage_batch(message.usage_batch)
                 case "upgrade_result":
                     await self._not_upgraded(session.host_id, message.upgrade_result)
                 case "telemetry":

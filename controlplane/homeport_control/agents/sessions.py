@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from homeport_protos.agent.v1 import agent_pb2
-from homeport_protos.versions import PROTOCOL, UPGRADE_PROTOCOL
+from homeport_protos.versions import ACCESS_PROTOCOL, PROTOCOL, UPGRADE_PROTOCOL
 
 from homeport_control.agents.convert import usage_from
 from homeport_control.domain.errors import NotFound, NotReady
@@ -43,6 +43,8 @@ class AgentSession:
         self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
         self.replaced = asyncio.Event()  # it is to end: a newer one of the same host took over, or the host was removed
         self.logs: dict[int, LogStream] = {}
+        self.usage: dict[int, asyncio.Future[agent_pb2.UsageBatch]] = {}  # asked for, one for each gateway
+        self._usage_ids = itertools.count(1)
         # Asked for and not answered yet; None answers that the connection broke.
         self.stats: dict[int, asyncio.Future[tuple[ReplicaUsage, ...] | None]] = {}
 
@@ -65,6 +67,23 @@ class AgentSession:
         asked = self.stats.get(message.request_id)
         if asked is not None and not asked.done():
             asked.set_result(tuple(map(usage_from, message.replicas)))
+
+    def usage_batch(self, message: agent_pb2.UsageBatch) -> None:
+        asked = self.usage.get(message.request_id)
+        if asked is not None and not asked.done():
+            asked.set_result(message)
+
+    async def usage_after(self, gateway: str, place: str) -> agent_pb2.UsageBatch:
+        """What its gateway counted after this place, as soon as there is something. Ends with the session's task."""
+        request_id = next(self._usage_ids)
+        answer: asyncio.Future[agent_pb2.UsageBatch] = asyncio.get_running_loop().create_future()
+        self.usage[request_id] = answer
+        request = agent_pb2.UsageRequest(request_id=request_id, after=place, gateway=gateway)
+        try:
+            await _put(self, agent_pb2.ToAgent(usage_request=request))
+            return await answer
+        finally:
+            del self.usage[request_id]
 
 
 class Sessions:
@@ -135,6 +154,10 @@ class Sessions:
         session = self._by_host.get(host_id)
         if session is None:
             raise NotReady(f"host {host_name} is not connected now, so its logs cannot be read; they stay on the host")
+        if query.access and session.protocol < ACCESS_PROTOCOL:
+            raise NotReady(
+                f"the agent of host {host_name} is too old to read it; `homeport fleet upgrade` brings it up"
+            )
         request_id = next(self._request_ids)
         stream = session.logs[request_id] = LogStream()
         request = agent_pb2.LogRequest(
@@ -145,6 +168,8 @@ class Sessions:
             since_s=query.since_s,
             credit=LOG_CREDIT,
             after=query.after,
+            access=query.access,
+            gateway=query.gateway,
         )
         ended = False
         try:

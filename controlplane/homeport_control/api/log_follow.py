@@ -2,10 +2,12 @@
 
 Covers which replicas are read, and reading on after a container's restart, a host's absence, an agent's restart: what
 was read is remembered, so that no line is lost or comes twice. Nothing polls: topics say that something changed.
+`Following` and `Pump` do so for any sources; another use of them is access.
 """
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -13,11 +15,10 @@ from dataclasses import dataclass, replace
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.logs import LogPosition
 
-from homeport_control.api.log_merge import ReadLogs, Source
+from homeport_control.api.log_merge import ReadLogs, ReplicaSource, Source
 from homeport_control.decide.log_sources import followed, shown
 from homeport_control.domain.errors import HomeportError, NotFound
 from homeport_control.domain.hosts import Connection, Host
-from homeport_control.domain.logs import LogQuery
 from homeport_control.domain.replicas import Phase, Replica
 from homeport_control.domain.services import Run
 from homeport_control.store import hosts, replicas, runs
@@ -33,25 +34,23 @@ Message = api_pb2.LogsResponse | Exception | None  # None: the end
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What of a replica decides whether its logs are asked for again."""
+    """What of a source decides whether it is asked again."""
 
-    phase: Phase
-    restarts: int
-    is_connected: bool
+    is_connected: bool  # its host
     is_over: bool  # it or its run has ended: its logs are complete once they have been read to their end
+    phase: Phase | None = None  # of a replica
+    restarts: int = 0
 
 
-class Follower:
-    def __init__(
-        self, database: Database, read: ReadLogs, request: api_pb2.LogsRequest, run: Run, retry_s: float
-    ) -> None:
-        self._database = database
+class Following(ABC):
+    """Pumps of several sources into one stream. Which sources there are, and how they are, says `_look_on`."""
+
+    def __init__(self, read: ReadLogs, request: api_pb2.LogsRequest, retry_s: float) -> None:
         self._read = read
         self._request = request
-        self._run = run
         self._retry_s = retry_s
         self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_BOUND)
-        self._pumps: dict[str, _Pump] = {}
+        self._pumps: dict[str, Pump] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._began_s = time.time()
 
@@ -70,29 +69,54 @@ class Follower:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    @abstractmethod
+    async def _look_on(self) -> None:
+        """Tell of sources until the run has ended."""
+
     async def _watch(self) -> None:
         try:
-            with self._database.changes.subscribe("runs", "replicas", "hosts") as subscription:
-                run, present, known = await self._look(0.0)
-                index = self._request.replica if self._request.HasField("replica") else None
-                chosen = {replica.id for replica in shown(present, index)}
-                passed_over = frozenset(it.id for it in present if it.ended_at_s is not None and it.id not in chosen)
-                if not chosen and run.ended_at_s is None:
-                    await self._queue.put(api_pb2.LogsResponse(note=waiting_note(run, present, index)))
-                while True:
-                    for replica in followed(present, passed_over, index):
-                        self._tell(replica, known.get(replica.host_id or ""), run, is_new=replica.id not in chosen)
-                    for replica_id in self._pumps.keys() - {replica.id for replica in present}:
-                        self._pumps[replica_id].end()
-                    if run.ended_at_s is not None:
-                        break
-                    await subscription.wait(self._retry_s)
-                    await asyncio.sleep(LOOK_PAUSE_S)
-                    run, present, known = await self._look(self._began_s - RECENT_S)
+            await self._look_on()
             await asyncio.gather(*self._tasks.values())
             await self._queue.put(None)
         except Exception as error:  # raised again where the reader is
             await self._queue.put(error)
+
+    def _tell(self, source: Source, seen: Seen, *, is_new: bool) -> None:
+        pump = self._pumps.get(source.key)
+        if pump is None:
+            pump = self._pumps[source.key] = Pump(source, self._request, self._queue, seen, is_new=is_new)
+            self._tasks[source.key] = asyncio.create_task(pump.run(self._read, self._retry_s))
+        pump.tell(seen)
+
+
+class Follower(Following):
+    def __init__(
+        self, database: Database, read: ReadLogs, request: api_pb2.LogsRequest, run: Run, retry_s: float
+    ) -> None:
+        super().__init__(read, request, retry_s)
+        self._database = database
+        self._run = run
+
+    async def _look_on(self) -> None:
+        with self._database.changes.subscribe("runs", "replicas", "hosts") as subscription:
+            run, present, known = await self._look(0.0)
+            index = self._request.replica if self._request.HasField("replica") else None
+            chosen = {replica.id for replica in shown(present, index)}
+            passed_over = frozenset(it.id for it in present if it.ended_at_s is not None and it.id not in chosen)
+            if not chosen and run.ended_at_s is None:
+                await self._queue.put(api_pb2.LogsResponse(note=waiting_note(run, present, index)))
+            while True:
+                for replica in followed(present, passed_over, index):
+                    host = known.get(replica.host_id or "")
+                    source = ReplicaSource(replica, host.name if host else "a host that was removed")
+                    self._tell(source, _seen(replica, host, run), is_new=replica.id not in chosen)
+                for replica_id in self._pumps.keys() - {replica.id for replica in present}:
+                    self._pumps[replica_id].end()
+                if run.ended_at_s is not None:
+                    return
+                await subscription.wait(self._retry_s)
+                await asyncio.sleep(LOOK_PAUSE_S)
+                run, present, known = await self._look(self._began_s - RECENT_S)
 
     async def _look(self, ended_since_s: float) -> tuple[Run, list[Replica], dict[str, Host]]:
         async with self._database.read() as connection:
@@ -101,23 +125,18 @@ class Follower:
             known = {host.id: host for host in await hosts.list_all(connection)}
         return run, found.get(run.id, []), known
 
-    def _tell(self, replica: Replica, host: Host | None, run: Run, *, is_new: bool) -> None:
-        seen = Seen(
-            replica.phase,
-            replica.restarts,
-            host is not None and host.connection is Connection.CONNECTED,
-            replica.ended_at_s is not None or run.ended_at_s is not None,
-        )
-        pump = self._pumps.get(replica.id)
-        if pump is None:
-            source = Source(replica, host.name if host else "a host that was removed")
-            pump = self._pumps[replica.id] = _Pump(source, self._request, self._queue, seen, is_new=is_new)
-            self._tasks[replica.id] = asyncio.create_task(pump.run(self._read, self._retry_s))
-        pump.tell(seen)
+
+def _seen(replica: Replica, host: Host | None, run: Run) -> Seen:
+    return Seen(
+        host is not None and host.connection is Connection.CONNECTED,
+        replica.ended_at_s is not None or run.ended_at_s is not None,
+        replica.phase,
+        replica.restarts,
+    )
 
 
-class _Pump:
-    """One replica, read again whenever there may be more, until it is over."""
+class Pump:
+    """One source, read again whenever there may be more, until it is over."""
 
     def __init__(
         self,
@@ -132,7 +151,7 @@ class _Pump:
         self._queue = queue
         self._seen = seen
         self._is_new = is_new
-        self._position = LogPosition(request.after.get(source.replica.id, ""))
+        self._position = LogPosition(request.after.get(source.key, ""))
         is_whole = is_new or bool(self._position)
         self._tail = -1 if is_whole else request.tail
         self._since_s = 0.0 if is_whole else request.since_s
@@ -173,12 +192,12 @@ class _Pump:
             await self._queue.put(error)
 
     async def _read_on(self, read: ReadLogs, *, follow: bool) -> HomeportError | None:
-        replica = self._source.replica
-        query = LogQuery(replica.id, follow, self._tail, self._since_s, str(self._position))
+        source = self._source
+        query = source.query(follow=follow, tail=self._tail, since_s=self._since_s, after=str(self._position))
         try:
-            async with aclosing(read(replica.host_id or "", self._source.host_name, query)) as batches:
+            async with aclosing(read(source.host_id, source.host_name, query)) as batches:
                 async for lines in batches:
-                    await self._queue.put(api_pb2.LogsResponse(entries=self._source.entries(lines)))
+                    await self._queue.put(api_pb2.LogsResponse(entries=source.entries(lines)))
                     for line in lines:
                         self._position.note(line.stream, line.timestamp)
                     self._tail, self._since_s, self._said = -1, 0.0, ""

@@ -1,4 +1,4 @@
-"""Logs of several replicas, one after the other in time: a merge that holds a few batches of each and no more.
+"""Logs of several sources, one after the other in time: a merge that holds a few batches of each and no more.
 
 Covers logs that end. What is followed comes as it comes (log_follow).
 """
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from homeport_protos.api.v1 import api_pb2
 
@@ -16,7 +17,7 @@ from homeport_control.domain.errors import HomeportError, NotFound, NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
 from homeport_control.domain.replicas import Replica
 
-AHEAD_BATCHES = 2  # of each replica, besides the one that is being merged
+AHEAD_BATCHES = 2  # of each source, besides the one that is being merged
 STALL_S = 20.0  # the others do not wait longer for one that gives nothing
 MESSAGE_LINES = 200
 MESSAGE_BYTES = 256 * 1024
@@ -24,10 +25,38 @@ MESSAGE_BYTES = 256 * 1024
 ReadLogs = Callable[[str, str, LogQuery], AsyncGenerator[list[LogLine], None]]
 
 
+class Source(Protocol):
+    """A log on a host."""
+
+    @property
+    def key(self) -> str:
+        """Under which a reader keeps how far it has come: LogEntry.replica_id."""
+
+    @property
+    def host_id(self) -> str: ...
+    @property
+    def host_name(self) -> str: ...
+
+    def query(self, *, follow: bool, tail: int, since_s: float, after: str) -> LogQuery: ...
+    def entries(self, lines: Sequence[LogLine]) -> list[api_pb2.LogEntry]: ...
+    def note(self, said: object) -> api_pb2.LogsResponse: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReplicaSource:
     replica: Replica
     host_name: str
+
+    @property
+    def key(self) -> str:
+        return self.replica.id
+
+    @property
+    def host_id(self) -> str:
+        return self.replica.host_id or ""
+
+    def query(self, *, follow: bool, tail: int, since_s: float, after: str) -> LogQuery:
+        return LogQuery(self.replica.id, follow, tail, since_s, after)
 
     def entries(self, lines: Sequence[LogLine]) -> list[api_pb2.LogEntry]:
         return [
@@ -59,9 +88,8 @@ class _Lane:
     _at: str = ""
 
     async def pump(self, read: ReadLogs) -> None:
-        replica = self.source.replica
         try:
-            async with aclosing(read(replica.host_id or "", self.source.host_name, self.query)) as batches:
+            async with aclosing(read(self.source.host_id, self.source.host_name, self.query)) as batches:
                 async for lines in batches:
                     await self.queue.put(self.source.entries(lines))
         except Exception as error:  # raised again where the reader is
@@ -89,19 +117,19 @@ class _Lane:
         return True
 
     def at(self) -> str:
-        """The time of the next line, never before the last one's: the lines of one replica stay in their order."""
+        """The time of the next line, never before the last one's: the lines of one source stay in their order."""
         self._at = max(self._at, self.entries[0].timestamp)
         return self._at
 
 
 async def by_time(
-    sources: Sequence[Source], query: Callable[[Replica], LogQuery], read: ReadLogs, stall_s: float = STALL_S
+    sources: Sequence[Source], request: api_pb2.LogsRequest, read: ReadLogs, stall_s: float = STALL_S
 ) -> AsyncGenerator[api_pb2.LogsResponse, None]:
     """Entries of all, oldest first, then a note for each source that failed.
 
     Raises what the first one failed with when not a line came of any (NotFound only when all are NotFound).
     """
-    lanes = [_Lane(source, query(source.replica)) for source in sources]
+    lanes = [_Lane(source, _query(source, request)) for source in sources]
     tasks = [asyncio.create_task(lane.pump(read)) for lane in lanes]
     message, size = api_pb2.LogsResponse(), 0
     try:
@@ -132,3 +160,8 @@ async def by_time(
         raise next((error for error in errors if not isinstance(error, NotFound)), errors[0])
     for lane in failed:
         yield lane.source.note(lane.failure)
+
+
+def _query(source: Source, request: api_pb2.LogsRequest) -> LogQuery:
+    after = request.after.get(source.key, "")
+    return source.query(follow=False, tail=-1 if after else request.tail, since_s=request.since_s, after=after)

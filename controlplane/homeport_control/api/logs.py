@@ -10,10 +10,9 @@ from contextlib import aclosing
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.log_follow import RETRY_S, Follower
-from homeport_control.api.log_merge import ReadLogs, Source, by_time
+from homeport_control.api.log_merge import ReadLogs, ReplicaSource, by_time
 from homeport_control.decide.log_sources import shown
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.logs import LogQuery
 from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
 from homeport_control.store import hosts, replicas, runs
@@ -62,14 +61,11 @@ class RunLogs:
         chosen = shown(of_run, index, previous=request.previous)
         if not chosen:
             raise NotFound(_nobody(run, of_run, index, previous=request.previous))
-
-        def query(replica: Replica) -> LogQuery:
-            after = request.after.get(replica.id, "")
-            return LogQuery(replica.id, False, -1 if after else request.tail, request.since_s, after)
-
-        sources = [Source(replica, names.get(replica.host_id or "", "a host that was removed")) for replica in chosen]
+        sources = [
+            ReplicaSource(replica, names.get(replica.host_id or "", "a host that was removed")) for replica in chosen
+        ]
         try:
-            async with aclosing(by_time(sources, query, self._read)) as responses:
+            async with aclosing(by_time(sources, request, self._read)) as responses:
                 async for response in responses:
                     yield response
         except NotFound:

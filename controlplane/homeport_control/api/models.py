@@ -21,15 +21,15 @@ async def must_be_free(connection: AsyncConnection, spec: ServiceSpec) -> None:
         raise BadDocument((Problem("name", message, "Choose another name"),))
     if spec.model is None:
         return
+    if spec.model.weight is not None:
+        return  # it means to share
     for run in await runs.list_active(connection):
         other = spec_from_json(run.newest.spec_json).model
-        if run.name != spec.name and other is not None and other.name == spec.model.name:
-            raise BadDocument(
-                (
-                    Problem(
-                        "model.name",
-                        f"the model `{spec.model.name}` is published by the service `{run.name}` already",
-                        f"Choose another name, or stop that service: `homeport stop {run.name}`",
-                    ),
-                )
+        taken = () if other is None or run.name == spec.name else set(other.names) & set(spec.model.names)
+        for name in sorted(taken):
+            message = f"the model `{name}` is published by the service `{run.name}` already"
+            hint = (
+                f"Choose another name; or stop that service, `homeport stop {run.name}`; or write `weight` beside the "
+                "name, to share its requests"
             )
+            raise BadDocument((Problem("model.name", message, hint),))

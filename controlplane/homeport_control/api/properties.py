@@ -47,4 +47,5 @@ def _properties(user: str, spec: ServiceSpec, base_image: str) -> Iterator[tuple
 def _model(model: ModelRoute | None) -> str:
     if model is None:
         return ""
-    return model.name if model.type == "chat" else f"{model.name} ({model.type})"
+    names = ", ".join(model.names) + ("" if model.weight is None else f" (weight {model.weight})")
+    return names if model.type == "chat" else f"{names} ({model.type})"

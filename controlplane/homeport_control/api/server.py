@@ -9,6 +9,7 @@ from homeport_protos.versions import PROTOCOL
 
 from homeport_control import __version__
 from homeport_control.api import events, tokens, users
+from homeport_control.api.access import AccessLogs, Publishers
 from homeport_control.api.auth import Caller
 from homeport_control.api.code import CodeApi
 from homeport_control.api.drains import ClearFindings, drain, undrain
@@ -24,6 +25,7 @@ from homeport_control.api.readings import Readings
 from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
+from homeport_control.api.usage import usage_of
 from homeport_control.api.views import Views
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.store.code import CodeStore
@@ -69,6 +71,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         clear_findings: ClearFindings,
         end_session: EndSession,
         read_facts: ReadFacts,
+        publishers: Publishers = lambda run_name: (),
         ask_upgrade: AskUpgrade = lambda host_ids: None,
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
@@ -84,6 +87,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._end_session = end_session
         self._ask_upgrade = ask_upgrade
         self._logs = RunLogs(database, read_logs)
+        self._access = AccessLogs(database, read_logs, publishers)
         self._metrics = RunMetrics(database, read_stats, read_rates, readings)
 
     async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
@@ -137,8 +141,12 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         return await answer(self._database, context, lambda caller: stop_runs(self._database, caller, request))
 
     async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
-        async for response in stream(self._database, context, lambda _caller: self._logs.stream(request)):
+        logs = self._access if request.access else self._logs
+        async for response in stream(self._database, context, lambda _caller: logs.stream(request)):
             yield response
+
+    async def Usage(self, request: api_pb2.UsageRequest, context: Context) -> api_pb2.UsageResponse:
+        return await answer(self._database, context, lambda caller: usage_of(self._database, caller, request))
 
     async def Events(self, request: api_pb2.EventsRequest, context: Context) -> AsyncIterator[api_pb2.EventsResponse]:
         async for response in stream(self._database, context, lambda _caller: events.stream(self._database, request)):

@@ -41,7 +41,8 @@ class Views:
             message = run_message(run, present.get(run.id, ()), by_id, spec.replicas.min or 0, url, memory)
             message.open = not spec.auth
             if spec.model is not None:
-                message.model, message.model_type = spec.model.name, spec.model.type
+                message.model, message.model_type = spec.model.names[0], spec.model.type
+                message.model_aliases.extend(spec.model.names[1:])
                 message.model_url = gateway.models_url if gateway else ""
             messages.append(message)
         return api_pb2.ListRunsResponse(runs=messages)

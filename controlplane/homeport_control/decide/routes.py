@@ -8,11 +8,12 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from homeport_control.decide.paths import LOOPBACK, address_for
 from homeport_control.domain.gateway import (
+    DEFAULT_TRAFFIC,
     MODELS_LABEL,
     Endpoint,
     Gateway,
@@ -22,6 +23,7 @@ from homeport_control.domain.gateway import (
     ServedCertificate,
     ServiceRoute,
     TokenGrant,
+    Traffic,
 )
 from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
@@ -30,6 +32,7 @@ from homeport_control.domain.services import Run
 NO_DOORS: Mapping[str, Door] = MappingProxyType({})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DOMAIN = re.compile(r"(?!-)[a-z0-9.-]{1,253}(?<!-)")
+_TOKEN_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What a draining replica may look like while requests still run in it.
 _DRAINABLE = frozenset({Phase.READY, Phase.UNREADY})
@@ -44,6 +47,8 @@ class ServiceInput:
     replicas: tuple[Replica, ...]
     model: PublishedModel | None = None
     https: bool | str = "auto"  # as its file says it
+    forward_token: bool = False
+    traffic: Traffic = DEFAULT_TRAFFIC
 
 
 def snapshot(
@@ -79,6 +84,8 @@ def snapshot(
                 plain=service.https is False
                 or (service.https == "auto" and not _is_secured(service.run.name, gateway, secured)),
                 secure=gateway.has_tls and service.https is not False,
+                forward_token=service.forward_token,
+                traffic=service.traffic,
             )
             for service in services
         ),
@@ -98,13 +105,20 @@ def _is_secured(label: str, gateway: Gateway, secured: set[str]) -> bool:
 
 
 def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:
-    """By service. A name that two of them declare is the older one's: a later one takes nobody's requests away."""
+    """By service. A name that two of them declare is the older one's, unless the later one has a weight: without that
+    word nobody takes requests away from another."""
     found: dict[str, PublishedModel] = {}
     taken: set[str] = set()
     for service in sorted(services, key=lambda service: (service.run.submitted_at_s, service.run.name)):
-        if service.model is not None and service.model.name not in taken:
-            taken.add(service.model.name)
-            found[service.run.name] = service.model
+        model = service.model
+        if model is None:
+            continue
+        names = tuple(name for name in dict.fromkeys(model.names) if model.weight is not None or name not in taken)
+        if names:
+            taken.update(names)
+            # In rotation, not only ready: the endpoint is known to be there before a request is sent its way.
+            ready = any(replica.in_rotation and replica.wanted is Wanted.RUN for replica in service.replicas)
+            found[service.run.name] = replace(model, name=names[0], aliases=names[1:], ready=ready)
     return found
 
 
@@ -140,10 +154,8 @@ def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:
         f"domain {name} belongs to {n} services"
         for name, n in _repeated(d for s in candidate.services for d in s.domains)
     ]
-    found += [
-        f"model {name!r} belongs to {n} services"
-        for name, n in _repeated(s.model.name for s in candidate.services if s.model)
-    ]
+    exclusive = [name for s in candidate.services if s.model and s.model.weight is None for name in s.model.names]
+    found += [f"model {name!r} belongs to {n} services" for name, n in _repeated(exclusive)]
     owners: dict[tuple[str, int], str] = {}
     for service in candidate.services:
         if not _NAME.fullmatch(service.name):
@@ -163,6 +175,8 @@ def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:
         if not _SHA256.fullmatch(token.token_sha256):
             found.append("a token's hash is not sha256 in lower-case hex")
         found += [f"a token names the bad service {name!r}" for name in token.services if not _NAME.fullmatch(name)]
+        if token.token_id and not _TOKEN_ID.fullmatch(token.token_id):
+            found.append("a token's id is no word of letters and digits")
     found += [f"a token is there {n} times" for _, n in _repeated(t.token_sha256 for t in candidate.tokens)]
     return tuple(found)
 

@@ -75,6 +75,10 @@ class TokenGrant:
 
     token_sha256: str
     services: tuple[str, ...] = ()  # run names; empty: every service
+    token_id: str = ""  # as `homeport token list` shows it: how the access log says who called
+
+
+DEFAULT_MODEL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,52 @@ class PublishedModel:
     name: str
     prefix: str = "/v1"  # where the service itself has /chat/completions and the others
     created_at_s: int = 0  # what GET /v1/models says of it
+    aliases: tuple[str, ...] = ()  # further names
+    ready: bool = True  # a replica of it is in rotation: who is not gets nothing while another one is
+    weight: int | None = None  # set: it shares its names with the other services that declare them
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    @property
+    def share(self) -> int:
+        """Of the requests for a name that several services declare, against the shares of the others."""
+        return DEFAULT_MODEL_WEIGHT if self.weight is None else self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class RateRule:
+    """Requests per second of one caller; more are answered 429."""
+
+    prefix: str  # of the path, as the replica sees it
+    rps: float
+    burst: int = 0
+    key: str = "ip"  # who is a caller: ip, header, token
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """What keeps requests together on one replica."""
+
+    kind: str  # header, cookie, prefix
+    name: str = ""  # of the header or cookie
+    length: int = 0  # bytes of the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How the gateway treats the requests of a service."""
+
+    affinity: Affinity | None = None
+    rate_limits: tuple[RateRule, ...] = ()
+    response_timeout_s: int | None = None
+    idle_timeout_s: int | None = 3600
+    h2c: bool = False  # HTTP/2 without TLS to the replica
+
+
+DEFAULT_TRAFFIC = Traffic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +165,8 @@ class ServiceRoute:
     model: PublishedModel | None = None
     plain: bool = True  # HTTP reaches it; False: it is sent to HTTPS
     secure: bool = False  # HTTPS reaches it
+    forward_token: bool = False  # the replica sees the token that the caller sent
+    traffic: Traffic = DEFAULT_TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)

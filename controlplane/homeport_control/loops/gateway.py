@@ -17,13 +17,16 @@ from homeport_control.decide.certificates import served, sources
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
 from homeport_control.domain.gateway import (
+    Affinity,
     Gateway,
     GatewaySnapshot,
     LoadReport,
     Proof,
     PublishedModel,
+    RateRule,
     ServedCertificate,
     TokenGrant,
+    Traffic,
 )
 from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
@@ -31,6 +34,7 @@ from homeport_control.domain.services import Run
 from homeport_control.loops.acknowledged import Acknowledged
 from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
+from homeport_control.spec.routing import DEFAULT_COOKIE, DEFAULT_PREFIX_BYTES
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import certificates, gateways, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
@@ -106,6 +110,10 @@ class GatewayLoop:
     def _shows(self, gateway: str, proof: Proof) -> bool:
         known = self._known.get(gateway)
         return known is not None and known.acked is not None and proof in known.acked.proofs
+
+    def publishers(self, run_name: str) -> frozenset[str]:
+        """Gateways that were given this run: two while it moves."""
+        return frozenset(name for name, known in self._known.items() if known.publishes(run_name))
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
@@ -238,5 +246,17 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
     spec = _spec(run)
     model = None
     if spec.model is not None and spec.model.format == "openai":
-        model = PublishedModel(spec.model.name, spec.model.prefix, int(run.submitted_at_s))
-    return ServiceInput(run, spec.auth, present, model, spec.https)
+        first, *others = spec.model.names
+        created_s = int(run.submitted_at_s)
+        model = PublishedModel(first, spec.model.prefix, created_s, tuple(others), weight=spec.model.weight)
+    return ServiceInput(run, spec.auth, present, model, spec.https, spec.forward_token, _traffic(spec))
+
+
+def _traffic(spec: ServiceSpec) -> Traffic:
+    balancing, affinity = spec.load_balancing, None
+    if balancing.affinity != "none":
+        name = balancing.name or (DEFAULT_COOKIE if balancing.affinity == "cookie" else "")
+        length = (balancing.prefix_bytes or DEFAULT_PREFIX_BYTES) if balancing.affinity == "prefix" else 0
+        affinity = Affinity(balancing.affinity, name, length)
+    rules = tuple(RateRule(it.prefix, it.rps, it.burst, it.key, it.header or "") for it in spec.rate_limits)
+    return Traffic(affinity, rules, spec.timeouts.response_s, spec.timeouts.idle_s, spec.protocol == "h2c")

@@ -1,10 +1,11 @@
-"""Pruning: events older than 30 days are deleted, once an hour, a bounded number in each transaction."""
+"""Pruning, once an hour, a bounded number of rows in each transaction: events older than 30 days are deleted, and old usage is
+kept by the day (store/usage)."""
 
 import time
 from collections.abc import Callable
 
 from homeport_control.loops.loop import Turn
-from homeport_control.store import events
+from homeport_control.store import events, usage
 from homeport_control.store.connect import Database
 
 KEEP_S = 30 * 86400.0
@@ -31,5 +32,9 @@ class PruningLoop:
             pruned += found
             if found < self._batch:
                 break
+        while True:
+            async with self._database.write() as write:
+                if await usage.compact(write, now_s, self._batch) < self._batch:
+                    break
         self._last = (self._clock(), f"deleted {pruned} events that were older than {KEEP_S / 86400:g} days")
         return Turn(self._last[1])

@@ -22,8 +22,8 @@ WHERE_IT_MAY_RUN = frozenset(
     }
 )  # fmt: skip
 _IN_PLACE = WHERE_IT_MAY_RUN | {
-    "registry_auth", "repo", "replicas", "scaling", "retry", "gateway", "auth", "https", "model", "rate_limits",
-    "max_duration", "stop_duration",
+    "registry_auth", "repo", "replicas", "scaling", "retry", "gateway", "auth", "forward_token", "https", "model",
+    "rate_limits", "load_balancing", "timeouts", "protocol", "max_duration", "stop_duration",
 }  # fmt: skip
 _ROLLING = frozenset(
     {

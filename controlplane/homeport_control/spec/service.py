@@ -16,6 +16,7 @@ from homeport_control.spec.problems import Mistake, Problem, path_of, quoted
 from homeport_control.spec.ranges import Range, range_text
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import replaces, retry_problems
+from homeport_control.spec.routing import LoadBalancing, Timeouts
 from homeport_control.spec.scalars import duration_or_off_s, duration_s, duration_text, number, whole, yes_or_no
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling, parse_replicas
 from homeport_control.spec.volumes import FileMapping, Volume, absolute, mounted_twice
@@ -164,6 +165,11 @@ class ServiceSpec(Model):
         description="Ask callers for `Authorization: Bearer TOKEN`: 401 without one, 403 for one that may not call "
         "this service",
     )
+    forward_token: Flag = Field(
+        False,
+        description="Leave the caller's token in the request that the replica gets; without it no replica sees one. "
+        "With `auth: false` the header always passes",
+    )
     https: Annotated[bool | Literal["auto"], reads(_https)] = Field(
         "auto",
         description="`auto`: HTTPS where the gateway has a certificate, and who comes by HTTP is sent there; `true`: the "
@@ -174,8 +180,16 @@ class ServiceSpec(Model):
     )
     rate_limits: tuple[RateLimit, ...] = Field(
         (),
-        description="How many requests per second are let in, by path and caller; more are answered with 429."
-        " Refused by this version",
+        description="How many requests per second are let in, by path and caller; more are answered with 429. At most 20",
+        max_length=20,
+    )
+    load_balancing: LoadBalancing = Field(
+        LoadBalancing(),
+        description="Which replica a request goes to: `least_request`, or what keeps requests together, a word or a map",
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="When the gateway gives a request up")
+    protocol: Literal["http", "h2c"] = Field(
+        "http", description="How replicas speak: `http`, HTTP/1.1; `h2c`, HTTP/2 without TLS, for gRPC"
     )
 
     max_duration_s: Annotated[int | None, reads(lambda value: duration_or_off_s(value, 1)), Shown(duration_text)] = (

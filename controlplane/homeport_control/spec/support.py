@@ -34,8 +34,6 @@ def _of_service(spec: ServiceSpec) -> Iterator[Problem]:
         yield _not_yet("scaling", "Remove it, and set `replicas` to one number")
     if not spec.replicas.is_exact:
         yield Problem("replicas", "a range of `replicas` is not supported yet", "Set one number")
-    if spec.rate_limits:
-        yield _not_yet("rate_limits", "Remove them, and limit requests in the service itself")
 
 
 def _not_yet(path: str, hint: str) -> Problem:

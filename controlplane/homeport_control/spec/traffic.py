@@ -92,6 +92,25 @@ class RateLimit(Model):
         return self
 
 
+MAX_MODEL_NAMES = 20
+MAX_WEIGHT = 1_000_000
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _model_names(value: object) -> object:
+    """One name as it is; a list of one is that name."""
+    if not isinstance(value, list):
+        return value
+    if not 0 < len(value) <= MAX_MODEL_NAMES:
+        raise Mistake(f"needs 1 to {MAX_MODEL_NAMES} names")
+    if not all(isinstance(name, str) for name in value):
+        raise Mistake("must be a name, or a list of names")
+    for index, name in enumerate(value):
+        if name in value[:index]:
+            raise Mistake(f"has {quoted(name)} twice", "Keep one of them")
+    return value[0] if len(value) == 1 else tuple(value)
+
+
 class ModelRoute(Model):
     """The model that this service answers for, by name, at the gateway's own address."""
 
@@ -100,10 +119,14 @@ class ModelRoute(Model):
         description="What it does, which is the path that it answers: `chat` (`/chat/completions`), `completions`, "
         "`embeddings`",
     )
-    name: str = Field(
-        min_length=1,
-        max_length=200,
-        description="Name by which callers ask for it, like `meta-llama/Meta-Llama-3.1-8B-Instruct`",
+    name: Annotated[ModelName | tuple[ModelName, ...], reads(_model_names)] = Field(
+        description="Name by which callers ask for it, like `meta-llama/Meta-Llama-3.1-8B-Instruct`; or a list of up to "
+        f"{MAX_MODEL_NAMES} names for the same",
+    )
+    weight: Annotated[int | None, reads(lambda value: whole(value, most=MAX_WEIGHT))] = Field(
+        None,
+        description="Share its names with the other services that declare them, this much of the requests against their "
+        "weights, like `10` beside `90`; `100` when only they have one. Without it a name that is taken is refused",
     )
     format: Literal["openai", "tgi"] = Field(
         "openai",
@@ -118,6 +141,10 @@ class ModelRoute(Model):
     @classmethod
     def long_form(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,) if isinstance(self.name, str) else self.name
 
     @model_validator(mode="after")
     def _keys_belong_to_the_format(self) -> "ModelRoute":

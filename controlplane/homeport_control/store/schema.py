@@ -237,3 +237,27 @@ reservations = sa.Table(
     sa.Column("run_name", sa.Text, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
 )
+
+# What gateways counted: requests that replicas answered, and tokens that models said they used.
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("from_s", sa.Integer, primary_key=True),
+    sa.Column("span_s", sa.Integer, primary_key=True),  # an hour, or a day when it is long ago
+    sa.Column("token_id", sa.Text, primary_key=True),  # empty: none was asked for
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),  # empty: not called as a model
+    sa.Column("requests", sa.Integer, nullable=False),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("completion_tokens", sa.Integer, nullable=False),
+)
+
+# Up to where the access log of each gateway of each host is counted. A gateway that moves has another log there.
+usage_places = sa.Table(
+    "usage_places",
+    metadata,
+    sa.Column("host_id", sa.Text, primary_key=True),
+    sa.Column("gateway", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("missed_at_s", sa.Float),  # when it was last seen that lines were gone before they were counted
+)

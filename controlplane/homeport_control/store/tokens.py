@@ -112,7 +112,9 @@ async def grants(connection: AsyncConnection, now_s: float) -> tuple[tuple[Token
     query = sa.select(tokens).where(tokens.c.role != "join", tokens.c.revoked_at_s.is_(None))
     records = [record for record in map(_record, await connection.execute(query)) if not record.why_not(now_s)]
     expiries = [record.expires_at_s for record in records if record.expires_at_s is not None]
-    found = tuple(sorted((TokenGrant(r.sha256, r.services) for r in records), key=lambda grant: grant.token_sha256))
+    found = tuple(
+        sorted((TokenGrant(r.sha256, r.services, r.id) for r in records), key=lambda grant: grant.token_sha256)
+    )
     return found, min(expiries, default=None)
 
 

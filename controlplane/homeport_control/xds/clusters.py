@@ -9,9 +9,11 @@ a dead container's port refuses, which is seen at the first request and retried 
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import Endpoint
+from homeport_control.domain.gateway import DEFAULT_TRAFFIC, Affinity, Endpoint, Traffic
+from homeport_control.xds.access_log import REPLICA_KEY
 from homeport_control.xds.paths import SOCKETS, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
+from homeport_control.xds.token_filter import FILTER
 from homeport_control.xds.wire import ADS, resource, typed
 
 _UNLIMITED = 1_000_000
@@ -61,10 +63,38 @@ _CLUSTER: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=100_000)
-def cluster(service: str, direct: bool = False) -> Resource:
+# With an affinity: the same replica for the same value, and few move when replicas come or go.
+_RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 1024}}
+# A replica's cache is worth something, but not waiting behind everybody else: above half as much more than the mean of all
+# the next one on the ring is taken. A session must stay where it is.
+_GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
+
+_H2C: dict[str, Any] = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1000}},
+        common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
+    )
+}
+
+
+def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = False) -> Resource:
     """`direct`: some of its replicas are behind the doors of other hosts."""
-    return resource(CDS, service, {"name": service, **_CLUSTER, **(SOCKETS if direct else {})})
+    return _cluster(service, traffic.h2c, traffic.affinity, direct)
+
+
+@lru_cache(maxsize=100_000)
+def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool) -> Resource:
+    content = {"name": service, **_CLUSTER}
+    if h2c:
+        content["typed_extension_protocol_options"] = _H2C
+    if affinity is not None:
+        content |= _RING
+    if affinity is not None and affinity.kind == "prefix":
+        content["common_lb_config"] = _CLUSTER["common_lb_config"] | _GUARDED
+    if direct:
+        content |= SOCKETS
+    return resource(CDS, service, content)
 
 
 @lru_cache(maxsize=100_000)
@@ -76,7 +106,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
                 **named(member),
             },
             "health_status": "DRAINING" if member.draining else "HEALTHY",
-            **matched(member),
+            "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}} | matched(member)},
         }
         for member in members
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 def error(message: str, type_: str, code: str) -> dict[str, Any]:
     """{"error": {...}} as a value; `message` may carry Envoy's %COMMANDS%."""
-    return {"error": {"message": message, "type": type_, "code": code}}
+    return {"error": {"message": message, "type": type_, "param": None, "code": code}}
 
 
 NO_TOKEN = error(
@@ -31,7 +31,29 @@ TOO_LARGE = error(
     "invalid_request_error",
     "body_too_large",
 )
+TOO_MANY = error(
+    "Too many requests; try again in a moment (the header 'retry-after' says when).",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+)
+TOO_SLOW = error(
+    "The replica of %UPSTREAM_CLUSTER% did not answer in the time that the service's file gives it.",
+    "service_unavailable_error",
+    "response_timeout",
+)
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
+NONSENSE = error(
+    "A replica of %UPSTREAM_CLUSTER% answered something that is not HTTP, or more headers than the gateway takes.",
+    "service_unavailable_error",
+    "replica_answer_invalid",
+)
+BAD_REQUEST = error("This request is not valid HTTP.", "invalid_request_error", "bad_request")
+HEADERS_TOO_LARGE = error(
+    "The headers of this request are more than 60 KiB, or more than 100.", "invalid_request_error", "headers_too_large"
+)
+TOO_LATE = error(
+    "This request did not come in the time that the gateway waits for it.", "invalid_request_error", "request_timeout"
+)
 REPLICA_FAILED = error(
     "A replica of %UPSTREAM_CLUSTER% broke the connection before it answered.",
     "service_unavailable_error",

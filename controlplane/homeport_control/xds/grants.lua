@@ -1,8 +1,8 @@
 -- Whose token is good for what. Runs after sha256.lua in one chunk; token_filter.py fills the table in.
-local GRANTS = {} -- sha256 of a token -> "*" (every service) or ",hello,world,"
-for hash, grant in string.gmatch([[
+local GRANTS = {} -- sha256 of a token -> {services = "*" (every service) or ",hello,world,", id = the token's own}
+for hash, id, services in string.gmatch([[
 @GRANTS@
-]], "(%x+) (%S+)") do GRANTS[hash] = grant end
+]], "(%x+) (%S+) (%S+)") do GRANTS[hash] = {id = id, services = services} end
 
 -- Per worker: the whole header -> grant. Only good tokens are kept, so that guesses cannot push them out.
 local cache, cached = {}, 0
@@ -18,11 +18,20 @@ local function look_up(header)
   return grant
 end
 
--- "*" or ",hello,world,": what a good token is for; false: a wrong one; nil: none
+-- A table: what a good token is for; false: a wrong one; nil: none
 local function grant_of(headers)
   local header = headers:get("authorization")
   if header == nil then return nil end
   local grant = cache[header]
   if grant == nil then grant = look_up(header) end
   return grant
+end
+
+local function is_for(grant, service)
+  return grant and (grant.services == "*" or string.find(grant.services, "," .. service .. ",", 1, true) ~= nil)
+end
+
+-- For the access log: who called, by the token's id and never by the token.
+local function note(handle, key, value)
+  handle:streamInfo():dynamicMetadata():set("@FILTER@", key, value)
 end

@@ -8,6 +8,8 @@ import ipaddress
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.xds import rate_limits
+from homeport_control.xds.access_log import ACCESS_LOG
 from homeport_control.xds.certificates import TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
@@ -38,6 +40,7 @@ _FILTERS: list[dict[str, Any]] = [
     # but it comes before Envoy takes x-envoy-* away from strangers' requests, the seal among it.)
     {"name": "homeport.seal", "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
+    rate_limits.IN_LISTENER,
     {
         "name": "envoy.filters.http.router",
         "typed_config": typed(
@@ -54,6 +57,7 @@ _CONNECTION_MANAGER: dict[str, Any] = typed(
     stat_prefix="gateway",
     http_filters=_FILTERS,
     local_reply_config=LOCAL_REPLIES,
+    access_log=[ACCESS_LOG],
     upgrade_configs=[{"upgrade_type": "websocket"}],
     stream_idle_timeout="0s",  # a stream may be silent: a model that thinks, a WebSocket that waits
     request_headers_timeout="30s",

@@ -1,40 +1,87 @@
 -- The door of gateway.<domain>: a request names a model in its body, and goes to the service that declares it, if its
 -- token is good for that service. Runs after sha256.lua, grants.lua and json.lua in one chunk. As at the other door
 -- (tokens.lua) every request arrives sealed, so a failure here lets nobody in.
-local MODELS, LISTED, is_any_open = {}, {}, false -- by name; in the order of names
+local MODELS, LISTED, is_any_open = {}, {}, false -- name -> services that serve it; names in their order
 
 local function character(hex) return string.char(tonumber(hex, 16)) end
 local function text(hex) return (string.gsub(hex, "%x%x", character)) end
 
-for name, label, service, host, prefix, open, entry in string.gmatch([[
+for name, label, service, host, prefix, open, weight, ready, together, entry in string.gmatch([[
 @MODELS@
-]], "(%x+) (%x+) (%S+) (%S+) (%x+) (%d) ([^\n]+)") do
-  local model = {service = service, host = host, open = open == "1"}
-  model.prefix = string.gsub(text(prefix), "/+$", "")
-  model.label = text(label) -- as it stands inside of JSON
-  model.entry = entry -- in the list of models
-  MODELS[text(name)] = model
-  LISTED[#LISTED + 1] = model
-  is_any_open = is_any_open or model.open
+]], "(%x+) (%x+) (%S+) (%S+) (%x+) (%d) (%d+) (%d) (%d+) ([^\n]+)") do
+  local server = {service = service, host = host, open = open == "1", weight = tonumber(weight), ready = ready == "1"}
+  server.together = tonumber(together) -- so many bytes of a prompt keep requests on one replica; 0: none
+  server.prefix = string.gsub(text(prefix), "/+$", "")
+  name = text(name)
+  local model = MODELS[name]
+  if not model then
+    model = {servers = {}, label = text(label), entry = entry} -- as it stands inside of JSON; in the list of models
+    MODELS[name] = model
+    LISTED[#LISTED + 1] = model
+  end
+  model.servers[#model.servers + 1] = server
+  is_any_open = is_any_open or server.open
 end
 
-local ROUTED = {["/v1/chat/completions"] = true, ["/v1/completions"] = true, ["/v1/embeddings"] = true}
+local ROUTED = {}
+for path in string.gmatch([[
+/v1/chat/completions /v1/completions /v1/embeddings /v1/responses /v1/messages /v1/rerank /v1/score /v1/pooling /v1/classify
+/v1/moderations /v1/images/generations /v1/audio/speech
+]], "%S+") do ROUTED[path] = true end
 
 local function error_body(message, kind, code)
   return '{"error":{"message":"' .. message .. '","type":"' .. kind .. '","param":null,"code":"' .. code .. '"}}'
 end
 
-local function is_for(grant, service)
-  return grant and (grant == "*" or string.find(grant, "," .. service .. ",", 1, true) ~= nil)
+-- One of those that serve this model to this caller, by their weights; nil: there is none. Who has no replica that is
+-- ready gets nothing while another one has.
+local function choose(grant, model)
+  if not model then return nil end
+  local best, all = 0, 0 -- of those that are ready; of all
+  for _, server in ipairs(model.servers) do
+    if server.open or is_for(grant, server.service) then
+      all = all + server.weight
+      if server.ready then best = best + server.weight end
+    end
+  end
+  if all == 0 then return nil end
+  local left = math.random() * (best > 0 and best or all)
+  local found
+  for _, server in ipairs(model.servers) do
+    if (server.open or is_for(grant, server.service)) and (server.ready or best == 0) and server.weight > 0 then
+      found = server
+      left = left - server.weight
+      if left < 0 then break end
+    end
+  end
+  return found
 end
 
 -- A field of each model that this caller may use, in order.
 local function usable(grant, field)
   local found = {}
   for _, model in ipairs(LISTED) do
-    if model.open or is_for(grant, model.service) then found[#found + 1] = model[field] end
+    if choose(grant, model) then found[#found + 1] = model[field] end
   end
   return found
+end
+
+-- Where the conversation stands in the body: what comes first in it is what a replica's cache has.
+local function prompt_at(body)
+  return string.find(body, '"messages"', 1, true) or string.find(body, '"prompt"', 1, true)
+    or string.find(body, '"input"', 1, true)
+end
+
+-- FNV-1a of so many bytes of the prompt, in hex; nil: it has none.
+local function prefix_of(body, length)
+  local from = prompt_at(body)
+  if not from then return nil end
+  local hash = tobit(0x811c9dc5)
+  for i = from, math.min(from + length - 1, #body) do
+    hash = bxor(hash, byte(body, i))
+    hash = tobit(hash + lshift(hash, 1) + lshift(hash, 4) + lshift(hash, 7) + lshift(hash, 8) + lshift(hash, 24))
+  end
+  return tohex(hash)
 end
 
 local function unknown(grant, name)
@@ -54,8 +101,7 @@ local function listing(grant, path)
     return 200, '{"object":"list","data":[' .. table.concat(usable(grant, "entry"), ",") .. "]}"
   end
   local name = string.gsub(string.sub(path, 12), "%%(%x%x)", character)
-  local model = MODELS[name]
-  if model and (model.open or is_for(grant, model.service)) then return 200, model.entry end
+  if choose(grant, MODELS[name]) then return 200, MODELS[name].entry end
   if not grant then return refused(grant) end
   return unknown(grant, name)
 end
@@ -81,8 +127,8 @@ local function route(handle)
     return listing(grant, path)
   end
   if method ~= "POST" or not ROUTED[path] then
-    return 404, error_body("Here are POST /v1/chat/completions, /v1/completions, /v1/embeddings and GET /v1/models.",
-      "not_found_error", "unknown_path")
+    return 404, error_body("Here are GET /v1/models, and POST /v1/chat/completions, /v1/completions, /v1/embeddings and the "
+      .. "others of OpenAI's paths that name a model in JSON.", "not_found_error", "unknown_path")
   end
   local coding = headers:get("content-encoding")
   if coding and coding ~= "identity" then
@@ -91,25 +137,36 @@ local function route(handle)
   end
   local body = handle:body() -- waits until it is here; what was fetched from the handle before is dead after it
   if not body then return bad_request(WHY_NOT["no JSON"]) end
-  local name, why_not = string_member(body:getBytes(0, body:length()), "model")
+  local content = body:getBytes(0, body:length())
+  local name, why_not = string_member(content, "model")
   if not name then return bad_request(WHY_NOT[why_not]) end
-  local model = MODELS[name]
-  if not grant and not (model and model.open) then return refused(grant) end
-  if not model then return unknown(grant, name) end
+  local server = choose(grant, MODELS[name])
+  if not server then
+    if not grant then return refused(grant) end
+    return unknown(grant, name)
+  end
   headers = handle:headers()
-  headers:replace(":authority", model.host)
-  headers:replace(":path", model.prefix .. string.sub(path, 4) .. query)
+  headers:replace(":authority", server.host)
+  headers:replace(":path", server.prefix .. string.sub(path, 4) .. query)
+  local together = server.together > 0 and prefix_of(content, server.together)
+  if together then headers:replace("@PREFIX@", together) else headers:remove("@PREFIX@") end
+  headers:remove("accept-encoding") -- what it used is read in its answer (usage.lua)
   handle:clearRouteCache()
   -- The route that this leads to says whose it is and whether a token is asked for, not this filter's table: the two
   -- arrive apart.
   local metadata = handle:metadata()
   local service = metadata:get("service")
-  if service ~= model.service then return unknown(grant, name) end
+  if service ~= server.service then return unknown(grant, name) end
   if not metadata:get("open") and not is_for(grant, service) then
     if not grant then return refused(grant) end
     return unknown(grant, name)
   end
-  if grant then headers:remove("authorization") end -- ours, and no replica's to see, not even where none is asked for
+  if grant then
+    note(handle, "token", grant.id)
+    -- It is ours, and no replica's to see, not even where none is asked for.
+    if not metadata:get("forward_token") then headers:remove("authorization") end
+  end
+  note(handle, "model", name)
   headers:remove("@SEAL@")
 end
 
@@ -120,7 +177,7 @@ function envoy_on_request(handle)
     handle:logErr("homeport model filter: " .. tostring(status))
     handle:respond({[":status"] = "500"}, "")
   elseif body then
-    handle:streamInfo():dynamicMetadata():set("@FILTER@", "said", true)
+    note(handle, "said", true)
     handle:respond({[":status"] = tostring(status), ["content-type"] = "application/json"}, body)
   elseif status == 401 then
     handle:respond({[":status"] = "401", ["www-authenticate"] = "Bearer"}, "")

@@ -56,7 +56,5 @@ def named(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def matched(endpoint: Endpoint) -> dict[str, Any]:
-    """Which of SOCKETS it is dialled by."""
-    if not endpoint.host_id:
-        return {}
-    return {"metadata": {"filter_metadata": {"envoy.transport_socket_match": {"path": DIRECT}}}}
+    """Which of SOCKETS it is dialled by, in its metadata."""
+    return {"envoy.transport_socket_match": {"path": DIRECT}} if endpoint.host_id else {}

@@ -26,7 +26,7 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
             RDS: routes(snapshot),
             SDS: certificates(snapshot.certificates),
             CDS: {
-                service.name: cluster(service.name, any(it.host_id for it in service.endpoints))
+                service.name: cluster(service.name, service.traffic, direct=any(it.host_id for it in service.endpoints))
                 for service in snapshot.services
             },
             EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},

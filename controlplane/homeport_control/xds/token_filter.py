@@ -15,7 +15,6 @@ be believed by the next, and the listener stays as it is.
 """
 
 import json
-from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -32,73 +31,116 @@ EVERY_SERVICE = "*"
 SEAL_HEADER = "x-envoy-max-retries"
 SEAL = "sealed"
 
-_SERVICE_KEY = "service"  # in a route's metadata: what tokens.lua reads
+# In a route's metadata: what the Lua reads.
+SERVICE_KEY = "service"
 _OPEN_KEY = "open"
+_FORWARD_KEY = "forward_token"
+_MODEL_KEY = "model"
+# Doors, which a virtual host names.
 _OPEN = "open"
 _MODELS = "models"
+_USAGE = "usage"
+_OPEN_USAGE = "open, usage"
+PREFIX_HEADER = "x-homeport-prefix"  # the hash of a prompt's first part, by which its replica is chosen
 SAID = "said"  # in a request's dynamic metadata: this filter has written the answer's body itself
 
 _LUA = resources.files(__package__)
-_GRANTS_SOURCE = _LUA.joinpath("sha256.lua").read_text() + _LUA.joinpath("grants.lua").read_text()
-_SOURCE = _GRANTS_SOURCE + _LUA.joinpath("tokens.lua").read_text()
-_MODELS_SOURCE = _GRANTS_SOURCE + _LUA.joinpath("json.lua").read_text() + _LUA.joinpath("models.lua").read_text()
-_OPEN_SOURCE = f'function envoy_on_request(handle) handle:headers():remove("{SEAL_HEADER}") end'
+
+
+def _joined(*names: str) -> str:
+    return "".join(_LUA.joinpath(f"{name}.lua").read_text() for name in names)
+
+
+_SOURCE = _joined("sha256", "grants", "tokens")
+_MODELS_SOURCE = _joined("sha256", "grants", "json", "models")
+_USAGE_SOURCE = _joined("sha256", "grants", "usage", "tokens")
+_OPEN_SOURCE = _joined("open")
+_OPEN_USAGE_SOURCE = _joined("grants", "usage", "open")
 
 _PER_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 
-# For a virtual host: who need not show a token, and where nothing leads to a replica.
-OPEN: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_OPEN)}
+# For a virtual host: where nothing leads to a replica, and where the body says which.
 NOT_ASKED: dict[str, Any] = {FILTER: typed(_PER_ROUTE, disabled=True)}
 BY_MODEL: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_MODELS)}
 
 
-def route_metadata(service: str, auth: bool) -> dict[str, Any]:
+def door(*, auth: bool, counts_usage: bool) -> dict[str, Any]:
+    """For the virtual host of a service. What an answer used is read only where a model answers: it costs."""
+    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, counts_usage))
+    return {FILTER: typed(_PER_ROUTE, name=name)} if name else {}
+
+
+def route_metadata(service: str, *, auth: bool, forward_token: bool, model: str) -> dict[str, Any]:
     """Every route to a service must carry it: tokens for named services are compared with it."""
-    return {"filter_metadata": {FILTER: {_SERVICE_KEY: service} | ({} if auth else {_OPEN_KEY: True})}}
+    said: dict[str, Any] = {SERVICE_KEY: service}
+    said |= ({} if auth else {_OPEN_KEY: True}) | ({_FORWARD_KEY: True} if forward_token else {})
+    return {"filter_metadata": {FILTER: said | ({_MODEL_KEY: model} if model else {})}}
 
 
 def grant(token: TokenGrant) -> str:
-    """What a token is good for, as tokens.lua reads it."""
-    return "," + ",".join(token.services) + "," if token.services else EVERY_SERVICE
+    """Whose a token is and what it is good for, as grants.lua reads it."""
+    services = "," + ",".join(token.services) + "," if token.services else EVERY_SERVICE
+    return f"{token.token_id or '-'} {services}"
 
 
-def lua_source(tokens: tuple[TokenGrant, ...]) -> str:
-    return _with_grants(_SOURCE, tokens)
+def lua_source(tokens: tuple[TokenGrant, ...], *, counts_usage: bool = False) -> str:
+    return _with_grants(_USAGE_SOURCE if counts_usage else _SOURCE, tokens)
 
 
 def models_source(tokens: tuple[TokenGrant, ...], services: tuple[ServiceRoute, ...]) -> str:
-    lines = "\n".join(sorted(_model_line(service, service.model) for service in services if service.model))
-    return _with_grants(_MODELS_SOURCE.replace("@FILTER@", FILTER), tokens).replace("@MODELS@", lines)
+    return _models_source(tokens, _model_lines(services))
+
+
+def _models_source(tokens: tuple[TokenGrant, ...], lines: tuple[str, ...]) -> str:
+    return _with_grants(_MODELS_SOURCE, tokens).replace("@MODELS@", "\n".join(lines))
 
 
 def _with_grants(source: str, tokens: tuple[TokenGrant, ...]) -> str:
     # One string that is parsed at load: a table constructor of this size would meet LuaJIT's limit on constants.
     table = "\n".join(f"{token.token_sha256} {grant(token)}" for token in tokens)
-    return source.replace("@SEAL@", SEAL_HEADER).replace("@GRANTS@", table)
+    source = source.replace("@PREFIX@", PREFIX_HEADER)
+    return source.replace("@SEAL@", SEAL_HEADER).replace("@FILTER@", FILTER).replace("@GRANTS@", table)
 
 
-def _model_line(service: ServiceRoute, model: PublishedModel) -> str:
-    """What models.lua reads of one model. Anything may stand in a name: in hex, or as JSON that cannot end Lua's string."""
-    entry = {"id": model.name, "object": "model", "created": model.created_at_s, "owned_by": "homeport"}
-    texts = [model.name, json.dumps(model.name)[1:-1], model.prefix]
-    name, label, prefix = (text.encode("utf-8", "replace").hex() for text in texts)
+def _model_lines(services: tuple[ServiceRoute, ...]) -> tuple[str, ...]:
+    """By name; of those that serve one name the oldest first: it is its entry that is listed."""
+    found = [
+        (_hex(name), service.model.created_at_s, _model_line(service, service.model, name))
+        for service in services
+        if service.model
+        for name in service.model.names
+    ]
+    return tuple(line for _, _, line in sorted(found))
+
+
+def _model_line(service: ServiceRoute, model: PublishedModel, name: str) -> str:
+    """What models.lua reads of one name. Anything may stand in it: in hex, or as JSON that cannot end Lua's string."""
+    entry = {"id": name, "object": "model", "created": model.created_at_s, "owned_by": "homeport"}
+    label, prefix = _hex(json.dumps(name)[1:-1]), _hex(model.prefix)
     listed = json.dumps(entry, separators=(",", ":")).replace("]", "\\u005d")
-    return f"{name} {label} {service.name} {service.domains[0]} {prefix} {0 if service.auth else 1} {listed}"
+    affinity = service.traffic.affinity
+    flags = f"{int(not service.auth)} {model.share} {int(model.ready)} {affinity.length if affinity else 0}"
+    return f"{_hex(name)} {label} {service.name} {service.domains[0]} {prefix} {flags} {listed}"
+
+
+def _hex(text: str) -> str:
+    return text.encode("utf-8", "replace").hex()
 
 
 def token_filter(tokens: tuple[TokenGrant, ...], services: tuple[ServiceRoute, ...]) -> Resource:
-    # Without endpoints: they change often, and nothing here.
-    return _token_filter(tokens, tuple(replace(service, endpoints=()) for service in services if service.model))
+    return _token_filter(tokens, _model_lines(services))
 
 
 @lru_cache(maxsize=4)
-def _token_filter(tokens: tuple[TokenGrant, ...], services: tuple[ServiceRoute, ...]) -> Resource:
+def _token_filter(tokens: tuple[TokenGrant, ...], models: tuple[str, ...]) -> Resource:
     lua = typed(
         "envoy.extensions.filters.http.lua.v3.Lua",
         default_source_code={"inline_string": lua_source(tokens)},
         source_codes={
-            _OPEN: {"inline_string": _OPEN_SOURCE},
-            _MODELS: {"inline_string": models_source(tokens, services)},
+            _OPEN: {"inline_string": _with_grants(_OPEN_SOURCE, ())},
+            _OPEN_USAGE: {"inline_string": _with_grants(_OPEN_USAGE_SOURCE, ())},
+            _USAGE: {"inline_string": lua_source(tokens, counts_usage=True)},
+            _MODELS: {"inline_string": _models_source(tokens, models)},
         },
         # No route depends on the header that is taken away here; choosing the route twice would cost 3 us. Where one
         # does (models.lua) it is said there.

@@ -1,6 +1,6 @@
 -- The door. Every request arrives sealed (listener.py), and the router refuses what is still sealed; this filter breaks
 -- the seal of a request whose bearer token is good for the service. A Lua error lets a request go on in Envoy, sealed:
--- so this fails closed. Runs after sha256.lua and grants.lua in one chunk.
+-- so this fails closed. Runs after sha256.lua and grants.lua in one chunk, and after usage.lua where a model is served.
 
 -- Each request leaves a few small objects behind; collecting them at ten times the live size instead of twice costs a
 -- few MiB per worker and takes 1 us off each request.
@@ -11,11 +11,13 @@ local function check(handle)
   local headers = handle:headers()
   local grant = grant_of(headers)
   if not grant then return grant end
-  if grant ~= "*" then
+  if grant.services ~= "*" then
     -- The route says which service it leads to, so no name that a client sends decides this.
     local service = handle:metadata():get("service")
-    if not service or not string.find(grant, "," .. service .. ",", 1, true) then return false end
+    if not service or not is_for(grant, service) then return false end
   end
+  note(handle, "token", grant.id)
+  if expect_usage then expect_usage(handle, headers) end
   headers:remove("@SEAL@")
   return true
 end

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from homeport_control.domain.gateway import MODELS_LABEL, GatewaySnapshot, Proof
+from homeport_control.domain.gateway import MODELS_LABEL, Affinity, GatewaySnapshot, Proof, ServiceRoute, Traffic
 from homeport_control.xds import errors
+from homeport_control.xds.rate_limits import for_host
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
     BY_MODEL,
     FILTER,
     NOT_ASKED,
-    OPEN,
+    PREFIX_HEADER,
     SAID,
     SEAL,
     SEAL_HEADER,
+    door,
     route_metadata,
 )
 from homeport_control.xds.wire import resource, typed
@@ -47,26 +49,45 @@ def _retry(retry_on: str) -> dict[str, Any]:
     }
 
 
-def _route(service: str, auth: bool, match: dict[str, Any], retry_on: str) -> dict[str, Any]:
-    # timeout 0: a model may think for as long as it likes; the client decides when to give up. idle_timeout 0 is the
-    # listener's too; here it takes back the one of the route by which a request for a model came in.
-    return {
-        "match": {"prefix": "/", **match},
-        "metadata": route_metadata(service, auth),
-        "route": {"cluster": service, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _retry(retry_on)},
+def _route(
+    service: str, metadata: dict[str, Any], traffic: Traffic, match: dict[str, Any], retry_on: str
+) -> dict[str, Any]:
+    # timeout 0: a model may think for as long as it likes; the client decides when to give up.
+    route: dict[str, Any] = {
+        "cluster": service,
+        "timeout": f"{traffic.response_timeout_s or 0}s",
+        "idle_timeout": f"{traffic.idle_timeout_s or 0}s",
+        "retry_policy": _retry(retry_on),
     }
+    if traffic.affinity is not None:
+        route["hash_policy"] = [_hash_policy(traffic.affinity)]
+    return {"match": {"prefix": "/", **match}, "metadata": metadata, "route": route}
+
+
+def _hash_policy(affinity: Affinity) -> dict[str, Any]:
+    if affinity.kind == "cookie":
+        # Envoy makes one for who has none; it lasts as long as the browser's session.
+        flags = [{"name": "HttpOnly"}, {"name": "SameSite", "value": "Lax"}]
+        return {"cookie": {"name": affinity.name, "ttl": "0s", "path": "/", "attributes": flags}}
+    return {"header": {"header_name": PREFIX_HEADER if affinity.kind == "prefix" else affinity.name.lower()}}
 
 
 @lru_cache(maxsize=100_000)
-def _service(name: str, domains: tuple[str, ...], auth: bool) -> dict[str, Any]:
+def _service(
+    name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic
+) -> dict[str, Any]:
+    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
         "domains": list(domains),
-        "routes": [_route(name, auth, method, f"{_SAFE},reset"), _route(name, auth, {}, _SAFE)],
-        # A replica never sees a token of ours; without auth the header is the application's own business.
-        "request_headers_to_remove": ["authorization"] if auth else [],
-        "typed_per_filter_config": {} if auth else OPEN,
+        "routes": [
+            _route(name, metadata, traffic, method, f"{_SAFE},reset"),
+            _route(name, metadata, traffic, {}, _SAFE),
+        ],
+        # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
+        "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
+        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)) | for_host(traffic.rate_limits),
     }
 
 
@@ -127,13 +148,17 @@ class Door:
     proofs: tuple[Proof, ...] = ()
 
 
+# What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic.
+Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic]
+
+
 @lru_cache(maxsize=8)
-def _routes(services: tuple[tuple[str, tuple[str, ...], bool, bool], ...], door: Door) -> Resource:
+def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
+    """`services`: each with whether it is let in here; the callers of the others are sent to HTTPS."""
     hosts = [
-        _service(name, domains, auth) if here else _elsewhere(name, list(domains), door.https_port)
-        for name, domains, auth, here in services
+        _service(*facts) if here else _elsewhere(facts[0], list(facts[1]), door.https_port) for facts, here in services
     ]
-    taken = {name for _, names, _, _ in services for name in names}  # by a service from before there were models
+    taken = {name for facts, _ in services for name in facts[1]}  # by a service from before there were models
     if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
         hosts.append(_models(models) if door.models else _elsewhere("homeport/models", models, door.https_port))
     hosts = [_proving(host, door.proofs) for host in hosts] if door.proofs else hosts
@@ -148,11 +173,15 @@ def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     """By name: those of HTTP, and those of HTTPS where it is spoken."""
     domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
     plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models, snapshot.proofs)
-    made = {ROUTES: _routes(tuple((it.name, it.domains, it.auth, it.plain) for it in snapshot.services), plain)}
+    made = {ROUTES: _routes(tuple((_facts(it), it.plain) for it in snapshot.services), plain)}
     if snapshot.https_port:
-        secure = tuple((it.name, it.domains, it.auth, True) for it in snapshot.services if it.secure)
+        secure = tuple((_facts(it), True) for it in snapshot.services if it.secure)
         made[TLS_ROUTES] = _routes(secure, Door(TLS_ROUTES, domains))
     return made
+
+
+def _facts(it: ServiceRoute) -> Facts:
+    return it.name, it.domains, it.auth, it.forward_token, it.model.name if it.model else "", it.traffic
 
 
 def _status(status: int) -> dict[str, Any]:
@@ -192,7 +221,9 @@ LOCAL_REPLIES: dict[str, Any] = {
                 # The way out of the route for models that leads nowhere: the filter that chooses another did not run.
                 ({"and_filter": {"filters": [_status(404), _flags("NC")]}}, errors.NOT_CHECKED, {"status_code": 500}),
                 (_flags("UH", "NC"), errors.NO_REPLICA, {}),
+                (_flags("UT", "SI"), errors.TOO_SLOW, {}),
                 (_flags("UF", "UC", "URX", "LR"), errors.REPLICA_FAILED, {}),
+                (_flags("UPE"), errors.NONSENSE, {}),
                 # What the router says to a sealed request: the token filter did not run.
                 ({"and_filter": {"filters": [_status(400), _SEALED]}}, errors.NOT_CHECKED, {"status_code": 500}),
                 (_status(500), errors.NOT_CHECKED, {}),
@@ -200,6 +231,10 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_status(403), errors.WRONG_TOKEN, {}),
                 (_status(404), errors.UNKNOWN_HOST, {}),
                 (_status(413), errors.TOO_LARGE, {}),
+                (_status(429), errors.TOO_MANY, {}),
+                *((_status(status), errors.BAD_REQUEST, {}) for status in (400, 426, 501)),
+                (_status(408), errors.TOO_LATE, {}),
+                (_status(431), errors.HEADERS_TOO_LARGE, {}),
             )
         ),
     ]

@@ -14,7 +14,9 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -30,9 +32,11 @@ from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, TYP
 # Importing them is what makes them known by name; a typed_config in a dict is looked up there.
 KNOWN = (
     accesslog_pb2,
+    file_pb2,
     header_mutation_pb2,
     http_connection_manager_pb2,
     http_protocol_options_pb2,
+    local_rate_limit_pb2,
     lua_pb2,
     previous_hosts_pb2,
     raw_buffer_pb2,

@@ -262,6 +262,7 @@ class FromAgent(_message.Message):
     STATS_FIELD_NUMBER: _builtins.int
     TELEMETRY_FIELD_NUMBER: _builtins.int
     UPGRADE_RESULT_FIELD_NUMBER: _builtins.int
+    USAGE_BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, and only first"""
@@ -278,6 +279,8 @@ class FromAgent(_message.Message):
     def telemetry(self) -> Global___Telemetry: ...
     @_builtins.property
     def upgrade_result(self) -> Global___UpgradeResult: ...
+    @_builtins.property
+    def usage_batch(self) -> Global___UsageBatch: ...
     def __init__(
         self,
         *,
@@ -288,12 +291,13 @@ class FromAgent(_message.Message):
         stats: Global___Stats | None = ...,
         telemetry: Global___Telemetry | None = ...,
         upgrade_result: Global___UpgradeResult | None = ...,
+        usage_batch: Global___UsageBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result", "usage_batch", b"usage_batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end", "log_lines", b"log_lines", "message", b"message", "report", b"report", "stats", b"stats", "telemetry", b"telemetry", "upgrade_result", b"upgrade_result", "usage_batch", b"usage_batch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats", "telemetry", "upgrade_result"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "log_lines", "log_end", "stats", "telemetry", "upgrade_result", "usage_batch"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -312,6 +316,7 @@ class ToAgent(_message.Message):
     CLEAR_FINDINGS_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
     UPGRADE_FIELD_NUMBER: _builtins.int
+    USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """first, and only first"""
@@ -334,6 +339,8 @@ class ToAgent(_message.Message):
 
     @_builtins.property
     def upgrade(self) -> Global___Upgrade: ...
+    @_builtins.property
+    def usage_request(self) -> Global___UsageRequest: ...
     def __init__(
         self,
         *,
@@ -346,12 +353,13 @@ class ToAgent(_message.Message):
         clear_findings: Global___ClearFindings | None = ...,
         removed: Global___Removed | None = ...,
         upgrade: Global___Upgrade | None = ...,
+        usage_request: Global___UsageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "clear_findings", b"clear_findings", "log_cancel", b"log_cancel", "log_credit", b"log_credit", "log_request", b"log_request", "message", b"message", "removed", b"removed", "stats_request", b"stats_request", "upgrade", b"upgrade", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings", "removed", "upgrade"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "log_request", "log_cancel", "log_credit", "stats_request", "clear_findings", "removed", "upgrade", "usage_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -1195,6 +1203,8 @@ class LogRequest(_message.Message):
     SINCE_S_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     replica_id: _builtins.str
     follow: _builtins.bool
@@ -1206,6 +1216,10 @@ class LogRequest(_message.Message):
     """lines that may be sent before more credit comes"""
     after: _builtins.str
     """how far the reader has come (LogPosition): only later lines"""
+    access: _builtins.str
+    """a service: what a gateway of this host wrote of its requests, instead of a replica's log"""
+    gateway: _builtins.str
+    """with access: which one"""
     def __init__(
         self,
         *,
@@ -1216,14 +1230,119 @@ class LogRequest(_message.Message):
         since_s: _builtins.float = ...,
         credit: _builtins.int = ...,
         after: _builtins.str = ...,
+        access: _builtins.str = ...,
+        gateway: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "credit", b"credit", "follow", b"follow", "replica_id", b"replica_id", "request_id", b"request_id", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "after", b"after", "credit", b"credit", "follow", b"follow", "gateway", b"gateway", "replica_id", b"replica_id", "request_id", b"request_id", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogRequest: _TypeAlias = LogRequest  # noqa: Y015
+
+@_typing.final
+class UsageRequest(_message.Message):
+    """What a gateway of this host counted after this place in its access log. Answered when there is something; the server asks
+    again when it has kept it, so that each request is counted once whoever is away meanwhile. One request for each gateway.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    after: _builtins.str
+    """the place of the last batch; empty: from the beginning"""
+    gateway: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        after: _builtins.str = ...,
+        gateway: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "gateway", b"gateway", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageRequest: _TypeAlias = UsageRequest  # noqa: Y015
+
+@_typing.final
+class UsageBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    place: _builtins.str
+    """up to where it counts; empty: the gateway is not on this host any more, and its log is gone"""
+    missed: _builtins.bool
+    """what came between `after` and the first of it is not kept any more"""
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageCount]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        place: _builtins.str = ...,
+        counts: _abc.Iterable[Global___UsageCount] | None = ...,
+        missed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "missed", b"missed", "place", b"place", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageBatch: _TypeAlias = UsageBatch  # noqa: Y015
+
+@_typing.final
+class UsageCount(_message.Message):
+    """Requests of one hour that replicas answered, by who called what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUR_S_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    hour_s: _builtins.int
+    """its beginning, unix time"""
+    token_id: _builtins.str
+    """empty: none was asked for"""
+    service: _builtins.str
+    model: _builtins.str
+    """empty: it was not called as a model"""
+    requests: _builtins.int
+    prompt_tokens: _builtins.int
+    completion_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        hour_s: _builtins.int = ...,
+        token_id: _builtins.str = ...,
+        service: _builtins.str = ...,
+        model: _builtins.str = ...,
+        requests: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        completion_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "hour_s", b"hour_s", "model", b"model", "prompt_tokens", b"prompt_tokens", "requests", b"requests", "service", b"service", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageCount: _TypeAlias = UsageCount  # noqa: Y015
 
 @_typing.final
 class LogCancel(_message.Message):

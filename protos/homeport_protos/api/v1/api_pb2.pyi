@@ -570,6 +570,7 @@ class Run(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MODEL_URL_FIELD_NUMBER: _builtins.int
     MODEL_TYPE_FIELD_NUMBER: _builtins.int
+    MODEL_ALIASES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     state: _builtins.str
@@ -603,6 +604,10 @@ class Run(_message.Message):
     def log_tail(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """with a failure"""
 
+    @_builtins.property
+    def model_aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """further names of it"""
+
     def __init__(
         self,
         *,
@@ -625,10 +630,11 @@ class Run(_message.Message):
         model: _builtins.str = ...,
         model_url: _builtins.str = ...,
         model_type: _builtins.str = ...,
+        model_aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_type", b"model_type", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_aliases", b"model_aliases", "model_type", b"model_type", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -810,6 +816,7 @@ class LogsRequest(_message.Message):
     SINCE_S_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     PREVIOUS_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     follow: _builtins.bool
     replica: _builtins.int
@@ -819,6 +826,8 @@ class LogsRequest(_message.Message):
     since_s: _builtins.float
     previous: _builtins.bool
     """of each index the replica before the newest one"""
+    access: _builtins.bool
+    """what its gateway wrote of each request, one line of JSON each, instead of its replicas' logs"""
     @_builtins.property
     def after(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """replica id -> how far the reader has come (LogPosition): where a broken follow goes on"""
@@ -833,16 +842,118 @@ class LogsRequest(_message.Message):
         since_s: _builtins.float = ...,
         after: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         previous: _builtins.bool = ...,
+        access: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "replica", b"replica"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "after", b"after", "follow", b"follow", "previous", b"previous", "replica", b"replica", "run_name", b"run_name", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replica", b"_replica", "access", b"access", "after", b"after", "follow", b"follow", "previous", b"previous", "replica", b"replica", "run_name", b"run_name", "since_s", b"since_s", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replica: _TypeAlias = _typing.Literal["replica"]  # noqa: Y015
     _WhichOneofArgType__replica: _TypeAlias = _typing.Literal["_replica", b"_replica"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replica) -> _WhichOneofReturnType__replica | None: ...
 
 Global___LogsRequest: _TypeAlias = LogsRequest  # noqa: Y015
+
+@_typing.final
+class UsageRequest(_message.Message):
+    """Totals of requests and tokens. A user sees those of their own tokens, an admin all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_S_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    since_s: _builtins.float
+    """age; 0: all that is kept"""
+    @_builtins.property
+    def by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """token, service, model, user, hour, day: what the rows tell apart; empty: token, service and model"""
+
+    def __init__(
+        self,
+        *,
+        since_s: _builtins.float = ...,
+        by: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "since_s", b"since_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageRequest: _TypeAlias = UsageRequest  # noqa: Y015
+
+@_typing.final
+class UsageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """what is not in it, and why; empty: it is whole"""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageRow]:
+        """most tokens first; by time: oldest first"""
+
+    @_builtins.property
+    def total(self) -> Global___UsageRow: ...
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___UsageRow] | None = ...,
+        total: Global___UsageRow | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageResponse: _TypeAlias = UsageResponse  # noqa: Y015
+
+@_typing.final
+class UsageRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_NAME_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """empty: the service asks for no token, or rows are not by token"""
+    token_name: _builtins.str
+    """empty: not known any more"""
+    user: _builtins.str
+    service: _builtins.str
+    model: _builtins.str
+    requests: _builtins.int
+    prompt_tokens: _builtins.int
+    completion_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        token_name: _builtins.str = ...,
+        user: _builtins.str = ...,
+        service: _builtins.str = ...,
+        model: _builtins.str = ...,
+        requests: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        completion_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "from", b"from", "model", b"model", "prompt_tokens", b"prompt_tokens", "requests", b"requests", "service", b"service", "token_id", b"token_id", "token_name", b"token_name", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageRow: _TypeAlias = UsageRow  # noqa: Y015
 
 @_typing.final
 class LogsResponse(_message.Message):

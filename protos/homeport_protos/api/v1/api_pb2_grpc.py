@@ -214,6 +214,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.FromString,
                 _registered_method=True)
+        self.Usage = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/Usage',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageResponse.FromString,
+                _registered_method=True)
 
 
 class ApiServicer:
@@ -445,6 +450,12 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Usage(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -627,6 +638,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.DeleteHost,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.SerializeToString,
+            ),
+            'Usage': grpc.unary_unary_rpc_method_handler(
+                    servicer.Usage,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1601,6 +1617,33 @@ class Api:
             '/homeport_protos.api.v1.Api/DeleteHost',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.DeleteHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Usage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Usage',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.UsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,7 @@ class ApiStub:
     Drain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
     Undrain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
     DeleteHost: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteHostRequest, _api_pb2.DeleteHostResponse]
+    Usage: _aio.UnaryUnaryMultiCallable[_api_pb2.UsageRequest, _api_pb2.UsageResponse]
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -327,5 +328,12 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.DeleteHostRequest,
         context: _aio.ServicerContext[_api_pb2.DeleteHostRequest, _abc.Awaitable[_api_pb2.DeleteHostResponse]],
     ) -> _abc.Awaitable[_api_pb2.DeleteHostResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Usage(
+        self,
+        request: _api_pb2.UsageRequest,
+        context: _aio.ServicerContext[_api_pb2.UsageRequest, _abc.Awaitable[_api_pb2.UsageResponse]],
+    ) -> _abc.Awaitable[_api_pb2.UsageResponse]: ...
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _aio.Server) -> None: ...

@@ -20,15 +20,22 @@ from rig.gateway import free_port
 
 
 class Rig:
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, counted_s: float) -> None:
         self.state_dir = state_dir
         self.changed = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.gateways = EnvoyGateways(state_dir, self._host, self._spawn)
+        self.gateways = EnvoyGateways(state_dir, self._host, self._spawn, self._counted, counted_s)
+        self.is_counted = asyncio.Event()
+        self.is_counted.set()
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
 
     def _host(self, name: str) -> EnvoyHost:
         identity = Identity("h1", self.state_dir / "host.pem", self.state_dir / "host.key", self.state_dir / "ca.pem")
         return EnvoyHost(self.state_dir, name, lambda: identity, lambda: "127.0.0.1", self.changed.set)
+
+    async def _counted(self, name: str) -> None:
+        self.asked.put_nowait(name)
+        await self.is_counted.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.add(asyncio.create_task(work))
@@ -51,9 +58,9 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def agent(state_dir: Path) -> AsyncIterator[Rig]:
+async def agent(state_dir: Path, counted_s: float = 30.0) -> AsyncIterator[Rig]:
     """One life of an agent; what it started goes on after it."""
-    rig = Rig(state_dir)
+    rig = Rig(state_dir, counted_s)
     rig._spawn(rig.gateways.run())
     try:
         yield rig
@@ -132,3 +139,45 @@ async def test_before_the_server_has_spoken_nothing_is_stopped(state_dir: Path) 
         assert envoys(state_dir, "local") == before
     finally:
         await asyncio.to_thread(stop_all, state_dir)
+
+
+async def test_the_log_of_one_that_goes_stays_until_it_is_counted(state_dir: Path) -> None:
+    async with agent(state_dir) as rig:
+        rig.is_counted.clear()
+        await rig.gateways.apply((role("local"),))
+        await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
+        (run_dir(state_dir, "local") / "access.log").write_text("one\n")
+        await rig.gateways.apply(())
+        assert await asyncio.wait_for(rig.asked.get(), 10) == "local"
+        assert envoys(state_dir, "local") == [None]
+        assert (run_dir(state_dir, "local") / "access.log").exists()
+        rig.is_counted.set()
+        await rig.until_gone("local")
+    assert list((state_dir / "envoy").glob("*.going")) == []
+
+
+async def test_one_that_is_wanted_again_before_that_goes_on_with_its_log(state_dir: Path) -> None:
+    local = role("local")
+    async with agent(state_dir) as rig:
+        try:
+            rig.is_counted.clear()
+            await rig.gateways.apply((local,))
+            await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
+            (run_dir(state_dir, "local") / "access.log").write_text("one\n")
+            await rig.gateways.apply(())
+            await asyncio.wait_for(rig.asked.get(), 10)
+            await rig.gateways.apply((local,))
+            await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
+            assert (run_dir(state_dir, "local") / "access.log").read_text() == "one\n"
+            assert envoys(state_dir, "local") != [None]
+        finally:
+            await asyncio.to_thread(stop_all, state_dir)
+
+
+async def test_a_server_that_does_not_ask_holds_nothing_up(state_dir: Path) -> None:
+    async with agent(state_dir, counted_s=0.05) as rig:
+        rig.is_counted.clear()
+        await rig.gateways.apply((role("local"),))
+        await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
+        await rig.gateways.apply(())
+        await rig.until_gone("local")

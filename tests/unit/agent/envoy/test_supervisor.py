@@ -46,11 +46,44 @@ def test_it_runs_is_found_and_stops_with_its_child(tmp_path: Path, run_dir: Path
     child = supervisor.envoy_pid(run_dir)
     assert child is not None
     arguments = (run_dir / "arguments").read_text().split()
-    assert arguments == ["-c", "bootstrap.json", "--disable-hot-restart", "-l", "warning", "--concurrency", "1"]
+    ours = ["-c", "bootstrap.json", "--disable-hot-restart", "-l", "warning", "--file-flush-interval-msec", "250"]
+    assert arguments == [*ours, "--concurrency", "1"]
 
+    others = psutil.Process(pid).children(recursive=True)
     assert supervisor.stop(run_dir)
     assert supervisor.find(run_dir) is None
     assert not psutil.pid_exists(child)
+    eventually(lambda: not any(process.is_running() for process in others))  # nor who keeps the access log bounded
+
+
+def test_the_access_log_is_bounded_and_its_newest_files_are_kept(
+    tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program writes as Envoy does: into the file that it has open, and into a new one after SIGUSR1."""
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_BYTES", "100")
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_FILES", "3")
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_PAUSE", "0.05")
+    (run_dir / "access.log.00000008").write_text("old\n")
+    (run_dir / "access.log.note").write_text("not ours\n")
+    text = """
+    exec 3>>access.log; trap 'exec 3>>access.log' USR1; n=0
+    while [ $n -lt 100 ]; do n=$((n + 1)); echo "line $n" >&3; sleep 0.02; done
+    exec sleep 1000"""
+    supervisor.start(program(tmp_path, text), run_dir)
+
+    def files() -> list[str]:
+        return sorted(path.name for path in run_dir.glob("access.log*") if path.name != "access.log.note")
+
+    def lines() -> list[str]:
+        return [line for name in (*files()[1:], "access.log") for line in (run_dir / name).read_text().splitlines()]
+
+    eventually(lambda: "line 100" in (run_dir / "access.log").read_text() if "access.log" in files() else False)
+    eventually(lambda: len(files()) == 4 and files()[1] > "access.log.00000010")
+    # No line between the oldest one that is kept and the newest one is missing.
+    kept = lines()
+    first = int(kept[0].split()[1])
+    assert kept == [f"line {number}" for number in range(first, 101)]
+    assert (run_dir / "access.log.note").exists()
 
 
 def test_a_child_that_dies_is_started_again(tmp_path: Path, run_dir: Path) -> None:

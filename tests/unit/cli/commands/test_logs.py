@@ -103,3 +103,13 @@ def test_a_follow_goes_on_when_the_server_comes_back(
     assert logged_in.requests("Logs")[-1].after["r1"].endswith(f"stdout={entry.timestamp}")
     assert process.stderr is not None
     assert b"trying again" in process.stderr.read()
+
+
+def test_the_access_log_is_asked_for_and_is_not_of_one_replica(server: FakeApi, homeport: Homeport) -> None:
+    line = b'{"status":200}'
+    server.answers["Logs"] = [api_pb2.LogsResponse(entries=[api_pb2.LogEntry(text=line, replica_id="access")])]
+    assert homeport("logs", "web", "--access", "--tail", "1").stdout_bytes == line + b"\n"
+    assert server.requests("Logs") == [api_pb2.LogsRequest(run_name="web", tail=1, access=True)]
+    assert server.requests("ListRuns") == []
+    for flags in (("--replica", "0"), ("-p",)):
+        assert homeport("logs", "web", "--access", *flags).exit_code == 2

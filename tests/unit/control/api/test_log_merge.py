@@ -3,7 +3,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from homeport_control.api import log_merge
-from homeport_control.api.log_merge import Source, by_time
+from homeport_control.api.log_merge import ReplicaSource, by_time
 from homeport_control.domain.errors import HomeportError, NotFound, NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
 from homeport_control.domain.replicas import Replica, Wanted
@@ -18,7 +18,9 @@ def stamp(number: int) -> str:
 
 async def merged(*logs: list[Part], stall_s: float = 10.0) -> list[api_pb2.LogsResponse]:
     """Of replicas 0, 1, … with these batches; a None never comes."""
-    sources = [Source(Replica(f"r{n}", "run", n, 1, Wanted.RUN, 0.0, host_id="h"), f"h{n}") for n in range(len(logs))]
+    sources = [
+        ReplicaSource(Replica(f"r{n}", "run", n, 1, Wanted.RUN, 0.0, host_id="h"), f"h{n}") for n in range(len(logs))
+    ]
 
     async def read(_host_id: str, _name: str, query: LogQuery) -> AsyncGenerator[list[LogLine], None]:
         for part in logs[int(query.replica_id[1:])]:
@@ -29,9 +31,7 @@ async def merged(*logs: list[Part], stall_s: float = 10.0) -> list[api_pb2.LogsR
             yield [LogLine(f"{number}".encode(), "stdout", stamp(number)) for number in part or ()]
 
     async with asyncio.timeout(20):
-        return [
-            it async for it in by_time(sources, lambda replica: LogQuery(replica.id, False, -1, 0.0), read, stall_s)
-        ]
+        return [it async for it in by_time(sources, api_pb2.LogsRequest(tail=-1), read, stall_s)]
 
 
 def texts(answers: list[api_pb2.LogsResponse]) -> list[tuple[int, int]]:

@@ -29,6 +29,8 @@ async def test_a_models_name_belongs_to_one_service(state: State, user: Api) -> 
     run_id = await add_run(state, "llm", model="llama")
     said = "the model `llama` is published by the service `llm` already"
     assert await problems(user, "other", model={"name": "llama", "prefix": "/api"}) == [("model.name", said)]
+    assert await problems(user, "other", model={"name": ["x", "llama"]}) == [("model.name", said)]
+    assert await problems(user, "other", model={"name": "llama", "weight": 10}) == []
     assert await problems(user, "other", model="llama-2") == []
     assert await problems(user, "other") == []
     assert await problems(user, "llm", model="llama") == []

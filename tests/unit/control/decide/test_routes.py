@@ -94,10 +94,33 @@ def test_a_models_name_that_two_services_declare_stays_with_the_older_one() -> N
         made = snapshot(GATEWAY, given, [])
         assert [(service.name, service.model) for service in made.services] == [
             ("ant", None),
-            ("bee", PublishedModel("qwen")),
-            ("zebra", PublishedModel("llama", "/api")),
+            ("bee", PublishedModel("qwen", ready=False)),
+            ("zebra", PublishedModel("llama", "/api", ready=False)),
         ]
         assert problems(made) == ()
+
+
+def test_a_later_service_with_a_weight_shares_a_models_names_and_one_without_keeps_what_is_free() -> None:
+    old, canary, third = (
+        replace(run(name), submitted_at_s=at) for name, at in (("old", 5.0), ("canary", 6.0), ("x", 7.0))
+    )
+    services = [
+        ServiceInput(old, True, (), PublishedModel("llama", aliases=("best",))),
+        ServiceInput(canary, True, (replace(READY, in_rotation=True),), PublishedModel("llama", weight=10)),
+        ServiceInput(third, True, (replace(READY, in_rotation=False),), PublishedModel("best", aliases=("mine",))),
+    ]
+    made = snapshot(GATEWAY, services, [])
+    assert {service.name: service.model for service in made.services} == {
+        "old": PublishedModel("llama", aliases=("best",), ready=False),
+        "canary": PublishedModel("llama", weight=10, ready=True),
+        "x": PublishedModel("mine", ready=False),
+    }
+    assert [problem for problem in problems(made) if "model" in problem] == []
+
+
+def test_the_caller_of_a_service_is_known_by_the_tokens_id_and_its_wish_to_see_the_token_is_kept() -> None:
+    made = snapshot(GATEWAY, [ServiceInput(run("a"), True, (), forward_token=True)], [TokenGrant(HASH, (), "t1")])
+    assert (made.services[0].forward_token, made.tokens[0].token_id, problems(made)) == (True, "t1", ())
 
 
 def test_a_consistent_snapshot_has_no_problems() -> None:
@@ -122,6 +145,7 @@ def test_a_consistent_snapshot_has_no_problems() -> None:
         (snap(route("a", Endpoint("r", "127.0.0.1", 0))), "replica r has no usable address (127.0.0.1:0)"),
         (snap(tokens=(TokenGrant("X" * 64),)), "a token's hash is not sha256 in lower-case hex"),
         (snap(tokens=(TokenGrant(HASH), TokenGrant(HASH))), "a token is there 2 times"),
+        (snap(tokens=(TokenGrant(HASH, (), "a b"),)), "a token's id is no word of letters and digits"),
         (snap(tokens=(TokenGrant(HASH, ("a,b",)),)), "a token names the bad service 'a,b'"),
         (snap(route("A b", domain="a")), "service 'A b' has a name that no host name can carry"),
         (snap(route("a", domain="*")), "service a has a bad domain '*'"),

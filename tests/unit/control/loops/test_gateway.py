@@ -21,7 +21,16 @@ from fixtures.control import (
     revision,
     service,
 )
-from homeport_control.domain.gateway import EndpointLoad, GatewaySnapshot, LoadReport, Proof, PublishedModel
+from homeport_control.domain.gateway import (
+    Affinity,
+    EndpointLoad,
+    GatewaySnapshot,
+    LoadReport,
+    Proof,
+    PublishedModel,
+    RateRule,
+    Traffic,
+)
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS
@@ -281,7 +290,24 @@ async def test_a_model_is_published_as_the_revision_that_is_wanted_says(state: S
         await runs.give_up_revision(write, run_id, 2, "it never answered")
     await gateway.turn()
     found = {s.name: (s.model, s.auth) for s in gateway.published[-1].services}
-    assert found == {"hello": (None, True), "llm": (PublishedModel("org/llama", "/api/v1", 2000), True)}
+    assert found == {"hello": (None, True), "llm": (PublishedModel("org/llama", "/api/v1", 2000, ready=False), True)}
+
+
+async def test_how_requests_are_treated_is_the_files_own(state: State, gateway: Gateway) -> None:
+    await add_run(
+        state,
+        "web",
+        rate_limits=[{"rps": 5, "burst": 1}, {"prefix": "/v1", "rps": 0.5, "key": "header", "header": "X-Who"}],
+        load_balancing="cookie",
+        timeouts={"response": "30s", "idle": "off"},
+        protocol="h2c",
+        forward_token=True,
+    )
+    await gateway.turn()
+    found = {s.name: (s.traffic, s.forward_token) for s in gateway.published[-1].services}
+    rules = (RateRule("/", 5.0, 1), RateRule("/v1", 0.5, 0, "header", "X-Who"))
+    assert found["web"] == (Traffic(Affinity("cookie", "homeport-replica"), rules, 30, None, h2c=True), True)
+    assert found["hello"] == (Traffic(), False)
 
 
 async def test_a_token_that_is_revoked_or_expires_leaves_the_snapshot(gateway: Gateway) -> None:

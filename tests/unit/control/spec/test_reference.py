@@ -17,6 +17,7 @@ from homeport_control.spec.gpu import GpuSpec
 from homeport_control.spec.probes import Header, Probe
 from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.ranges import Range
+from homeport_control.spec.routing import LoadBalancing, Timeouts
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.support import unsupported
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling
@@ -107,6 +108,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ),
     ("{model: {type: embeddings, name: e5}}", "model.type", "embeddings"),
     ("{model: {type: completions, name: base}}", "model.type", "completions"),
+    ("{model: {name: [llama, best], weight: 10}}", "model", ModelRoute(name=("llama", "best"), weight=10)),
     (
         "{model: {name: m, format: tgi, chat_template: t, eos_token: e}}",
         "model",
@@ -115,6 +117,8 @@ ROWS: list[tuple[str, str, Any]] = [
     # auth, https
     ("{}", "auth", True),
     ("{auth: false}", "auth", False),
+    ("{}", "forward_token", False),
+    ("{forward_token: true}", "forward_token", True),
     ("{}", "https", "auto"),
     ("{https: false}", "https", False),
     # replicas, scaling
@@ -186,6 +190,16 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{volumes: ['models:/models']}", "volumes", (Volume(name="models", path="/models"),)),
     ("{files: ['conf.ini:/etc/conf.ini']}", "files", (FileMapping(local_path="conf.ini", path="/etc/conf.ini"),)),
     ("{repo: false}", "repo", False),
+    # load_balancing, timeouts, protocol
+    ("{}", "load_balancing", LoadBalancing()),
+    ("{load_balancing: least_request}", "load_balancing", LoadBalancing()),
+    ("{load_balancing: cookie}", "load_balancing.affinity", "cookie"),
+    ("{load_balancing: {affinity: header, name: X-Who}}", "load_balancing.name", "X-Who"),
+    ("{load_balancing: {affinity: prefix, prefix_bytes: 4096}}", "load_balancing.prefix_bytes", 4096),
+    ("{}", "timeouts", Timeouts(response_s=None, idle_s=3600)),
+    ("{timeouts: {response: 5m, idle: off}}", "timeouts", Timeouts(response_s=300, idle_s=None)),
+    ("{}", "protocol", "http"),
+    ("{protocol: h2c}", "protocol", "h2c"),
     # rate_limits, privileged
     ("{rate_limits: [{rps: 5, burst: 2}]}", "rate_limits", (RateLimit(prefix="/", rps=5, burst=2, key="ip"),)),
     (

@@ -69,7 +69,6 @@ def test_what_is_carried_out_is_not_refused() -> None:
                 "replicas": "a range of `replicas` is not supported yet",
             },
         ),
-        ({"rate_limits": [{"rps": 1}]}, {"rate_limits": "`rate_limits` is not supported yet"}),
     ],
 )
 def test_what_is_not_carried_out_yet_is_refused_by_name(document: dict[str, Any], expected: dict[str, str]) -> None:
@@ -88,7 +87,7 @@ def test_a_fleet_is_carried_out() -> None:
     assert unsupported(parse({"type": "fleet"}).spec) == ()
 
 
-@pytest.mark.parametrize("document", [{"rate_limits": [{"rps": 1}]}])
+@pytest.mark.parametrize("document", [{"replicas": "1..2", "scaling": {"metric": "rps", "target": 1}}])
 def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
     spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
     assert all(problem.hint for problem in unsupported(spec))

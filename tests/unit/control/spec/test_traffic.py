@@ -45,11 +45,27 @@ def test_a_model_may_be_only_its_name() -> None:
         ({"name": "m", "chat_template": "x"}, False),
         ({"name": "m", "prefix": "v1"}, False),
         ({"name": ""}, False),
+        ({"name": ["m", "n"], "weight": 0}, True),
+        ({"name": []}, False),
+        ({"name": ["m", "m"]}, False),
+        ({"name": ["m", ""]}, False),
+        ({"name": ["m", 5]}, False),
+        ({"name": ["m"] * 21}, False),
+        ({"name": "m", "weight": -1}, False),
         ({}, False),
     ],
 )
 def test_the_keys_of_a_model_belong_to_its_format(document: dict[str, object], is_right: bool) -> None:
     assert (read(ModelRoute, document)[0] is not None) is is_right
+
+
+def test_a_model_may_have_several_names() -> None:
+    several, _ = read(ModelRoute, {"name": ["org/m", "m"]})
+    assert several is not None
+    assert (several.name, several.names, several.weight) == (("org/m", "m"), ("org/m", "m"), None)
+    assert read(ModelRoute, {"name": ["m"]})[0] == ModelRoute(name="m")
+    assert ModelRoute(name="m").names == ("m",)
+    assert ModelRoute.model_validate_json(several.model_dump_json()) == several
 
 
 def test_a_rate_limit_is_read_in_both_forms() -> None:

@@ -5,16 +5,20 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
 from homeport_control.domain.gateway import (
+    Affinity,
     Endpoint,
     GatewaySnapshot,
     PublishedModel,
+    RateRule,
     ServedCertificate,
     ServiceRoute,
     TokenGrant,
+    Traffic,
 )
 from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, World
@@ -94,7 +98,7 @@ def test_every_route_to_a_service_names_it_for_the_token_filter_and_has_no_deadl
             assert route.route.HasField("timeout")
             assert route.route.timeout.ToTimedelta().total_seconds() == 0
             assert route.route.HasField("idle_timeout")
-            assert route.route.idle_timeout.ToTimedelta().total_seconds() == 0
+            assert route.route.idle_timeout.ToTimedelta().total_seconds() == 3600
             assert ("open" in route.metadata.filter_metadata["homeport.token"]) is (name == "open")
     assert list(hosts["hello"].request_headers_to_remove) == ["authorization"]
     assert list(hosts["open"].request_headers_to_remove) == []
@@ -113,9 +117,58 @@ def test_models_are_called_at_a_name_of_their_own_unless_a_service_has_it() -> N
 def test_a_model_changes_the_filter_and_its_endpoints_do_not() -> None:
     model = replace(HELLO, model=PublishedModel("llama"))
     with_model = replace(BASE, services=(model, OPEN))
-    assert changed(with_model) == {(ECDS, "homeport.token")}
+    assert changed(with_model) == {(ECDS, "homeport.token"), (RDS, "homeport")}
     moved = replace(with_model, services=(replace(model, endpoints=()), OPEN))
     assert versions(world(moved, 1))[ECDS, "homeport.token"] == versions(world(with_model, 1))[ECDS, "homeport.token"]
+
+
+def routes_of(traffic: Traffic) -> route_pb2.RouteConfiguration:
+    body = world(replace(BASE, services=(replace(HELLO, traffic=traffic),)), 1).of(RDS)["homeport"].body
+    return route_pb2.RouteConfiguration.FromString(body)
+
+
+def cluster_of(traffic: Traffic) -> cluster_pb2.Cluster:
+    body = world(replace(BASE, services=(replace(HELLO, traffic=traffic),)), 1).of(CDS)["hello"].body
+    return cluster_pb2.Cluster.FromString(body)
+
+
+def test_timeouts_are_the_files_own() -> None:
+    for route in routes_of(Traffic(response_timeout_s=30, idle_timeout_s=None)).virtual_hosts[0].routes:
+        assert route.route.timeout.ToTimedelta().total_seconds() == 30
+        assert route.route.HasField("idle_timeout")
+        assert route.route.idle_timeout.ToTimedelta().total_seconds() == 0
+
+
+@pytest.mark.parametrize(
+    ("affinity", "header", "cookie", "guard"),
+    [
+        (Affinity("header", "X-Who"), "x-who", "", 0),
+        (Affinity("cookie", "where"), "", "where", 0),
+        (Affinity("prefix", length=100), "x-homeport-prefix", "", 150),
+    ],
+)
+def test_an_affinity_is_a_hash_and_a_ring_and_only_a_prefix_gives_way(
+    affinity: Affinity, header: str, cookie: str, guard: int
+) -> None:
+    traffic = Traffic(affinity)
+    for route in routes_of(traffic).virtual_hosts[0].routes:
+        (policy,) = route.route.hash_policy
+        assert (policy.header.header_name, policy.cookie.name) == (header, cookie)
+    cluster = cluster_of(traffic)
+    assert cluster.lb_policy == cluster_pb2.Cluster.RING_HASH
+    assert cluster.common_lb_config.consistent_hashing_lb_config.hash_balance_factor.value == guard
+    assert cluster.common_lb_config.healthy_panic_threshold.value == 0
+    assert cluster_of(Traffic()).lb_policy == cluster_pb2.Cluster.LEAST_REQUEST
+
+
+def test_a_change_of_traffic_changes_what_it_is_about() -> None:
+    def with_traffic(traffic: Traffic) -> set[tuple[str, str]]:
+        return changed(replace(BASE, services=(replace(HELLO, traffic=traffic), OPEN)))
+
+    assert with_traffic(Traffic(idle_timeout_s=5)) == {(RDS, "homeport")}
+    assert with_traffic(Traffic(rate_limits=(RateRule("/", 1.0),))) == {(RDS, "homeport")}
+    assert with_traffic(Traffic(h2c=True)) == {(CDS, "hello")}
+    assert with_traffic(Traffic(Affinity("cookie", "x"))) == {(CDS, "hello"), (RDS, "homeport")}
 
 
 def test_only_idempotent_methods_are_sent_again_after_a_reset() -> None:

@@ -2,21 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
-from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute
+from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, PublishedModel, ServiceRoute
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS
 from rig.gateway import GATEWAY, HOST, Authority, ControlPlane
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 
-def snapshot(port: int = 9000, replica: str = "r") -> GatewaySnapshot:
-    hello = ServiceRoute("hello", ("hello.localhost",), True, (Endpoint(replica, "127.0.0.1", port),))
+def snapshot(port: int = 9000) -> GatewaySnapshot:
+    hello = ServiceRoute("hello", ("hello.localhost",), True, (Endpoint("r", "127.0.0.1", port),))
     return GatewaySnapshot("local", "127.0.0.1", 7480, "localhost", (hello,))
 
 
@@ -101,8 +102,11 @@ async def test_waiting_ends_with_the_ack_and_with_the_deadline(control: ControlP
 
 
 async def test_a_new_version_that_changes_no_resource_is_acknowledged_at_once(control: ControlPlane) -> None:
-    stream = await settled(control, control.xds.publish(snapshot()))
-    version = control.xds.publish(snapshot(replica="another-id-same-address"))
+    (hello,) = snapshot().services
+    sharing = [replace(hello, model=PublishedModel("llama", weight=weight)) for weight in (None, 100)]
+    one, same = (replace(snapshot(), services=(service,)) for service in sharing)
+    stream = await settled(control, control.xds.publish(one))
+    version = control.xds.publish(same)
     assert await control.xds.wait_acked("local", version, 10)
     assert control.acked[-1] == version
     await stream.close()
