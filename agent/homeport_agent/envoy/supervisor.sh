@@ -9,8 +9,6 @@ shift 2
 cd "$run_dir" || exit 1
 # shellcheck disable=SC3045 # dash, bash and busybox have both; who has not goes on with less
 ulimit -n "$(ulimit -Hn)" 2>/dev/null # a connection is a file, and one more to its replica
-# Process id and start time: a number alone may belong to somebody else after a reboot.
-echo "$$ $(cut -d' ' -f22 "/proc/$$/stat")" > supervisor.pid.new && mv supervisor.pid.new supervisor.pid
 child='' stopping=''
 self=$(tr '\0' ' ' < "/proc/$$/cmdline")
 end() { # A shell that has forked, and is not yet the program that it becomes, loses a signal: wait until it is.
@@ -51,6 +49,8 @@ rotate() {
 } &
 rotating=$!
 
+# Process id and start time: a number alone may belong to somebody else after a reboot. From here on it may be told to stop.
+echo "$$ $(cut -d' ' -f22 "/proc/$$/stat")" > supervisor.pid.new && mv supervisor.pid.new supervisor.pid
 tenths=2
 while [ -z "$stopping" ]; do
   started=$(date +%s)

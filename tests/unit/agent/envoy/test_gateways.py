@@ -46,6 +46,13 @@ class Rig:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def envoys(self, *names: str) -> list[int]:
+        """Once all of them run: a supervisor tells nobody that it has started its own."""
+        async with asyncio.timeout(10):
+            while None in (found := envoys(self.state_dir, *names)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return [pid for pid in found if pid]
+
     async def until_gone(self, name: str) -> None:
         """A folder that goes tells nobody."""
         async with asyncio.timeout(10):
@@ -89,14 +96,12 @@ def envoys(state_dir: Path, *names: str) -> list[int | None]:
 
 async def test_each_gateway_has_an_envoy_of_its_own_and_one_that_goes_leaves_the_others_alone(state_dir: Path) -> None:
     local, main = role("local"), role("main")
-    async with agent(state_dir) as rig:
-        try:
+    try:
+        async with agent(state_dir) as rig:
             await rig.gateways.apply((local, main))
             starting = [("local", "Envoy is starting"), ("main", "Envoy is starting")]
             await rig.until(lambda: rig.said == starting)
-            first, second = envoys(state_dir, "local", "main")
-            assert first
-            assert second
+            first, second = await rig.envoys("local", "main")
             await rig.gateways.apply((local,))
             await rig.until_gone("main")
             assert rig.said == starting[:1]
@@ -104,8 +109,8 @@ async def test_each_gateway_has_an_envoy_of_its_own_and_one_that_goes_leaves_the
             assert envoys(state_dir, "local") == [first]
             await rig.gateways.apply((local, main))
             await rig.until(lambda: rig.said == starting)
-        finally:
-            assert await asyncio.to_thread(stop_all, state_dir)
+    finally:
+        assert await asyncio.to_thread(stop_all, state_dir)
     assert envoys(state_dir, "local", "main") == [None, None]
     assert not stop_all(state_dir)
 
@@ -117,7 +122,7 @@ async def test_a_gateway_that_was_taken_away_while_no_agent_ran_is_stopped_by_th
             await rig.gateways.apply((local, main))
             await rig.until(lambda: len(rig.said) == 2)
             await rig.until(lambda: {message for _, message in rig.said} == {"Envoy is starting"})
-        (kept,) = envoys(state_dir, "local")
+            (kept,) = await rig.envoys("local")
         async with agent(state_dir) as rig:
             await rig.gateways.apply((local,))
             await rig.until_gone("main")
@@ -133,7 +138,7 @@ async def test_before_the_server_has_spoken_nothing_is_stopped(state_dir: Path) 
         async with agent(state_dir) as rig:
             await rig.gateways.apply((role("local"),))
             await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
-        before = envoys(state_dir, "local")
+            before = await rig.envoys("local")
         async with agent(state_dir) as rig:
             assert rig.said == []
         assert envoys(state_dir, "local") == before
@@ -158,8 +163,8 @@ async def test_the_log_of_one_that_goes_stays_until_it_is_counted(state_dir: Pat
 
 async def test_one_that_is_wanted_again_before_that_goes_on_with_its_log(state_dir: Path) -> None:
     local = role("local")
-    async with agent(state_dir) as rig:
-        try:
+    try:
+        async with agent(state_dir) as rig:
             rig.is_counted.clear()
             await rig.gateways.apply((local,))
             await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
@@ -169,9 +174,9 @@ async def test_one_that_is_wanted_again_before_that_goes_on_with_its_log(state_d
             await rig.gateways.apply((local,))
             await rig.until(lambda: rig.said == [("local", "Envoy is starting")])
             assert (run_dir(state_dir, "local") / "access.log").read_text() == "one\n"
-            assert envoys(state_dir, "local") != [None]
-        finally:
-            await asyncio.to_thread(stop_all, state_dir)
+            assert await rig.envoys("local")
+    finally:
+        await asyncio.to_thread(stop_all, state_dir)
 
 
 async def test_a_server_that_does_not_ask_holds_nothing_up(state_dir: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -68,7 +69,7 @@ def test_the_access_log_is_bounded_and_its_newest_files_are_kept(
     text = """
     exec 3>>access.log; trap 'exec 3>>access.log' USR1; n=0
     while [ $n -lt 100 ]; do n=$((n + 1)); echo "line $n" >&3; sleep 0.02; done
-    exec sleep 1000"""
+    : > done; while :; do sleep 0.02; done"""
     supervisor.start(program(tmp_path, text), run_dir)
 
     def files() -> list[str]:
@@ -77,7 +78,13 @@ def test_the_access_log_is_bounded_and_its_newest_files_are_kept(
     def lines() -> list[str]:
         return [line for name in (*files()[1:], "access.log") for line in (run_dir / name).read_text().splitlines()]
 
-    eventually(lambda: "line 100" in (run_dir / "access.log").read_text() if "access.log" in files() else False)
+    def is_settled() -> bool:
+        """All is written, and the newest file is too small to be renamed."""
+        with suppress(FileNotFoundError):
+            return (run_dir / "done").exists() and (run_dir / "access.log").stat().st_size < 100
+        return False
+
+    eventually(is_settled)
     eventually(lambda: len(files()) == 4 and files()[1] > "access.log.00000010")
     # No line between the oldest one that is kept and the newest one is missing.
     kept = lines()
