@@ -64,6 +64,30 @@ def test_a_second_gateway_stands_beside_the_first_and_publishes_what_names_it(ho
     assert shown(homeport)["services"] == ["there"]
 
 
+def requests_of(homeport: Stack, service: str) -> int:
+    rows = json.loads(homeport.homeport("usage", "--by", "service", "--json").stdout).get("rows", ())
+    return sum(int(row["requests"]) for row in rows if row["service"] == service)
+
+
+def hosts_in_log(homeport: Stack, service: str) -> list[str]:
+    done = homeport.homeport("logs", service, "--access")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line)["host"].partition(":")[0] for line in done.stdout.splitlines()]
+
+
+def test_each_gateway_has_an_access_log_of_its_own_and_all_count(homeport: Stack) -> None:
+    before = {name: requests_of(homeport, name) for name in ("there", "web")}
+    for _ in range(3):
+        assert calls(homeport, PORT, "there.lab") == 200
+        assert calls(homeport, homeport.gateway_port, "web") == 200
+    for name, host in (("there", "there.lab.localhost"), ("web", "web.localhost")):
+        wait_for(f"{name} is counted", lambda name=name: requests_of(homeport, name) >= before[name] + 3)
+        assert set(hosts_in_log(homeport, name)) == {host}
+    for name, other in (("local", "there"), ("lab", "web")):
+        text = (run_dir(homeport.agent_state, name) / "access.log").read_text()
+        assert f'"service":"{other}"' not in text
+
+
 def test_a_port_that_is_taken_is_told_and_the_gateway_comes_when_it_is_free(homeport: Stack) -> None:
     done = homeport.apply(gateway("other.localhost", homeport.gateway_port).replace("lab", "third"))
     assert done.returncode == 2
@@ -126,6 +150,10 @@ def test_the_default_is_chosen_and_a_gateway_in_use_stays(homeport: Stack) -> No
 
 
 def test_a_gateway_that_nothing_needs_goes_with_its_envoy(homeport: Stack) -> None:
+    last = homeport.homeport("token", "create", "last", "--role", "service").stdout.strip()
+    wait_for("the new token is good", lambda: get(PORT, "there.new", token=last)[0] == 200)
+    for _ in range(4):
+        assert get(PORT, "there.new", token=last)[0] == 200
     assert homeport.homeport("stop", "-x", "-y", "there").returncode == 0
     pid = supervisor.envoy_pid(run_dir(homeport.agent_state, "lab"))
     assert pid
@@ -136,3 +164,6 @@ def test_a_gateway_that_nothing_needs_goes_with_its_envoy(homeport: Stack) -> No
     assert time.monotonic() - began_s < 20
     assert calls(homeport, homeport.gateway_port, "web") == 200
     assert "lab" not in homeport.homeport("gateway", "list").stdout
+    rows = json.loads(homeport.homeport("usage", "--by", "token", "--json").stdout)["rows"]
+    counted = [int(row["requests"]) for row in rows if row["token_name"] == "last"]
+    assert counted == [5], "its last requests are counted although its log went with it"

@@ -1,5 +1,6 @@
 """The direct way: a gateway on this machine, replicas on another one, mutual TLS between; nobody else gets in."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from rig.hosts import SERVER_ADDRESS, Hosts, hosts
 from rig.machine import HOST_SH
 from rig.stack import Stack, stack, wait_for
-from rig.traffic import Traffic
+from rig.traffic import Traffic, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.envoy]
 
@@ -41,6 +42,29 @@ def server(machines: Hosts) -> Iterator[Stack]:
             joined = machine.run("su", "-", "ops", "-c", line, check=False)
             assert joined.returncode == 0, joined.stdout + joined.stderr
         yield made
+
+
+# Speaks HTTP/2 with prior knowledge and nothing else: 200 to each request.
+H2C = """
+import socketserver
+SETTINGS, ACK = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), bytes([0, 0, 0, 4, 1, 0, 0, 0, 0])
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        if self.rfile.read(24) != b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n':
+            return
+        self.wfile.write(SETTINGS)
+        while len(head := self.rfile.read(9)) == 9:
+            body = self.rfile.read(int.from_bytes(head[:3], 'big'))
+            if head[3] == 4 and not head[4] & 1:
+                self.wfile.write(ACK)
+            elif head[3] == 6 and not head[4] & 1:
+                self.wfile.write(bytes([0, 0, 8, 6, 1, 0, 0, 0, 0]) + body)
+            elif head[3] == 1:
+                self.wfile.write(bytes([0, 0, 1, 1, 5]) + head[5:9] + bytes([0x88]))
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = allow_reuse_address = True
+Server(('', 8000), Handler).serve_forever()
+"""
 
 
 def apply(server: Stack, **fields: Any) -> "subprocess.CompletedProcess[str]":
@@ -78,7 +102,21 @@ def test_requests_reach_a_replica_on_another_host_and_nobody_else_does(machines:
         assert second.run(*argv, check=False).returncode != 0, "another host is no gateway"
 
 
-def test_no_request_is_lost_when_the_agent_or_the_server_is_away_or_a_doors_envoy_is_killed(
+def test_http_2_without_tls_passes_the_door_as_it_is_and_the_log_says_which_replica(server: Stack) -> None:
+    command = 'exec python3 -c "$SERVER"'
+    done = apply(server, name="h2", protocol="h2c", hosts=[NAMES[0]], commands=[command], env={"SERVER": H2C})
+    assert done.returncode == 0, done.stderr
+    assert get(server.gateway_port, "h2", token=server.token)[0] == 200
+    [replica] = server.run("h2")["replicas"]
+
+    def answered() -> list[str]:
+        lines = server.homeport("logs", "h2", "--access").stdout.splitlines()
+        return [line["replica"] for line in map(json.loads, lines) if line["status"] == 200]
+
+    assert set(wait_for("the line is written", answered)) == {replica["id"]}
+
+
+def test_requests_go_on_while_agent_and_server_are_away_and_a_doors_envoy_is_killed(
     machines: Hosts, server: Stack
 ) -> None:
     first, _ = machines.machines
