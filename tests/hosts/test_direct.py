@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
-from rig.hosts import SERVER_ADDRESS, Hosts, hosts
-from rig.machine import HOST_SH
-from rig.stack import Stack, stack, wait_for
+from rig.hosts import Hosts, hosts, stack_for_hosts
+from rig.stack import Stack, wait_for
 from rig.traffic import Traffic, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.envoy]
 
 NAMES = ("dir-1", "dir-2")
 IMAGE = "homeport-test/hello:1"
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - machines reach it by one address, the gateway's own agent by another
 DOOR = "/var/lib/homeport/agent/envoy/door"
 
 
@@ -24,19 +22,13 @@ DOOR = "/var/lib/homeport/agent/envoy/door"
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with hosts(tmp_path_factory.mktemp("hosts"), NAMES, 120) as made:
         for machine in made.machines:
-            wait_for("Docker", lambda machine=machine: machine.run("docker", "version", check=False).returncode == 0)
-            with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saving:
-                argv = [str(HOST_SH), "exec", machine.name, "docker", "load"]
-                subprocess.run(argv, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=120)
+            machine.load_image(IMAGE)
         yield made
 
 
 @pytest.fixture(scope="module")
 def server(machines: Hosts) -> Iterator[Stack]:
-    with stack(server_flags=["--bind", ANY_ADDRESS]) as made:
-        address = f"{SERVER_ADDRESS}:{made.api_port}"
-        ca = str(made.folder / "server" / "ca.pem")
-        assert made.homeport("login", "--server", address, "--token", made.token, "--ca", ca).returncode == 0
+    with stack_for_hosts() as made:
         for machine in machines.machines:
             line = made.homeport("fleet", "join-command", "lab").stdout.strip()
             joined = machine.run("su", "-", "ops", "-c", line, check=False)

@@ -13,17 +13,16 @@ from typing import Any
 import pytest
 import yaml
 from homeport_protos.ssh.waking import DISCARD_PORT, magic_packet
-from rig.hosts import SERVER_ADDRESS, USER, Hosts, hosts
+from rig.hosts import USER, Hosts, hosts, stack_for_hosts
 from rig.lone_server import COMMAND
-from rig.machine import HOST_SH, Machine
-from rig.stack import Stack, stack, wait_for
+from rig.machine import Machine
+from rig.stack import Stack, wait_for
 from rig.terminal import on_terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 FIRST, SECOND, SLEEPER = "dem-1", "dem-2", "dem-3"
 IMAGE = "homeport-test/hello:1"
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - machines reach it by one address, the gateway's own agent by another
 MAC = "02:48:50:00:00:66"
 # Of this machine's own network: nothing leaves it.
 BROADCAST = "127.255.255.255"
@@ -42,26 +41,15 @@ def prepare(machine: Machine) -> None:
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with hosts(tmp_path_factory.mktemp("hosts"), [FIRST, SECOND, SLEEPER], 100, prepare) as made:
         for machine in made.machines:
-            wait_for("Docker", lambda machine=machine: machine.run("docker", "version", check=False).returncode == 0)
-            load_image(machine)
+            machine.load_image(IMAGE)
         yield made
 
 
 @pytest.fixture(scope="module")
 def server(machines: Hosts) -> Iterator[Stack]:
     """With a gateway on this machine, which the services here do not run on."""
-    with stack(server_flags=["--bind", ANY_ADDRESS]) as made:
-        address = f"{SERVER_ADDRESS}:{made.api_port}"
-        ca = str(made.folder / "server" / "ca.pem")
-        assert made.homeport("login", "--server", address, "--token", made.token, "--ca", ca).returncode == 0
+    with stack_for_hosts() as made:
         yield made
-
-
-def load_image(machine: Machine) -> None:
-    """The tests' image, from this machine's engine to its own."""
-    with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saving:
-        argv = [str(HOST_SH), "exec", machine.name, "docker", "load"]
-        subprocess.run(argv, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=120)
 
 
 def fleet(server: Stack, machines: Hosts, names: list[str], **settings: Any) -> list[str]:

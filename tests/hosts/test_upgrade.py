@@ -8,7 +8,6 @@ replica's port. Not covered: a gateway on another host than the replica's.
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,15 +74,6 @@ def server(machines: Hosts, tunnels: dict[str, ExitStack]) -> Iterator[LoneServe
         yield made
 
 
-def load_image(machine: Machine) -> None:
-    subprocess.run([sys.executable, str(ROOT / "tests/rig/images/build.py")], check=True, timeout=120)
-    with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saving:
-        assert saving.stdout is not None
-        loading = machine.start("docker", "load", "-q", stdin=saving.stdout)
-        said, _ = loading.communicate(timeout=60)
-        assert loading.returncode == 0, said
-
-
 def start_traffic(machine: Machine, server: LoneServer, port: int) -> "subprocess.Popen[str]":
     shutil.copy(ROOT / "tests/rig/traffic.py", machine.root / "opt/traffic.py")
     client = machine.start("python3", "/opt/traffic.py", f"web:{server.gateway_port}", f"web:{port}")
@@ -125,7 +115,7 @@ def test_agents_follow_a_newer_server_and_go_back_from_one_that_does_not_connect
     first, second = machines.machines
     before = listed(server)
     [old] = {host["build"] for host in before.values()}
-    load_image(first)
+    first.load_image(IMAGE)
     (tmp_path / "service").mkdir()
     file = tmp_path / "service" / "web.yml"
     file.write_text(WEB)

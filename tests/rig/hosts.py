@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rig.machine import HOST_SH, Machine, base_root, run_script
-from rig.stack import wait_for
+from rig.stack import Stack, stack, wait_for
 
 SERVER_ADDRESS = "10.78.0.1"
 TOGETHER = 4  # with twenty at once on two cores, some systemd loses units to a race over their control groups
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - machines reach it by one address, the gateway's own agent by another
 USER = "ops"  # may use sudo without a password
 
 
@@ -81,6 +82,17 @@ def hosts(
     finally:
         with ThreadPoolExecutor(len(machines)) as pool:
             list(pool.map(lambda machine: run_script(HOST_SH, "down", machine.name), machines))
+
+
+@contextmanager
+def stack_for_hosts() -> Iterator[Stack]:
+    """A stack with a gateway on this machine, logged in to by the address that machines reach it by; while `hosts` are up."""
+    with stack(server_flags=["--bind", ANY_ADDRESS]) as made:
+        ca = str(made.folder / "server" / "ca.pem")
+        address = f"{SERVER_ADDRESS}:{made.api_port}"
+        done = made.homeport("login", "--server", address, "--token", made.token, "--ca", ca)
+        assert done.returncode == 0, done.stderr
+        yield made
 
 
 def _address(verb: str) -> None:

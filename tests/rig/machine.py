@@ -6,6 +6,7 @@ hosts.py. Not covered: GPUs.
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ HOST_SH = Path(__file__).with_name("host.sh")
 FAULTS_SH = Path(__file__).with_name("faults.sh")
 CACHE = Path(os.environ.get("HOMEPORT_TEST_CACHE", "/var/cache/homeport-tests"))
 HOSTS = CACHE / "hosts"
+DOCKER_S = 30.0
 SOURCE = "/opt/src"  # where the checkout lies inside
 # What this machine itself trusts: a company's registry may be signed by a company's authority.
 CERTIFICATES = Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
@@ -99,6 +101,15 @@ class Machine:
     def fault(self, what: str, *arguments: object) -> None:
         """See faults.sh: cut, mend, unplug, plug, slow, fast, memory."""
         run_script(FAULTS_SH, what, self.name, *map(str, arguments))
+
+    def load_image(self, image: str) -> None:
+        """An image of this machine's Docker, into its own; waits until that answers."""
+        until_s = time.monotonic() + DOCKER_S
+        while self.run("docker", "version", check=False).returncode != 0:
+            assert time.monotonic() < until_s, f"Docker on {self.name} does not answer within {DOCKER_S:g} s"
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saving:
+            argv = [str(HOST_SH), "exec", self.name, "docker", "load"]
+            subprocess.run(argv, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=120, env=_outer())
 
     def put_checkout(self) -> None:
         """A copy of the working tree, as a clone of it would be: nothing that git ignores."""
