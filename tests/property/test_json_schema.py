@@ -18,6 +18,7 @@ from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.reading import read
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import Retry
+from homeport_control.spec.routing import LoadBalancing, Timeouts
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling
 from homeport_control.spec.volumes import FileMapping, Volume
@@ -78,7 +79,8 @@ VALUES_OF_A_KEY: list[Any] = [
     {"local_path": "a", "path": "b"}, {"hostname": "a"}, [{"hostname": "a", "port": "23"}], {"hosts": ["a", {"hostname": "b"}]},
     {"type": "ip_address"}, {"type": "header", "header": "X-A"}, [{"rps": 1, "key": {"type": "ip_address"}}],
     {"type": "files", "cert": "a", "key": "b"}, {"on_events": ["error"], "duration": "off"}, {"vendor": "AMD", "count": "1.."},
-    {"memory": "24GB", "shared": "on"}, "3C-EC-EF-12-34-56", {"mac": "3c:ec:ef:12:34:56"},
+    {"memory": "24GB", "shared": "on"}, "cookie", "prefix", 4096, {"response": "5m"},
+    "3C-EC-EF-12-34-56", {"mac": "3c:ec:ef:12:34:56"},
     [{"name": "X-A", "value": 1}], {"name": ["A", "B"], "compute_capability": "8.0.."},
 ]  # fmt: skip
 LEAST_OF: dict[type[Model], dict[str, Any]] = {
@@ -90,6 +92,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     FleetHost: {"hostname": "a"},
     GpuSpec: {"memory": "24GB"},
     Header: {"name": "A", "value": "b"},
+    LoadBalancing: {},
     ModelRoute: {"name": "m"},
     Probe: {"type": "http"},
     ProxyJump: {"hostname": "a"},
@@ -98,6 +101,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     Retry: {},
     Scaling: {"metric": "rps", "target": 1},
     SshConfig: {"hosts": ["a"]},
+    Timeouts: {},
     Volume: {"path": "/b"},
     Wake: {"mac": "3c:ec:ef:12:34:56"},
 }
@@ -110,6 +114,7 @@ WITH: dict[tuple[type[Model], str], dict[str, Any]] = {  # a key that needs anot
     (ServiceSpec, "scaling"): {"replicas": "1..2"}, (ServiceSpec, "commands"): {"image": "a"},
     (ServiceSpec, "python"): {"image": None, "commands": ["a"]}, (ServiceSpec, "nvcc"): {"image": None, "commands": ["a"]},
     (ServiceSpec, "image"): {"commands": ["a"]},
+    (LoadBalancing, "name"): {"affinity": "cookie"}, (LoadBalancing, "prefix_bytes"): {"affinity": "prefix"},
     (FleetSpec, "power_off"): {"provision": "on-demand", "ssh_config": {
         "user": "u", "identity_file": "k", "hosts": [{"hostname": "a", "wake": "3c:ec:ef:12:34:56"}],
     }},

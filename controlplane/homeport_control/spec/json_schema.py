@@ -20,8 +20,9 @@ from homeport_control.spec.probes import Header, Probe
 from homeport_control.spec.ranges import Range
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import Retry
+from homeport_control.spec.routing import LoadBalancing
 from homeport_control.spec.service import ServiceSpec
-from homeport_control.spec.traffic import ModelRoute, RateLimit
+from homeport_control.spec.traffic import MAX_MODEL_NAMES, ModelRoute, RateLimit
 from homeport_control.spec.volumes import FileMapping, Volume
 
 Schema = dict[str, Any]
@@ -119,6 +120,7 @@ SHORT: dict[type[BaseModel], tuple[Schema, ...]] = {
     Volume: ({"type": "string", "pattern": "^[^:]+:/.+$", "examples": ["/data:/data", "models:/models"]},),
     FileMapping: ({"type": "string", "minLength": 1},),
     ModelRoute: ({"type": "string", "minLength": 1},),
+    LoadBalancing: ({"enum": ["least_request", "none", "cookie", "prefix"]},),
     ProxyJump: (_TEXT,),
     FleetHost: (_TEXT,),
     Wake: (_TEXT,),
@@ -163,6 +165,7 @@ WRITTEN: dict[tuple[type[BaseModel], str], Schema] = {
     (Probe, "method"): _text(_words("get", "post", "put", "patch", "delete", "head", "options"), "get", "post"),
     (Probe, "headers"): _either(_list_of({"$ref": "#/$defs/Header"}), _map_of({"type": ["string", "integer"]})),
     (Header, "value"): {"type": ["string", "integer"]},
+    (ModelRoute, "name"): _either(_TEXT, {**_list_of(_TEXT), "minItems": 1, "maxItems": MAX_MODEL_NAMES}),
     (RateLimit, "key"): _either(
         {"enum": ["ip", "header", "token"]},
         {
