@@ -31,7 +31,7 @@ rotate() {
   last=${last#"${last%%[!0]*}"} # without its zeros: they would make it octal
   mv access.log "access.log.$(printf %08d $((${last:-0} + 1)))"
   kill -USR1 "$(cat envoy.pid)" 2>/dev/null # opens access.log anew
-  while [ $# -ge "$log_files" ]; do
+  while [ $# -gt 0 ] && [ $# -ge "$log_files" ]; do
     rm -f "$1"
     shift
   done

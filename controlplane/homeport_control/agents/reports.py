@@ -25,9 +25,9 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
             if host is not None and host.findings != findings:
                 await hosts.update(write, host_id, {"findings": findings})
         await replicas.observe(write, host_id, observations, time.time())
-        # An agent that knows one gateway a host only says `gateway`.
         if report.HasField("door") or report.reached:
             await _paths(write, host_id, report)
+        # An agent that knows one gateway a host only says `gateway`.
         seen = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
         if seen:
             await gateways.observed(write, host_id, [(it.name, it.running, it.message) for it in seen])
@@ -35,7 +35,8 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
 
 async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
     """The host's own door, and, of a gateway's host, which doors of others it could dial."""
-    known = await hosts.doors(write.connection)
+    ids = [*([host_id] if report.HasField("door") else []), *(it.host_id for it in report.reached)]
+    known = await hosts.doors(write.connection, ids)
     if report.HasField("door"):
         door = report.door
         known[host_id] = told(known.get(host_id), door.address, tuple(door.ports), door.message)

@@ -83,7 +83,7 @@ async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None =
 
 async def insert(write: Write, host: Host) -> None:
     values: dict[str, Any] = asdict(replace(host, cause_id=write.cause_id))
-    for field in ("price", "spot"):
+    for field in ("price", "spot", "door"):  # the way in opens later
         values.pop(field)
     await write.connection.execute(sa.insert(hosts).values(**values, boot_id="", sequence=0, generation=0))
     tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
@@ -104,10 +104,11 @@ async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def doors(connection: AsyncConnection) -> dict[str, Door]:
-    """By host id: of those that have one, or could."""
+async def doors(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Door]:
+    """By host id: of those that have one, or could; of all, or of these."""
     query = sa.select(hosts.c.id, hosts.c.door).where(hosts.c.door.is_not(None))
-    return {row.id: _door(row.door) for row in await connection.execute(query)}
+    queries = [query] if host_ids is None else [query.where(hosts.c.id.in_(some)) for some in chunks(host_ids)]
+    return {row.id: _door(row.door) for each in queries for row in await connection.execute(each)}
 
 
 async def put_door(write: Write, host_id: str, door: Door) -> None:

@@ -93,6 +93,18 @@ def test_the_access_log_is_bounded_and_its_newest_files_are_kept(
     assert (run_dir / "access.log.note").exists()
 
 
+def test_it_is_bounded_too_when_no_file_is_to_be_kept(
+    tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_BYTES", "10")
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_FILES", "0")
+    monkeypatch.setenv("HOMEPORT_ACCESS_LOG_PAUSE", "0.05")
+    supervisor.start(program(tmp_path, "exec sleep 1000"), run_dir)
+    for number in (1, 2, 3):  # each is renamed, and the one before it goes
+        (run_dir / "access.log").write_text("longer than ten bytes\n")
+        eventually(lambda number=number: [it.name for it in run_dir.glob("access.log*")] == [f"access.log.{number:08}"])
+
+
 def test_a_child_that_dies_is_started_again(tmp_path: Path, run_dir: Path) -> None:
     supervisor.start(program(tmp_path, "exec sleep 1000"), run_dir)
     eventually(lambda: supervisor.envoy_pid(run_dir) is not None)

@@ -8,12 +8,13 @@ import pytest
 from fixtures.control import State, add_gateway, add_host, add_replica, add_run, get_replica, get_run, opened, service
 from homeport_control.agents.assignments import Assignments, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
+from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Wanted
 from homeport_control.domain.services import Revision
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.document import parse
 from homeport_control.spec.service import ServiceSpec
-from homeport_control.store import replicas
+from homeport_control.store import hosts, replicas
 from homeport_control.trust.sealing import Sealer
 from homeport_protos.agent.v1 import agent_pb2
 
@@ -145,6 +146,18 @@ async def test_only_the_gateways_host_is_told_to_run_it(state: State) -> None:
     assert first.gateway == local, "for an agent that knows no more than one"
     assert not second.gateways
     assert not second.HasField("gateway")
+
+
+async def test_doors_open_to_gateways_elsewhere_and_these_are_told_whom_to_dial(state: State) -> None:
+    await add_host(state, "gate", gateway="local")
+    await add_host(state, "far")
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", Door("10.0.0.5", (40001, 40002)))
+    gate, far = [await assignments(state).of_host(it) for it in ("gate", "far")]
+    assert not gate.HasField("door"), "no gateway stands elsewhere"
+    assert list(far.door.gateway_host_ids) == ["gate"]
+    assert list(gate.reach) == [agent_pb2.Reach(host_id="far", address="10.0.0.5", port=40001)]
+    assert not far.reach
 
 
 async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:

@@ -2,7 +2,7 @@
 
 from fixtures.control import State, add_host, get_host
 from homeport_control.agents.reports import take_report
-from homeport_control.domain.hosts import Health
+from homeport_control.domain.hosts import Door, Health
 from homeport_control.store import hosts
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
@@ -51,3 +51,37 @@ async def test_an_older_report_changes_nothing(state: State) -> None:
     await take_report(state.database, "h1", "host h1", report(5, xid()))
     await take_report(state.database, "h1", "host h1", report(4))
     assert (await get_host(state, "h1")).health is Health.FAILING
+
+
+def ways(sequence: int, **fields: object) -> agent_pb2.Report:
+    return agent_pb2.Report(boot_id="b1", sequence=sequence, **fields)  # type: ignore[arg-type]
+
+
+async def test_a_door_is_kept_and_its_gateways_host_is_told_to_dial_it_when_it_stands_elsewhere(state: State) -> None:
+    await begun(state)
+    await add_host(state, "gate", gateway="local")
+    door = agent_pb2.DoorReport(address="10.0.0.5", ports=[40001])
+    with state.database.changes.subscribe("doors") as kept, state.database.changes.subscribe("host:gate") as told:
+        await take_report(state.database, "h1", "host h1", ways(1, door=door))
+        assert await kept.wait(0)
+        assert await told.wait(0)
+        await take_report(state.database, "h1", "host h1", ways(2, door=door))
+        assert not await kept.wait(0), "the same again is no news"
+        door.ports.append(40002)
+        await take_report(state.database, "h1", "host h1", ways(3, door=door))
+        assert await kept.wait(0)
+        assert not await told.wait(0), "it is dialled at the port that it knows"
+    assert (await get_host(state, "h1")).door == Door("10.0.0.5", (40001, 40002))
+
+
+async def test_what_a_gateways_host_could_dial_is_kept_with_the_door_and_of_nobody_else(state: State) -> None:
+    await begun(state)
+    await add_host(state, "far")
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+    reached = [agent_pb2.Reached(host_id="far"), agent_pb2.Reached(host_id="gone", error="no route")]
+    await take_report(state.database, "h1", "host h1", ways(1, reached=reached))
+    assert (await get_host(state, "far")).door == Door("10.0.0.5", (40001,), "", (("h1", ""),), ("h1",))
+    async with state.database.read() as connection:
+        assert set(await hosts.doors(connection)) == {"far"}
+        assert await hosts.doors(connection, ["h1", "gone"]) == {}
