@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from homeport_control.domain.errors import BadRequest
-from homeport_control.trust.ca import CA_LIFETIME, CLOCK_SKEW, KeyPair, _key_pem, _usage
+from homeport_control.trust.ca import CLOCK_SKEW, KeyPair, _key_pem, _usage, self_signed
 
 LIFETIME = dt.timedelta(days=90)
 
@@ -26,21 +26,7 @@ class Validity:
 
 def new_ca(gateway: str, now_s: float) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Homeport gateway {gateway}")])
-    now = dt.datetime.fromtimestamp(now_s, dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    certificate = self_signed(key, f"Homeport gateway {gateway}", dt.datetime.fromtimestamp(now_s, dt.UTC))
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
 
