@@ -118,7 +118,7 @@ def _bring_up(
     now_s: float,
     volumes: Mapping[str, str],
 ) -> tuple[tuple[BringUp, ...], set[str]]:
-    """And the hosts that will serve those that wait: they are not let go now."""
+    """And the hosts that will serve those that wait, brought up ones among them: they are not let go now."""
     if not waiting:
         return (), set()
     candidates = {it.id: it for it in machines if it.may_come(now_s)}
@@ -141,7 +141,7 @@ def _bring_up(
         machine = candidates[best.host.id]
         idle_s = each.idle_duration_s if each.says_idle_duration else machine.fleet.idle_duration_s
         chosen.setdefault(best.host.id, BringUp(machine, each.ask.run_name, idle_s))
-    return tuple(chosen.values()), used
+    return tuple(chosen.values()), used | chosen.keys()
 
 
 def _raised(machine: Machine) -> Host:

@@ -105,6 +105,12 @@ def test_a_host_that_went_away_while_it_was_up_is_brought_up_anew(away_s: float,
     assert brought_up(steps([machine("a", Phase.UP, away)], [waits()])) == expected
 
 
+def test_one_that_is_brought_up_anew_is_not_let_go_in_the_same_turn() -> None:
+    gone = replace(host("a", gpu("a-1")), connection=Connection.UNREACHABLE, connection_since_s=NOW - AWAY_S)
+    found = steps([machine("a", Phase.UP, gone, since_s=NOW - 301)], [waits()])
+    assert (brought_up(found), released(found)) == (["a"], [])
+
+
 def test_one_is_let_go_when_nothing_has_run_on_it_for_long_enough() -> None:
     here = host("a")
     up = machine("a", Phase.UP, here, since_s=NOW - 300)
