@@ -22,12 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rig.ports import free_port
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from homeport_agent.envoy import host as envoy_host
 from homeport_agent.envoy import supervisor
 from homeport_control.domain.gateway import Endpoint, PublishedModel, ServiceRoute, TokenGrant
-from rig.gateway import TOKEN, Gateway, envoy_binary, free_port, sha256
+from rig.gateway import TOKEN, Gateway, envoy_binary, sha256
 
 BARS = "bars: token auth >= 0.85, whole chain (model, 2 KB prompt) >= 0.65 of the bare route; <= 12 us on top per event"
 STREAMS, EVENTS_PER_S = 100, 50

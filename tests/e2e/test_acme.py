@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.gateway import free_port
 from rig.pebble import Pebble, pebble
+from rig.ports import free_port
 from rig.stack import Stack, wait_for
 from rig.traffic import get
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from homeport_agent.envoy import supervisor
 from homeport_agent.envoy.host import run_dir
-from rig.gateway import free_port
+from rig.ports import free_port
 from rig.stack import Stack, wait_for
 from rig.traffic import Traffic, get
 

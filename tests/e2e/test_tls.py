@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from homeport_control.trust import gateway_ca
-from rig.gateway import free_port
+from rig.ports import free_port
 from rig.stack import Stack, wait_for
 from rig.traffic import get
 

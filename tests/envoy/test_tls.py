@@ -11,7 +11,8 @@ from cryptography import x509
 from homeport_control.domain.gateway import GatewaySnapshot, ServedCertificate
 from homeport_control.trust import gateway_ca
 from homeport_control.trust.ca import KeyPair
-from rig.gateway import TOKEN, Gateway, Replica, free_port, read_body, read_head, replicas
+from rig.gateway import TOKEN, Gateway, Replica, read_body, read_head, replicas
+from rig.ports import free_port
 
 pytestmark = pytest.mark.envoy
 NAMES = ("gateway.localhost", "hello.localhost")

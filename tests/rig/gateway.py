@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadRepor
 from homeport_control.load.lrs import LoadReports
 from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.server import SERVER_OPTIONS, GatewayXds
+from rig.ports import free_port
 
 GATEWAY = "local"
 HOST = "host-1"
@@ -37,12 +37,6 @@ TOKEN = "hp_the-right-token"
 
 def sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def envoy_binary() -> Path:
@@ -161,7 +155,8 @@ class ControlPlane:
 
     async def publish(self, snapshot: GatewaySnapshot, timeout_s: float = 20) -> int:
         version = self.xds.publish(snapshot)
-        assert await self.xds.wait_acked(GATEWAY, version, timeout_s), f"version {version} was not acknowledged"
+        acked = await self.xds.wait_acked(GATEWAY, version, timeout_s)
+        assert acked, f"version {version} was not acknowledged: {self.connections=} {self.acked=} {self.nacked=}"
         return version
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig.stack import Process, free_ports, wait_for
+from rig.ports import free_ports
+from rig.stack import Process, wait_for
 
 COMMAND = [sys.executable, "-P", "-m", "homeport_cli"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from homeport_control.trust import gateway_ca
-from rig.gateway import free_port
+from rig.ports import free_port
 from rig.stack import wait_for
 
 

@@ -21,23 +21,12 @@ from typing import Any, TypeVar
 import docker
 from rig.gateway import envoy_binary
 from rig.nvml.gpus import FakeGpus
+from rig.ports import free_ports
 
 ANSWER = TypeVar("ANSWER")
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_S = 30.0
 ENGINE = Path(os.environ.get("HOMEPORT_TEST_RUN", "/run/homeport-tests"))  # of docker.sh
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now, held together so that they differ."""
-    with_sockets = [socket.socket() for _ in range(count)]
-    try:
-        for held in with_sockets:
-            held.bind(("127.0.0.1", 0))
-        return [held.getsockname()[1] for held in with_sockets]
-    finally:
-        for held in with_sockets:
-            held.close()
 
 
 def wait_for(what: str, look: Callable[[], ANSWER | None], timeout_s: float = START_S) -> ANSWER:

@@ -7,7 +7,7 @@ import pytest
 from fakes.control import FakeControl, fake_control
 from homeport_agent.identity import Identity, IdentityStore
 from homeport_agent.join import BadJoinInput, CannotJoin, join, parse_label, parse_server, parse_token
-from rig.stack import free_ports
+from rig.ports import free_ports
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from homeport_agent import reaching
 from homeport_agent.model import Reached, ReachTarget
 from homeport_agent.reaching import Reaching
-from rig.gateway import Authority, free_port
+from rig.gateway import Authority
+from rig.ports import free_port
 
 DEADLINE_S = 15.0
 

@@ -4,12 +4,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from fixtures.control import free_port
 from homeport_control import app
 from homeport_control.domain.errors import BadRequest, Conflict, NotReady
 from homeport_control.settings import ServerSettings
 from homeport_control.store import tokens
 from homeport_control.trust.tokens import sha256_hex
+from rig.ports import free_port
 
 
 @pytest.fixture

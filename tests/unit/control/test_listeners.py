@@ -8,13 +8,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from fixtures.control import DEADLINE_S, State, free_port
+from fixtures.control import DEADLINE_S, State
 from fixtures.plane import CLIENT_OPTIONS
 from homeport_control.domain.errors import NotReady
 from homeport_control.listeners import check_free, grpc_server, web_server
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.web.downloads import Downloads
 from homeport_control.web.server import web_app
+from rig.ports import free_port
 
 
 def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:

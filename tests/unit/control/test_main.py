@@ -15,10 +15,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from fixtures.control import free_port
 from fixtures.plane import CLIENT_OPTIONS
 from homeport_control.__main__ import _parser, _settings
 from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
+from rig.ports import free_port
 
 DEADLINE_S = 40.0  # a process start on a busy machine
 

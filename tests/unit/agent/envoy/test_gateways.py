@@ -16,7 +16,7 @@ from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.gateways import EnvoyGateways, run_dirs, stop_all
 from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
-from rig.gateway import free_port
+from rig.ports import free_port
 
 
 class Rig:

@@ -9,7 +9,7 @@ import pytest
 from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.host import EnvoyHost
 from homeport_agent.model import GatewayObserved, GatewayRole
-from rig.gateway import free_port
+from rig.ports import free_port
 
 
 @contextlib.asynccontextmanager

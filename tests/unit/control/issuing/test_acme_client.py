@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from homeport_control.domain.certificates import CannotIssue
 from homeport_control.issuing.acme_client import new_account_key, obtain
-from rig.gateway import free_port
+from rig.ports import free_port
 
 KEY = new_account_key()
 

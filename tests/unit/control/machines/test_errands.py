@@ -2,13 +2,14 @@
 
 import asyncssh
 import pytest
-from fixtures.control import FACTS, free_port
+from fixtures.control import FACTS
 from homeport_control.domain.fleets import Errand, Phase, Place, Registration, Standby
 from homeport_control.machines.crew import Failed
 from homeport_control.machines.errands import ASLEEP, Errands, place_of
 from homeport_protos.ssh.access import Access
 from homeport_protos.ssh.places import Place as Reached
 from homeport_protos.ssh.places import Wake
+from rig.ports import free_port
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 ACCESS = Access(KEY.export_private_key("openssh").decode(), KEY.export_public_key("openssh").decode())

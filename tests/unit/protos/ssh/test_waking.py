@@ -8,13 +8,13 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from fixtures.control import free_port
 from homeport_protos.ssh import waking
 from homeport_protos.ssh.access import Access
 from homeport_protos.ssh.given import GivenKeys
 from homeport_protos.ssh.places import Place, Wake
 from homeport_protos.ssh.reach import BadKey, CannotReach, NoAnswer, Reach, UnknownHost
 from homeport_protos.ssh.waking import awake, magic_packet
+from rig.ports import free_port
 
 MAC = "02:48:50:00:00:01"
 LOOPBACK = "127.255.255.255"  # its broadcast address
