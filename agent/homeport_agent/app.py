@@ -21,6 +21,7 @@ from homeport_agent.engine.docker import DockerEngine
 from homeport_agent.envoy.access_log import AccessLog
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
 from homeport_agent.envoy.door import Door, own_address
+from homeport_agent.envoy.edge import Edge
 from homeport_agent.envoy.gateways import EnvoyGateways
 from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.facts import FactsSampler
@@ -98,7 +99,9 @@ async def run(settings: AgentSettings) -> bool:
                 lambda: tuple(sorted(it.host_port for it in machine.observe(None) if it.host_port)),
                 changed,
                 installing,
+                lambda: store.read().server_host,
             )
+            edge = Edge(settings.state_dir, lambda: _envoy_identity(store), changed, installing)
             reaching = Reaching(lambda: _envoy_identity(store), changed)
             health = HealthRoom(settings.state_dir, CudaCheck(), changed, _xid_table(settings))
             await asyncio.to_thread(health.read)
@@ -110,7 +113,9 @@ async def run(settings: AgentSettings) -> bool:
                 *(machine, engine, identity.server_id, spawn, changed, journal.keep, code, archive),
                 look=lambda: _look(sampler, health),
             )
-            host = ThisHost(machine, runner, sampler, gateway, health, telemetry, identity.server_id, door, reaching)
+            host = ThisHost(
+                machine, runner, sampler, gateway, health, telemetry, identity.server_id, door, reaching, edge
+            )
             stats = StatsDesk(engine, gpus, host.assigned_replica, spawn)
             software = Software(version("homeport"), this_build())
             presence = Presence(settings.state_dir, software.build)
@@ -137,6 +142,7 @@ async def run(settings: AgentSettings) -> bool:
                 gateway.run(),
                 door.run(),
                 reaching.run(),
+                edge.run(),
                 host.run_roles(),
                 presence.run(),
                 code.run(host.code_in_use, host.is_quiet),

@@ -40,9 +40,19 @@ def assignment_from_wire(message: wire.Assignment, server_id: str) -> model.Assi
         gateways=tuple(
             model.GatewayRole(it.name, it.xds_port, it.listen_address, it.http_port, it.https_port) for it in roles
         ),
-        door=model.DoorWish(tuple(message.door.gateway_host_ids)) if message.HasField("door") else None,
+        door=_door(message.door) if message.HasField("door") else None,
         reach=tuple(model.ReachTarget(it.host_id, it.address, it.port) for it in message.reach),
+        edge=_edge(message.edge) if message.HasField("edge") else None,
     )
+
+
+def _door(it: wire.Door) -> model.DoorWish:
+    tunnels = (model.TunnelTo(each.gateway_host_id, each.address, each.port, each.mark) for each in it.tunnels)
+    return model.DoorWish(tuple(it.gateway_host_ids), tuple(tunnels))
+
+
+def _edge(it: wire.Edge) -> model.EdgeWish:
+    return model.EdgeWish(it.port, it.mark, tuple(model.EdgeHost(each.host_id, tuple(each.ports)) for each in it.hosts))
 
 
 def _replica(it: wire.AssignedReplica) -> model.AssignedReplica:
@@ -119,6 +129,11 @@ def gateway_to_wire(it: model.GatewayObserved) -> wire.GatewayReport:
 
 def door_to_wire(it: model.DoorObserved) -> wire.DoorReport:
     return wire.DoorReport(address=it.address, ports=it.ports, message=it.message)
+
+
+def edge_to_wire(it: model.EdgeObserved) -> wire.EdgeReport:
+    hosts = [wire.EdgeHost(host_id=each.host_id, ports=each.ports) for each in it.hosts]
+    return wire.EdgeReport(message=it.message, hosts=hosts)
 
 
 def facts_to_wire(it: model.HostFacts) -> host_pb2.HostFacts:

@@ -19,11 +19,14 @@ from homeport_agent.model import (
     AssignedReplica,
     Assignment,
     DoorWish,
+    EdgeHost,
+    EdgeWish,
     GatewayRole,
     History,
     JournalEntry,
     Probe,
     ReachTarget,
+    TunnelTo,
     Volume,
     Wanted,
 )
@@ -97,11 +100,20 @@ def decode(text: bytes) -> JournalEntry:
     roles = it["gateways"] if "gateways" in it else [it["gateway"]] if it["gateway"] else []
     gateways = tuple(GatewayRole(**role) for role in roles)
     replicas = tuple(_replica(row) for row in it["replicas"])
-    door = DoorWish(tuple(it["door"]["gateway_host_ids"])) if it.get("door") else None
+    door = _door(it["door"]) if it.get("door") else None
     reach = tuple(ReachTarget(**target) for target in it.get("reach", ()))
-    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways, door, reach)
+    edge = _edge(it["edge"]) if it.get("edge") else None
+    assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways, door, reach, edge)
     histories = {str(key): _history(row) for key, row in document["histories"].items()}
     return JournalEntry(assignment, tuple(sorted(histories.items())))
+
+
+def _door(it: dict[str, Any]) -> DoorWish:
+    return DoorWish(tuple(it["gateway_host_ids"]), tuple(TunnelTo(**each) for each in it.get("tunnels", ())))
+
+
+def _edge(it: dict[str, Any]) -> EdgeWish:
+    return EdgeWish(it["port"], it["mark"], tuple(EdgeHost(e["host_id"], tuple(e["ports"])) for e in it["hosts"]))
 
 
 def _replica(row: dict[str, Any]) -> AssignedReplica:

@@ -22,6 +22,7 @@ from homeport_agent.channel import expiry_hint, mtls_channel, why
 from homeport_agent.convert import (
     assignment_from_wire,
     door_to_wire,
+    edge_to_wire,
     facts_to_wire,
     findings_to_wire,
     gateway_to_wire,
@@ -30,7 +31,15 @@ from homeport_agent.convert import (
 )
 from homeport_agent.gpus.model import Finding
 from homeport_agent.identity import Identity, IdentityStore
-from homeport_agent.model import Assignment, DoorObserved, GatewayObserved, HostFacts, Reached, ReplicaObserved
+from homeport_agent.model import (
+    Assignment,
+    DoorObserved,
+    EdgeObserved,
+    GatewayObserved,
+    HostFacts,
+    Reached,
+    ReplicaObserved,
+)
 from homeport_agent.outbox import Due, Outbox
 from homeport_agent.telemetry.changes import News
 
@@ -50,6 +59,7 @@ class Host(Protocol):
     def gateways(self) -> tuple[GatewayObserved, ...]: ...
     def door(self) -> DoorObserved | None: ...
     def reached(self) -> tuple[Reached, ...]: ...
+    def edge(self) -> EdgeObserved | None: ...
     def accepted_generation(self) -> int: ...
     async def settled(self) -> None:
         """Returns once the containers on this host are known, or that they cannot be."""
@@ -279,7 +289,7 @@ class Link:
     def _report(self, facts: host_pb2.HostFacts | None, findings: agent_pb2.Findings | None) -> agent_pb2.Report:
         self._sequence += 1
         gateways = [gateway_to_wire(it) for it in self._host.gateways()]
-        door = self._host.door()
+        door, edge = self._host.door(), self._host.edge()
         return agent_pb2.Report(
             boot_id=self._boot_id,
             sequence=self._sequence,
@@ -291,4 +301,5 @@ class Link:
             gateway=gateways[0] if gateways else None,  # for a server that knows one a host only
             door=door_to_wire(door) if door is not None else None,
             reached=[agent_pb2.Reached(host_id=it.host_id, error=it.error) for it in self._host.reached()],
+            edge=edge_to_wire(edge) if edge is not None else None,
         )

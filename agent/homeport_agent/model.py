@@ -116,10 +116,21 @@ class GatewayObserved:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelTo:
+    """A gateway's host that cannot dial this one: this one dials its edge and keeps tunnels there."""
+
+    gateway_host_id: str
+    address: str
+    port: int
+    mark: str  # what an answer that is no replica's carries, so that the gateway asks another one: nobody else knows it
+
+
+@dataclass(frozen=True, slots=True)
 class DoorWish:
     """Gateways of other hosts are to reach this host's replicas: these hosts may come in."""
 
     gateway_host_ids: tuple[str, ...]
+    tunnels: tuple[TunnelTo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,29 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeHost:
+    """A host that dials in, and the ports of its replicas."""
+
+    host_id: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeWish:
+    """Hosts that this gateway's host cannot dial are to dial it, at this port."""
+
+    port: int
+    mark: str  # see TunnelTo
+    hosts: tuple[EdgeHost, ...]  # sorted
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeObserved:
+    message: str  # why it does not run; empty: it does
+    hosts: tuple[EdgeHost, ...] = ()  # that have a tunnel here now, and the ports with a socket
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """Everything that this host must run: the whole list, with a generation that only grows."""
 
@@ -154,6 +188,7 @@ class Assignment:
     gateways: tuple[GatewayRole, ...] = ()
     door: DoorWish | None = None
     reach: tuple[ReachTarget, ...] = ()
+    edge: EdgeWish | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from homeport_agent.envoy.bootstrap import Identity
+from homeport_agent.envoy.tunnel_words import name_of
 from homeport_agent.model import Reached, ReachTarget
 
 DIAL_S = 2.0
-HOST_DOMAIN = "host.homeport"  # certificates of hosts are for HOST-ID.host.homeport
 AGAIN_S = 5.0  # for those that did not answer
 LOOK_S = 60.0  # for those that did
 AT_ONCE = 32
@@ -62,7 +62,7 @@ class Reaching:
     @staticmethod
     async def _dial(target: ReachTarget, limit: asyncio.Semaphore, trust: ssl.SSLContext | None) -> Reached:
         where = f"{target.address}:{target.port}"
-        name = f"{target.host_id}.{HOST_DOMAIN}"
+        name = name_of(target.host_id)
         async with limit:
             try:
                 async with asyncio.timeout(DIAL_S):

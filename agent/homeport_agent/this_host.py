@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from homeport_agent import events as ev
 from homeport_agent.envoy.door import Door
+from homeport_agent.envoy.edge import Edge
 from homeport_agent.facts import FactsSampler
 from homeport_agent.gateway import GatewayHost
 from homeport_agent.gpus.model import Finding
@@ -15,6 +16,7 @@ from homeport_agent.model import (
     AssignedReplica,
     Assignment,
     DoorObserved,
+    EdgeObserved,
     GatewayObserved,
     GatewayRole,
     HostFacts,
@@ -47,7 +49,9 @@ class ThisHost:
         server_id: str,
         door: Door,
         reaching: Reaching,
+        edge: Edge,
     ) -> None:
+        self._edge = edge
         self._door = door
         self._reaching = reaching
         self._server_id = server_id
@@ -85,6 +89,9 @@ class ThisHost:
     def door(self) -> DoorObserved | None:
         return self._door.observed()
 
+    def edge(self) -> EdgeObserved | None:
+        return self._edge.observed()
+
     def reached(self) -> tuple[Reached, ...]:
         return self._reaching.observed()
 
@@ -117,6 +124,7 @@ class ThisHost:
         self.wish_roles(assignment.gateways)
         self._door.apply(assignment.door)
         self._reaching.apply(assignment.reach)
+        self._edge.apply(assignment.edge)
 
     def wish_roles(self, roles: tuple[GatewayRole, ...]) -> None:
         if self.roles.full():
@@ -135,7 +143,9 @@ class ThisHost:
         self._runner.feed(ev.AssignmentReceived(nothing))
         self.take_paths(nothing)
         async with asyncio.timeout(LEAVE_S):
-            while not self._machine.containers_known or self.replicas() or self.gateways() or self.door():
+            while (
+                not self._machine.containers_known or self.replicas() or self.gateways() or self.door() or self.edge()
+            ):
                 self._moved.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), LEAVE_LOOK_S)

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_PORTS = {"api_port": 7400, "link_port": 7401, "web_port": 7402, "gateway_port": 7480}
+_PORTS = {"api_port": 7400, "link_port": 7401, "web_port": 7402, "edge_port": 7403, "gateway_port": 7480}
 
 
 def _env(name: str, default: str) -> str:
@@ -123,6 +123,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         api_port=arguments.api_port,
         link_port=arguments.link_port,
         web_port=arguments.web_port,
+        edge_port=arguments.edge_port,
         gateway_address=arguments.gateway_address,
         gateway_port=arguments.gateway_port,
         domain=arguments.domain,

@@ -13,6 +13,7 @@ class ServerSettings:
     api_port: int = 7400
     link_port: int = 7401
     web_port: int = 7402
+    edge_port: int = 7403  # of gateways' hosts: where hosts dial in that these cannot dial
     gateway_address: str = "127.0.0.1"
     gateway_port: int = 7480
     domain: str = "localhost"

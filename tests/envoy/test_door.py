@@ -5,69 +5,28 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from homeport_agent.envoy import supervisor
-from homeport_agent.envoy.bootstrap import Identity
-from homeport_agent.envoy.door import Door, door_dir
 from homeport_agent.model import DoorObserved, DoorWish
-from homeport_control.domain.gateway import Endpoint
-from rig.gateway import HOST, TOKEN, Client, Gateway, Replica, replicas
+from rig.far import ADDRESS, DEADLINE_S, FarHost, far_host
+from rig.gateway import HOST, TOKEN, Client, Gateway, replicas
 
 pytestmark = pytest.mark.envoy
 
-FAR = "far-host"
-ADDRESS = "127.0.0.2"  # the far host's, in place of one that others reach it by
-DEADLINE_S = 20.0
-
-
-class FarHost:
-    """A host with replicas on loopback and a door."""
-
-    def __init__(self, gateway: Gateway, folder: Path) -> None:
-        self.folder = folder
-        self.identity: Identity = gateway.authority.write_identity(FAR, folder)
-        self.ports: tuple[int, ...] = ()
-        self.changed = asyncio.Event()
-        self.door = Door(
-            folder, lambda: self.identity, lambda: ADDRESS, lambda: self.ports, self.changed.set, asyncio.Lock()
-        )
-
-    async def opens(self, *behind: Replica) -> None:
-        self.ports = tuple(sorted(it.port for it in behind))
-        self.door.look_again()
-        await self.until(DoorObserved(ADDRESS, self.ports))
-
-    async def until(self, wanted: DoorObserved | None) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while self.door.observed() != wanted:
-                await self.changed.wait()
-                self.changed.clear()
-
 
 @pytest.fixture
-async def far(gateway: Gateway, tmp_path: Path) -> AsyncIterator[FarHost]:
-    folder = Path(gateway.folder) / "far"
-    folder.mkdir()
-    made = FarHost(gateway, folder)
-    task = asyncio.create_task(made.door.run())
-    made.door.apply(DoorWish((HOST,)))
-    try:
+async def far(gateway: Gateway) -> AsyncIterator[FarHost]:
+    async with far_host(gateway) as made:
         yield made
-    finally:
-        task.cancel()
-        await asyncio.to_thread(supervisor.stop, door_dir(folder))
-
-
-def through(replica: Replica, host_id: str = FAR) -> Endpoint:
-    return Endpoint(replica.name, ADDRESS, replica.port, host_id=host_id)
 
 
 async def test_near_and_far_replicas_serve_together(gateway: Gateway, far: FarHost) -> None:
     async with replicas("near", "far") as (near, behind):
         await far.opens(behind)
-        await gateway.control.publish(gateway.snapshot(near.endpoint(), through(behind)))
+        await gateway.control.publish(gateway.snapshot(near.endpoint(), far.directly(behind)))
         client, seen = Client(gateway.port), set()
         async with asyncio.timeout(DEADLINE_S):
             while seen != {"near", "far"}:
@@ -82,13 +41,13 @@ async def test_a_stream_goes_on_while_other_ports_open_and_the_certificate_is_re
 ) -> None:
     async with replicas("one", "two") as (one, two):
         await far.opens(one)
-        await gateway.control.publish(gateway.snapshot(through(one)))
+        await gateway.control.publish(gateway.snapshot(far.directly(one)))
         client = Client(gateway.port)
         reader = await client.send("GET", "/hold", "hello.localhost", {"authorization": f"Bearer {TOKEN}"})
         assert b"first" in await reader.readuntil(b"first")
-        far.identity = gateway.authority.write_identity(FAR, far.folder)
+        far.identity = gateway.authority.write_identity(far.host_id, far.folder)
         await far.opens(one, two)
-        await gateway.control.publish(gateway.snapshot(through(one), through(two)))
+        await gateway.control.publish(gateway.snapshot(far.directly(one), far.directly(two)))
         one.release.set()
         assert b"last" in await asyncio.wait_for(reader.readuntil(b"last"), DEADLINE_S)
         client.close()
@@ -97,7 +56,7 @@ async def test_a_stream_goes_on_while_other_ports_open_and_the_certificate_is_re
 async def test_a_host_that_shows_another_hosts_certificate_gets_no_request(gateway: Gateway, far: FarHost) -> None:
     async with replicas("far") as (behind,):
         await far.opens(behind)
-        await gateway.control.publish(gateway.snapshot(through(behind, "another-host")))
+        await gateway.control.publish(gateway.snapshot(replace(far.directly(behind), host_id="another-host")))
         client = Client(gateway.port)
         assert (await client.request()).status == 503
         assert behind.served == 0
@@ -134,8 +93,8 @@ async def answer(port: int, context: ssl.SSLContext | None) -> bytes:
 async def test_its_envoy_is_back_after_a_kill_and_goes_on_without_an_agent(gateway: Gateway, far: FarHost) -> None:
     async with replicas("far") as (behind,):
         await far.opens(behind)
-        await gateway.control.publish(gateway.snapshot(through(behind)))
-        pid = await asyncio.to_thread(supervisor.envoy_pid, door_dir(far.folder))
+        await gateway.control.publish(gateway.snapshot(far.directly(behind)))
+        pid = await asyncio.to_thread(supervisor.envoy_pid, far.run_dir)
         assert pid is not None
         client = Client(gateway.port)
         assert (await client.request()).status == 200
@@ -145,17 +104,15 @@ async def test_its_envoy_is_back_after_a_kill_and_goes_on_without_an_agent(gatew
             while not statuses or statuses[-1] != 200:
                 statuses.append((await client.request()).status)
         client.close()
-        again = Door(
-            far.folder, lambda: far.identity, lambda: ADDRESS, lambda: far.ports, far.changed.set, asyncio.Lock()
-        )
-        before = await asyncio.to_thread(supervisor.envoy_pid, door_dir(far.folder))
+        again = far.another_agent()
+        before = await asyncio.to_thread(supervisor.envoy_pid, far.run_dir)
         task = asyncio.create_task(again.run())
         again.apply(DoorWish((HOST,)))
         async with asyncio.timeout(DEADLINE_S):
             while again.observed() != DoorObserved(ADDRESS, far.ports):
                 await far.changed.wait()
                 far.changed.clear()
-        assert await asyncio.to_thread(supervisor.envoy_pid, door_dir(far.folder)) == before, "adopted as it is"
+        assert await asyncio.to_thread(supervisor.envoy_pid, far.run_dir) == before, "adopted as it is"
         task.cancel()
 
 
@@ -164,4 +121,4 @@ async def test_without_gateways_elsewhere_there_is_no_door(gateway: Gateway, far
         await far.opens(behind)
         far.door.apply(None)
         await far.until(None)
-        assert supervisor.find(door_dir(far.folder)) is None
+        assert supervisor.find(far.run_dir) is None

@@ -116,7 +116,7 @@ class Stack:
         self._known_gpus = ENGINE / "gpus" / f"{folder.name}.conf"
         self.documents = folder / "documents"  # of its own: `apply` sends the folder of a document along
         self.documents.mkdir()
-        self.api_port, self.link_port, self.web_port, self.gateway_port = free_ports(4)
+        self.api_port, self.link_port, self.web_port, self.gateway_port, self.edge_port = free_ports(5)
         self.server_flags = server_flags or []
         self.token = ""
         self.environment = {
@@ -131,6 +131,7 @@ class Stack:
         ports = [
             *("--api-port", str(self.api_port), "--link-port", str(self.link_port)),
             *("--web-port", str(self.web_port), "--gateway-port", str(self.gateway_port)),
+            *("--edge-port", str(self.edge_port)),
         ]
         self._server_arguments = [*state, *ports, *self.server_flags]
         self.server = Process(

@@ -23,6 +23,7 @@ class EnvoyState:
     uptime_s: float
     is_configured: bool  # it has had a first configuration from the server, accepted or not
     listening: frozenset[tuple[str, int]]
+    sockets: frozenset[str] = frozenset()  # paths, as they were given to it
 
 
 def look(run_dir: Path) -> EnvoyState | None:
@@ -32,11 +33,13 @@ def look(run_dir: Path) -> EnvoyState | None:
         listeners = json.loads(get(run_dir, "/listeners?format=json"))
     except (OSError, ValueError, http.client.HTTPException):
         return None
-    addresses = (entry["local_address"].get("socket_address", {}) for entry in listeners.get("listener_statuses", ()))
+    places = [entry["local_address"] for entry in listeners.get("listener_statuses", ())]
+    addresses = (it.get("socket_address", {}) for it in places)
     return EnvoyState(
         uptime_s=float(info["uptime_current_epoch"].removesuffix("s")),
         is_configured=info["state"] == "LIVE",
         listening=frozenset((a.get("address", ""), int(a.get("port_value", 0))) for a in addresses),
+        sockets=frozenset(it["pipe"]["path"] for it in places if "pipe" in it),
     )
 
 

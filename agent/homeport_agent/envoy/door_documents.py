@@ -5,13 +5,15 @@ are: HTTP of any version, upgrades and streams go through untouched. Which side 
 CA: only hosts that are gateways come in, by the URI in their certificate. Files, no server: it goes on without everybody.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from homeport_agent.envoy import door_tunnels
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, secrets
+from homeport_agent.envoy.documents import resources
+from homeport_agent.model import DoorWish
 
 LOOPBACK = "127.0.0.1"
 _TYPE = "type.googleapis.com/envoy"
@@ -23,6 +25,7 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     return {
         "node": {"id": "door", "cluster": "homeport"},
         "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "bootstrap_extensions": [door_tunnels.EXTENSION],
         "dynamic_resources": {
             "lds_config": {"path_config_source": {"path": "./lds.json"}, "resource_api_version": "V3"},
             "cds_config": {"path_config_source": {"path": "./cds.json"}, "resource_api_version": "V3"},
@@ -35,21 +38,17 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def documents(
-    identity: Identity, address: str, ports: Sequence[int], gateway_host_ids: Sequence[str]
-) -> dict[str, str]:
+def documents(identity: Identity, address: str, ports: tuple[int, ...], wish: DoorWish) -> dict[str, str]:
     """By file name: what may change while it runs. Clusters stand before listeners, which name them."""
+    doors = [_listener(identity, address, port, wish.gateway_host_ids) for port in ports]
+    tunnels = [door_tunnels.listener(identity, it) for it in wish.tunnels]
     return {
         "sds.json": json.dumps(secrets(identity)),
-        "cds.json": _response([_cluster(port) for port in ports]),
-        "lds.json": _response([_listener(identity, address, port, gateway_host_ids) for port in ports]),
+        "cds.json": resources(
+            [*(_cluster(port) for port in ports), *door_tunnels.clusters(identity, wish.tunnels, ports)]
+        ),
+        "lds.json": resources([*doors, *tunnels]),
     }
-
-
-def _response(resources: list[dict[str, Any]]) -> str:
-    text = json.dumps(resources, sort_keys=True)
-    version = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return json.dumps({"version_info": version, "resources": resources})
 
 
 def _cluster(port: int) -> dict[str, Any]:

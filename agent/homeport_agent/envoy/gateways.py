@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport_agent.envoy import supervisor
-from homeport_agent.envoy.host import DOOR_FOLDER, RUN_FOLDER, EnvoyHost, envoy_dir, run_dir
+from homeport_agent.envoy.host import DOOR_FOLDER, EDGE_FOLDER, RUN_FOLDER, EnvoyHost, envoy_dir, run_dir
 from homeport_agent.model import GatewayObserved, GatewayRole
 
 COUNTED_S = 30.0  # for the server to take what the access log of one that goes has left
@@ -30,7 +30,11 @@ def run_dirs(state_dir: Path) -> tuple[Path, ...]:
 def stop_all(state_dir: Path) -> bool:
     """End every Envoy of this host. False when none ran. Blocking: for a thread."""
     # The folder itself is that of the one Envoy of a host, from before there were several.
-    folders = (envoy_dir(state_dir) / RUN_FOLDER, *run_dirs(state_dir), envoy_dir(state_dir) / DOOR_FOLDER)
+    folders = (
+        envoy_dir(state_dir) / RUN_FOLDER,
+        *run_dirs(state_dir),
+        *(envoy_dir(state_dir) / it for it in (DOOR_FOLDER, EDGE_FOLDER)),
+    )
     ran = [supervisor.stop(folder) for folder in folders]  # all of them, whatever the first one says
     return any(ran)
 

@@ -21,6 +21,7 @@ from homeport_agent.model import GatewayObserved, GatewayRole
 
 RUN_FOLDER = "run"
 DOOR_FOLDER = "door"  # see door
+EDGE_FOLDER = "edge"  # see edge; a gateway's Envoy finds its sockets from its own folder by ../../edge
 _LOOK_S = 2.0  # how often a running Envoy is looked at
 _START_LOOK_S = 0.1  # and one that has just been started, for the first seconds
 _HURRY_S = 10.0

@@ -8,6 +8,8 @@ import posixpath
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.code import WORKFLOW
 
+from homeport_control.agents.enrollment import LOCAL_ADDRESSES
+from homeport_control.decide.paths import dialling, mark
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Revision, Run
@@ -21,7 +23,15 @@ from homeport_control.trust.sealing import Sealer
 
 
 class Assignments:
-    def __init__(self, database: Database, sealer: Sealer, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        settings: ServerSettings,
+        local_addresses: tuple[str, ...] = LOCAL_ADDRESSES,
+    ) -> None:
+        """`local_addresses`: who joined from there is on the server's own machine."""
+        self._local_addresses = local_addresses
         self._database = database
         self._sealer = sealer
         self._settings = settings
@@ -33,6 +43,8 @@ class Assignments:
             there = await gateways.list_all(connection)
             roles = [it for it in there if it.host_id == host_id]
             doors = await hosts.doors(connection) if roles else {}
+            dials = sorted(host.door.dials) if host is not None else []
+            dialled = [it for gateway in dials if (it := await hosts.get(connection, gateway)) is not None]
             placed = await replicas.on_host(connection, host_id)
             run_of = {run_id: await runs.get(connection, run_id) for run_id in {replica.run_id for replica in placed}}
             sealed = {
@@ -57,13 +69,29 @@ class Assignments:
         if roles:  # for an agent that knows one gateway a host only
             assignment.gateway.CopyFrom(assignment.gateways[0])
         if strangers := sorted({it.host_id for it in there} - {host_id, ""}):
-            assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers))
+            tunnels = [self._tunnel(it) for it in dialled if it.id in strangers]
+            assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers, tunnels=tunnels))
+        if edge := dialling(host_id, doors) if roles else {}:
+            hosts_there = [agent_pb2.EdgeHost(host_id=other, ports=ports) for other, ports in edge.items()]
+            assignment.edge.CopyFrom(
+                agent_pb2.Edge(port=self._settings.edge_port, mark=mark(host_id), hosts=hosts_there)
+            )
         assignment.reach.extend(
             agent_pb2.Reach(host_id=other, address=door.address, port=door.ports[0])
             for other, door in sorted(doors.items())
             if other != host_id and door.address and door.ports
         )
         return assignment
+
+    def _tunnel(self, gateway_host: Host) -> agent_pb2.Tunnel:
+        """The server's own machine is found as the server is, by whatever name and address that is from there."""
+        address = "" if gateway_host.address in self._local_addresses else gateway_host.address
+        return agent_pb2.Tunnel(
+            gateway_host_id=gateway_host.id,
+            address=address,
+            port=self._settings.edge_port,
+            mark=mark(gateway_host.id),
+        )
 
 
 def assigned_replica(

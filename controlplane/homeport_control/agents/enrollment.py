@@ -19,6 +19,7 @@ from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 from homeport_control.trust.tokens import sha256_hex
 
+LOCAL_ADDRESSES = ("127.0.0.1", "::1")  # who joins from there is on the server's own machine
 MAX_LABELS = 32
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -29,7 +30,7 @@ class Enrollment:
 
     server_id: str
     link_port: int
-    local_addresses: tuple[str, ...] = ("127.0.0.1", "::1")  # who joins from there is on the server's own machine
+    local_addresses: tuple[str, ...] = LOCAL_ADDRESSES
 
 
 class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):

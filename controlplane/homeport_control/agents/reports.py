@@ -5,7 +5,7 @@ import time
 from homeport_protos.agent.v1 import agent_pb2
 
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
-from homeport_control.decide.paths import dialled, told
+from homeport_control.decide.paths import dialled, dug, told
 from homeport_control.store import gateways, hosts, replicas
 from homeport_control.store.connect import Database, Write
 
@@ -25,7 +25,7 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
             if host is not None and host.findings != findings:
                 await hosts.update(write, host_id, {"findings": findings})
         await replicas.observe(write, host_id, observations, time.time())
-        if report.HasField("door") or report.reached:
+        if report.HasField("door") or report.reached or report.HasField("edge"):
             await _paths(write, host_id, report)
         # An agent that knows one gateway a host only says `gateway`.
         seen = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
@@ -34,13 +34,21 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
 
 
 async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
-    """The host's own door, and, of a gateway's host, which doors of others it could dial."""
+    """The host's own door, and, of a gateway's host, which doors of others it could dial, and who has a tunnel to it."""
+    # Who had one may be in no report now: then all are looked at.
     ids = [*([host_id] if report.HasField("door") else []), *(it.host_id for it in report.reached)]
-    known = await hosts.doors(write.connection, ids)
+    known = await hosts.doors(write.connection, None if report.HasField("edge") else ids)
     if report.HasField("door"):
         door = report.door
         known[host_id] = told(known.get(host_id), door.address, tuple(door.ports), door.message)
         await hosts.put_door(write, host_id, known[host_id])
     for it in report.reached:
         if it.host_id in known:
-            await hosts.put_door(write, it.host_id, dialled(known[it.host_id], host_id, it.error))
+            known[it.host_id] = dialled(known[it.host_id], host_id, it.error)
+            await hosts.put_door(write, it.host_id, known[it.host_id])
+    if report.HasField("edge"):
+        here = {it.host_id: tuple(it.ports) for it in report.edge.hosts}
+        for other, its in known.items():
+            if host_id in its.dials and other != host_id:
+                why = report.edge.message or ("" if other in here else "it has no tunnel to the gateway's edge")
+                await hosts.put_door(write, other, dug(its, host_id, here.get(other), why))

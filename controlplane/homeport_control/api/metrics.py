@@ -16,6 +16,7 @@ from homeport_control.api.gpu_memory import memory_of
 from homeport_control.api.readings import Readings
 from homeport_control.decide.paths import LOOPBACK
 from homeport_control.domain.errors import NotFound, NotReady
+from homeport_control.domain.gateway import TUNNEL
 from homeport_control.domain.hosts import Host
 from homeport_control.domain.metrics import GpuUsage, ReplicaUsage, RequestRate
 from homeport_control.domain.replicas import Replica, Wanted
@@ -111,8 +112,10 @@ class RunMetrics:
 
 
 def _addresses(host: Host, gateway_hosts: frozenset[str]) -> list[str]:
-    """Where gateways find its replicas: on loopback if it is one itself, at its door."""
-    return [*([LOOPBACK] if host.id in gateway_hosts else []), *([host.door.address] if host.door.address else [])]
+    """Where gateways find its replicas: on loopback if it is one itself, at its door, behind a tunnel."""
+    door = host.door
+    others = [*([door.address] if door.address else []), *([f"{TUNNEL}{host.id}"] if door.tunnels else [])]
+    return [*([LOOPBACK] if host.id in gateway_hosts else []), *others]
 
 
 def _message(

@@ -1,12 +1,16 @@
-"""The way from a gateway to a replica: over loopback, or directly to the door of its host. And why there is none.
+"""The way from a gateway to a replica: over loopback, directly to the door of its host, or through a tunnel that this host
+keeps to the gateway's edge. And why there is none.
 
-Pure. A way that a gateway could dial once stays: whether it answers at this moment Envoy sees sooner and better.
+Pure. A way that was there once stays: whether it answers at this moment Envoy sees sooner and better. Directly comes before
+the tunnel, unless it fails now and the tunnel does not.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from homeport_control.domain.gateway import Gateway
-from homeport_control.domain.hosts import Door, Host
+from homeport_control.domain.gateway import TUNNEL, Gateway
+from homeport_control.domain.hosts import Door, Host, Tunnel
 
 LOOPBACK = "127.0.0.1"
 
@@ -14,13 +18,15 @@ LOOPBACK = "127.0.0.1"
 @dataclass(frozen=True, slots=True)
 class Path:
     gateway: str
-    kind: str  # loopback, direct, none
+    kind: str  # loopback, direct, tunnel, none
     reason: str
 
 
 def told(before: Door | None, address: str, ports: tuple[int, ...], message: str) -> Door:
     """What a host's agent says of its door. At another address nobody has dialled it yet."""
-    kept = before if before is not None and before.address == address else Door()
+    kept = before or Door()
+    if kept.address != address:
+        kept = replace(kept, errors=(), reached_by=())
     return replace(kept, address=address, ports=ports, message=message[:1000])
 
 
@@ -31,13 +37,39 @@ def dialled(door: Door, gateway_host_id: str, error: str) -> Door:
     return replace(door, errors=tuple(sorted(errors.items())), reached_by=tuple(sorted(reached_by)))
 
 
+def dug(door: Door, gateway_host_id: str, ports: tuple[int, ...] | None, message: str) -> Door:
+    """What the edge of a gateway's host says of the host's tunnel. `ports`: None: there is none now, and why."""
+    known = door.tunnel_to(gateway_host_id)
+    if known is None and ports is None:
+        return door
+    kept = ports if ports is not None else known.ports if known is not None else ()
+    others = [it for it in door.tunnels if it.gateway_host_id != gateway_host_id]
+    found = Tunnel(gateway_host_id, kept, message[:1000])
+    return replace(door, tunnels=tuple(sorted([*others, found], key=lambda it: it.gateway_host_id)))
+
+
+def mark(gateway_host_id: str) -> str:
+    """By which a gateway knows an answer of a tunnel's end from a replica's, and asks another replica."""
+    return hashlib.sha256(f"homeport tunnel {gateway_host_id}".encode()).hexdigest()[:32]
+
+
+def dialling(gateway_host_id: str, doors: Mapping[str, Door]) -> dict[str, tuple[int, ...]]:
+    """The hosts that dial this one's edge, with the ports of their replicas."""
+    found = {host_id: door.ports for host_id, door in sorted(doors.items()) if gateway_host_id in door.dials}
+    return {host_id: ports for host_id, ports in found.items() if host_id != gateway_host_id}
+
+
 def address_for(gateway: Gateway, host_id: str | None, port: int, door: Door | None) -> str:
     """Where the gateway sends requests for a replica with this port on loopback of this host; empty: it cannot."""
     if host_id == gateway.host_id:
         return LOOPBACK
-    if door is not None and port in door.ports and gateway.host_id in door.reached_by:
-        return door.address
-    return ""
+    if door is None:
+        return ""
+    tunnel, fails = door.tunnel_to(gateway.host_id), bool(dict(door.errors).get(gateway.host_id))
+    is_direct = port in door.ports and gateway.host_id in door.reached_by
+    if tunnel is not None and port in tunnel.ports and (not is_direct or (fails and not tunnel.message)):
+        return f"{TUNNEL}{host_id}"
+    return door.address if is_direct else ""
 
 
 def path(gateway: Gateway, host: Host) -> Path:
@@ -45,13 +77,20 @@ def path(gateway: Gateway, host: Host) -> Path:
     door = host.door
     if host.id == gateway.host_id:
         return Path(gateway.name, "loopback", "the gateway stands on this host")
-    if gateway.host_id in door.reached_by:
-        later = dict(door.errors).get(gateway.host_id, "")
+    error, tunnel = dict(door.errors).get(gateway.host_id, ""), door.tunnel_to(gateway.host_id)
+    is_direct = gateway.host_id in door.reached_by
+    if tunnel is not None and (not is_direct or (error and not tunnel.message)):
+        now = f"; at this moment {tunnel.message}" if tunnel.message else ""
+        why = f"it cannot be dialled ({error}), so it dials the gateway; mutual TLS" if error else "mutual TLS"
+        return Path(gateway.name, "tunnel", why + now)
+    if is_direct:
         return Path(
-            gateway.name, "direct", f"{door.address}, mutual TLS" + (f"; at the last try {later}" if later else "")
+            gateway.name, "direct", f"{door.address}, mutual TLS" + (f"; at the last try {error}" if error else "")
         )
-    if error := dict(door.errors).get(gateway.host_id, ""):
-        return Path(gateway.name, "none", f"it cannot be dialled: {error}")
+    if error:
+        return Path(
+            gateway.name, "none", f"it cannot be dialled: {error}; and it has not dialled the gateway's edge yet"
+        )
     if door.message:
         return Path(gateway.name, "none", door.message)
     return Path(gateway.name, "none", "its door opens with its first replica" if not door.ports else "not dialled yet")

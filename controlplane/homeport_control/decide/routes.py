@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from homeport_control.decide.paths import LOOPBACK, address_for
+from homeport_control.decide.paths import LOOPBACK, address_for, mark
 from homeport_control.domain.gateway import (
     DEFAULT_TRAFFIC,
     MODELS_LABEL,
+    TUNNEL,
     Endpoint,
     Gateway,
     GatewaySnapshot,
@@ -96,6 +97,7 @@ def snapshot(
         plain_models=not _is_secured(MODELS_LABEL, gateway, secured),
         trusted_addresses=gateway.trusted_addresses,
         proofs=tuple(sorted(proofs, key=lambda it: (it.name, it.path))),
+        tunnel_mark=mark(gateway.host_id),
     )
 
 
@@ -134,7 +136,7 @@ def _endpoints(gateway: Gateway, replicas: tuple[Replica, ...], doors: Mapping[s
         serves = replica.wanted is Wanted.RUN and replica.phase is Phase.READY
         drains = replica.wanted is Wanted.DRAIN and replica.drained_at_s is None and replica.phase in _DRAINABLE
         if serves or drains:
-            host_id = "" if address == LOOPBACK else replica.host_id
+            host_id = "" if address == LOOPBACK or address.startswith(TUNNEL) else replica.host_id
             yield Endpoint(replica.id, address, replica.host_port, draining=drains, host_id=host_id)
 
 
@@ -162,7 +164,7 @@ def problems(candidate: GatewaySnapshot) -> tuple[str, ...]:
             found.append(f"service {service.name!r} has a name that no host name can carry")
         found += [f"service {service.name} has a bad domain {d!r}" for d in service.domains if not _DOMAIN.fullmatch(d)]
         for endpoint in service.endpoints:
-            if not _is_address(endpoint.address) or not 0 < endpoint.port < 65536:
+            if not (endpoint.is_tunnelled or _is_address(endpoint.address)) or not 0 < endpoint.port < 65536:
                 found.append(
                     f"replica {endpoint.replica_id} has no usable address ({endpoint.address}:{endpoint.port})"
                 )

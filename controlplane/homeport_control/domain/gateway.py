@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 LOCAL = "local"  # the machine of the server, as a gateway's host; and the name of the gateway that a fresh server has
+TUNNEL = "tunnel/"  # and a host's id: in place of an address, that of an endpoint behind a tunnel
 MODELS_LABEL = "gateway"  # the first label of the name at which models are called
 
 
@@ -63,10 +64,14 @@ class Endpoint:
     """One replica behind a service. `draining` gets no new requests; the ones in flight go on."""
 
     replica_id: str
-    address: str  # "127.0.0.1" on the loopback path
+    address: str  # "127.0.0.1" on the loopback path; see TUNNEL
     port: int
     draining: bool = False
-    host_id: str = ""  # on the direct path: whose door it is, by certificate; empty: loopback
+    host_id: str = ""  # on the direct path: whose door it is, by certificate; empty on the others
+
+    @property
+    def is_tunnelled(self) -> bool:
+        return self.address.startswith(TUNNEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,7 @@ class GatewaySnapshot:
     plain_models: bool = True  # models are called by HTTP too; False: who does is sent to HTTPS
     trusted_addresses: tuple[str, ...] = ()  # of the proxies before it
     proofs: tuple[Proof, ...] = ()  # sorted
+    tunnel_mark: str = ""  # see decide/paths
 
 
 @dataclass(frozen=True, slots=True)

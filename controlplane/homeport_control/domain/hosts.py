@@ -96,6 +96,15 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """From a host to the edge of a gateway's host that cannot dial it."""
+
+    gateway_host_id: str
+    ports: tuple[int, ...] = ()  # of replicas that could be called through it when it was there last
+    message: str = ""  # why there is none now; empty: there is
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """The way in to a host's replicas for gateways of other hosts, as its agent tells: mutual TLS on an address of it."""
 
@@ -105,6 +114,17 @@ class Door:
     # By gateway host: why it could not dial it when it last tried; empty: it could. None: it has not told yet.
     errors: tuple[tuple[str, str], ...] = ()
     reached_by: tuple[str, ...] = ()  # gateway hosts that could, at least once: what fails later, Envoy sees for itself
+    tunnels: tuple[Tunnel, ...] = ()  # that are or were; sorted
+
+    @property
+    def dials(self) -> frozenset[str]:
+        """Gateway hosts to whose edge it is to keep tunnels: those that could not dial it, now or earlier."""
+        return frozenset(host_id for host_id, error in self.errors if error) | {
+            it.gateway_host_id for it in self.tunnels
+        }
+
+    def tunnel_to(self, gateway_host_id: str) -> Tunnel | None:
+        return next((it for it in self.tunnels if it.gateway_host_id == gateway_host_id), None)
 
 
 @dataclass(frozen=True, slots=True)

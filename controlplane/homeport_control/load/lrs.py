@@ -6,13 +6,14 @@ An endpoint that is draining is still reported; one that was removed from its se
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 import grpc
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
-from homeport_control.domain.gateway import EndpointLoad, LoadReport
+from homeport_control.domain.gateway import TUNNEL, EndpointLoad, LoadReport
 
 SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
 INTERVAL_S = 1
@@ -86,5 +87,12 @@ def _endpoints(message: Any) -> Iterator[EndpointLoad]:
                     int(endpoint.total_error_requests),
                 )
                 if any(counts):
-                    address = endpoint.address.socket_address
-                    yield EndpointLoad(cluster.cluster_name, address.address, address.port_value, *counts)
+                    yield EndpointLoad(cluster.cluster_name, *_place(endpoint.address), *counts)
+
+
+def _place(address: Any) -> tuple[str, int]:
+    """As an Endpoint has it. A socket of the edge is named after host and port (xds/paths)."""
+    if address.HasField("pipe"):
+        host_id, _, port = PurePath(address.pipe.path).stem.rpartition("-")
+        return f"{TUNNEL}{host_id}", int(port)
+    return address.socket_address.address, address.socket_address.port_value

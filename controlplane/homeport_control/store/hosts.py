@@ -9,7 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain import happenings
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import Connection, Door, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
+from homeport_control.domain.hosts import (
+    Connection,
+    Door,
+    Finding,
+    Gpu,
+    GpuNear,
+    GpuProcess,
+    Health,
+    Host,
+    HostFacts,
+    Tunnel,
+)
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
@@ -36,7 +47,12 @@ def _door(stored: dict[str, Any] | None) -> Door:
     if stored is None:
         return Door()
     errors = tuple((host_id, error) for host_id, error in stored["errors"])
-    return Door(stored["address"], tuple(stored["ports"]), stored["message"], errors, tuple(stored["reached_by"]))
+    tunnels = tuple(
+        Tunnel(it["gateway_host_id"], tuple(it["ports"]), it["message"]) for it in stored.get("tunnels", ())
+    )
+    return Door(
+        stored["address"], tuple(stored["ports"]), stored["message"], errors, tuple(stored["reached_by"]), tunnels
+    )
 
 
 def facts_from_row(stored: dict[str, Any]) -> HostFacts:
@@ -122,6 +138,10 @@ async def put_door(write: Write, host_id: str, door: Door) -> None:
     if (before.address, before.ports[:1]) != (door.address, door.ports[:1]):  # gateways dial another place
         gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
         write.touch(*(f"host:{it}" for it in gateway_hosts))
+    if before.dials != door.dials:
+        write.touch(f"host:{host_id}")
+    if before.dials != door.dials or before.ports != door.ports:
+        write.touch(*(f"host:{it}" for it in before.dials | door.dials))
 
 
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from homeport_control.domain.gateway import DEFAULT_TRAFFIC, Affinity, Endpoint, Traffic
 from homeport_control.xds.access_log import REPLICA_KEY
-from homeport_control.xds.paths import SOCKETS, matched, named
+from homeport_control.xds.paths import SOCKETS, address, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.token_filter import FILTER
 from homeport_control.xds.wire import ADS, resource, typed
@@ -72,7 +72,14 @@ _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_facto
 _H2C: dict[str, Any] = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1000}},
+        # With the default windows some who read slowly stop everybody on the connection.
+        explicit_http_config={
+            "http2_protocol_options": {
+                "max_concurrent_streams": 1000,
+                "initial_stream_window_size": 1 << 20,
+                "initial_connection_window_size": 256 << 20,
+            }
+        },
         common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
     )
 }
@@ -102,7 +109,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
     lb_endpoints = [
         {
             "endpoint": {
-                "address": {"socket_address": {"address": member.address, "port_value": member.port}},
+                "address": address(member),
                 **named(member),
             },
             "health_status": "DRAINING" if member.draining else "HEALTHY",

@@ -1,4 +1,5 @@
-"""The two ways from a gateway's Envoy to a replica, in one cluster: plain over loopback, mutual TLS to another host's door.
+"""The ways from a gateway's Envoy to a replica, in one cluster: plain over loopback, mutual TLS to another host's door, plain
+to a socket of the edge beside it, which has a tunnel to the host.
 
 Each endpoint says by its metadata which it is, and by its host name whose certificate must be shown (one host's never does for
 another's). Envoy shows its own host's certificate; both lie in files of its host, which its agent renews.
@@ -6,7 +7,7 @@ another's). Envoy shows its own host's certificate; both lie in files of its hos
 
 from typing import Any
 
-from homeport_control.domain.gateway import Endpoint
+from homeport_control.domain.gateway import TUNNEL, Endpoint
 from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.wire import typed
 
@@ -48,6 +49,25 @@ SOCKETS: dict[str, Any] = {
         },
     ]
 }
+
+
+# In answers of a tunnel's ends, after the gateway's mark (homeport_agent/envoy/tunnel_words.py): whether a replica may
+# have seen the request. Another one is asked where that is safe; the caller does not see it.
+MARK_HEADER = "x-homeport-tunnel"
+UNREACHABLE, BROKEN = "unreachable", "broken"
+
+
+def address(endpoint: Endpoint) -> dict[str, Any]:
+    """An edge's folder is beside those of the gateways (homeport_agent/envoy/host.py): EDS takes each address but once."""
+    if endpoint.is_tunnelled:
+        return {"pipe": {"path": f"../../edge/{endpoint.address.removeprefix(TUNNEL)}-{endpoint.port}.sock"}}
+    return {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
+
+
+def retriable(mark: str, *, idempotent: bool) -> dict[str, Any]:
+    """For the retry policy of a service with replicas behind tunnels."""
+    said = [UNREACHABLE, BROKEN] if idempotent else [UNREACHABLE]
+    return {"retriable_headers": [{"name": MARK_HEADER, "string_match": {"exact": f"{mark} {it}"}} for it in said]}
 
 
 def named(endpoint: Endpoint) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from homeport_control.domain.gateway import MODELS_LABEL, Affinity, GatewaySnapshot, Proof, ServiceRoute, Traffic
 from homeport_control.xds import errors
+from homeport_control.xds.paths import MARK_HEADER, retriable
 from homeport_control.xds.rate_limits import for_host
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
@@ -34,9 +35,11 @@ _SAFE = "connect-failure,refused-stream,reset-before-request"  # nothing of the 
 _IDEMPOTENT = "GET|HEAD|OPTIONS|PUT|DELETE|TRACE"  # RFC 9110, section 9.2.2
 
 
-def _retry(retry_on: str) -> dict[str, Any]:
+def _retry(retry_on: str, mark: str, *, idempotent: bool) -> dict[str, Any]:
+    tunnels = retriable(mark, idempotent=idempotent) if mark else {}
     return {
-        "retry_on": retry_on,
+        "retry_on": f"{retry_on},retriable-headers" if mark else retry_on,
+        **tunnels,
         "num_retries": 3,
         "retry_host_predicate": [
             {
@@ -50,14 +53,15 @@ def _retry(retry_on: str) -> dict[str, Any]:
 
 
 def _route(
-    service: str, metadata: dict[str, Any], traffic: Traffic, match: dict[str, Any], retry_on: str
+    service: str, metadata: dict[str, Any], traffic: Traffic, mark: str, match: dict[str, Any], *, idempotent: bool
 ) -> dict[str, Any]:
+    retry_on = f"{_SAFE},reset" if idempotent else _SAFE
     # timeout 0: a model may think for as long as it likes; the client decides when to give up.
     route: dict[str, Any] = {
         "cluster": service,
         "timeout": f"{traffic.response_timeout_s or 0}s",
         "idle_timeout": f"{traffic.idle_timeout_s or 0}s",
-        "retry_policy": _retry(retry_on),
+        "retry_policy": _retry(retry_on, mark, idempotent=idempotent),
     }
     if traffic.affinity is not None:
         route["hash_policy"] = [_hash_policy(traffic.affinity)]
@@ -74,7 +78,7 @@ def _hash_policy(affinity: Affinity) -> dict[str, Any]:
 
 @lru_cache(maxsize=100_000)
 def _service(
-    name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic
+    name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic, mark: str
 ) -> dict[str, Any]:
     metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
@@ -82,12 +86,13 @@ def _service(
         "name": name,
         "domains": list(domains),
         "routes": [
-            _route(name, metadata, traffic, method, f"{_SAFE},reset"),
-            _route(name, metadata, traffic, {}, _SAFE),
+            _route(name, metadata, traffic, mark, method, idempotent=True),
+            _route(name, metadata, traffic, mark, {}, idempotent=False),
         ],
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
         "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)) | for_host(traffic.rate_limits),
+        **({"response_headers_to_remove": [MARK_HEADER]} if mark else {}),
     }
 
 
@@ -148,8 +153,8 @@ class Door:
     proofs: tuple[Proof, ...] = ()
 
 
-# What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic.
-Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic]
+# What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic, mark of tunnels.
+Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic, str]
 
 
 @lru_cache(maxsize=8)
@@ -173,15 +178,17 @@ def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     """By name: those of HTTP, and those of HTTPS where it is spoken."""
     domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
     plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models, snapshot.proofs)
-    made = {ROUTES: _routes(tuple((_facts(it), it.plain) for it in snapshot.services), plain)}
+    mark = snapshot.tunnel_mark
+    made = {ROUTES: _routes(tuple((_facts(it, mark), it.plain) for it in snapshot.services), plain)}
     if snapshot.https_port:
-        secure = tuple((_facts(it), True) for it in snapshot.services if it.secure)
+        secure = tuple((_facts(it, mark), True) for it in snapshot.services if it.secure)
         made[TLS_ROUTES] = _routes(secure, Door(TLS_ROUTES, domains))
     return made
 
 
-def _facts(it: ServiceRoute) -> Facts:
-    return it.name, it.domains, it.auth, it.forward_token, it.model.name if it.model else "", it.traffic
+def _facts(it: ServiceRoute, mark: str) -> Facts:
+    model, tunnelled = it.model.name if it.model else "", any(each.is_tunnelled for each in it.endpoints)
+    return it.name, it.domains, it.auth, it.forward_token, model, it.traffic, mark if tunnelled else ""
 
 
 def _status(status: int) -> dict[str, Any]:

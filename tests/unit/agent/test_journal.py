@@ -8,7 +8,19 @@ import pytest
 from fakes.agent import assignment, replica
 from homeport_agent.journal import Journal, decode, encode
 from homeport_agent.machine import without_secrets
-from homeport_agent.model import GatewayRole, History, JournalEntry, Probe, RegistryAuth, Volume
+from homeport_agent.model import (
+    DoorWish,
+    EdgeHost,
+    EdgeWish,
+    GatewayRole,
+    History,
+    JournalEntry,
+    Probe,
+    ReachTarget,
+    RegistryAuth,
+    TunnelTo,
+    Volume,
+)
 
 WHOLE = replica(
     env=(("TOKEN", "hunter2"),),
@@ -57,6 +69,14 @@ async def test_gateway_roles_are_kept(tmp_path: Path) -> None:
     roles = (GatewayRole("local", 7401, "127.0.0.1", 7480), GatewayRole("main", 7401, "::1", 80, 443))
     entry = JournalEntry(type(ENTRY.assignment)("s", 1, (), roles))
     assert decode(encode(entry)).assignment.gateways == roles
+
+
+async def test_the_ways_to_other_hosts_are_kept(tmp_path: Path) -> None:
+    door = DoorWish(("g1", "g2"), (TunnelTo("g1", "", 7403, "mark"),))
+    edge = EdgeWish(7403, "mark", (EdgeHost("h2", (40001, 40002)), EdgeHost("h3", ())))
+    reach = (ReachTarget("h2", "10.0.0.5", 40001),)
+    kept = type(ENTRY.assignment)("s", 1, door=door, reach=reach, edge=edge)
+    assert decode(encode(JournalEntry(kept))).assignment == kept
 
 
 @pytest.mark.parametrize("held", [None, {"name": "local", "xds_port": 1, "listen_address": "::1", "http_port": 2}])

@@ -12,7 +12,17 @@ from homeport_agent.gpus.model import Finding, GpuReading, Severity
 from homeport_agent.identity import IdentityStore
 from homeport_agent.join import join
 from homeport_agent.link import Link, Removed, Software
-from homeport_agent.model import Assignment, DoorObserved, GatewayObserved, HostFacts, Phase, Reached, ReplicaObserved
+from homeport_agent.model import (
+    Assignment,
+    DoorObserved,
+    EdgeHost,
+    EdgeObserved,
+    GatewayObserved,
+    HostFacts,
+    Phase,
+    Reached,
+    ReplicaObserved,
+)
 from homeport_agent.outbox import Outbox
 from homeport_agent.telemetry.changes import News
 from homeport_agent.telemetry.model import HostReading, ReplicaReading
@@ -28,6 +38,7 @@ class Host:
         self.envoys: tuple[GatewayObserved, ...] = ()
         self.way_in: DoorObserved | None = None
         self.dialled: tuple[Reached, ...] = ()
+        self.hub: EdgeObserved | None = None
         self.is_settled = asyncio.Event()
         self.is_settled.set()
         self.assignments: asyncio.Queue[Assignment] = asyncio.Queue()
@@ -49,6 +60,9 @@ class Host:
 
     def door(self) -> DoorObserved | None:
         return self.way_in
+
+    def edge(self) -> EdgeObserved | None:
+        return self.hub
 
     def reached(self) -> tuple[Reached, ...]:
         return self.dialled
@@ -311,10 +325,12 @@ async def test_gateways_are_reported_where_there_are_some(rig: Rig) -> None:
 
 async def test_the_way_in_and_the_doors_that_answer_are_reported(rig: Rig) -> None:
     rig.host.way_in = DoorObserved("10.0.0.5", (40001, 40002), "10.0.0.5:40003 is not open")
+    rig.host.hub = EdgeObserved("", (EdgeHost("h4", (40001,)),))
     rig.host.dialled = (Reached("h2", ""), Reached("h3", "10.0.0.7:1: connection refused"))
     report = await (await rig.control.session()).next("report")
     assert (report.door.address, list(report.door.ports)) == ("10.0.0.5", [40001, 40002])
     assert report.door.message == "10.0.0.5:40003 is not open"
+    assert [(it.host_id, list(it.ports)) for it in report.edge.hosts] == [("h4", [40001])]
     assert [(it.host_id, it.error) for it in report.reached] == [("h2", ""), ("h3", "10.0.0.7:1: connection refused")]
 
 

@@ -514,6 +514,7 @@ class Report(_message.Message):
     GATEWAYS_FIELD_NUMBER: _builtins.int
     DOOR_FIELD_NUMBER: _builtins.int
     REACHED_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.str
     sequence: _builtins.int
     accepted_generation: _builtins.int
@@ -546,6 +547,10 @@ class Report(_message.Message):
     def reached(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reached]:
         """of a gateway host: one for each Reach"""
 
+    @_builtins.property
+    def edge(self) -> Global___EdgeReport:
+        """of a gateway host: while one is wanted"""
+
     def __init__(
         self,
         *,
@@ -559,10 +564,11 @@ class Report(_message.Message):
         gateways: _abc.Iterable[Global___GatewayReport] | None = ...,
         door: Global___DoorReport | None = ...,
         reached: _abc.Iterable[Global___Reached] | None = ...,
+        edge: Global___EdgeReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "edge", b"edge", "facts", b"facts", "findings", b"findings", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "door", b"door", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "gateways", b"gateways", "reached", b"reached", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_generation", b"accepted_generation", "boot_id", b"boot_id", "door", b"door", "edge", b"edge", "facts", b"facts", "findings", b"findings", "gateway", b"gateway", "gateways", b"gateways", "reached", b"reached", "replicas", b"replicas", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -752,6 +758,59 @@ class DoorReport(_message.Message):
 Global___DoorReport: _TypeAlias = DoorReport  # noqa: Y015
 
 @_typing.final
+class EdgeReport(_message.Message):
+    """The edge of a gateway's host: hosts that cannot be dialled dial it, and keep tunnels to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """why it does not run; empty: it does"""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___EdgeHost]:
+        """with a tunnel now; and the ports that can be called through it"""
+
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        hosts: _abc.Iterable[Global___EdgeHost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgeReport: _TypeAlias = EdgeReport  # noqa: Y015
+
+@_typing.final
+class EdgeHost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of its replicas on its loopback"""
+
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgeHost: _TypeAlias = EdgeHost  # noqa: Y015
+
+@_typing.final
 class Reached(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -815,6 +874,7 @@ class Assignment(_message.Message):
     GATEWAYS_FIELD_NUMBER: _builtins.int
     DOOR_FIELD_NUMBER: _builtins.int
     REACH_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssignedReplica]: ...
@@ -834,6 +894,10 @@ class Assignment(_message.Message):
     def reach(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reach]:
         """of a gateway host: whose doors it tries to dial"""
 
+    @_builtins.property
+    def edge(self) -> Global___Edge:
+        """of a gateway host: unset: every host can be dialled"""
+
     def __init__(
         self,
         *,
@@ -843,10 +907,11 @@ class Assignment(_message.Message):
         gateways: _abc.Iterable[Global___GatewayRole] | None = ...,
         door: Global___Door | None = ...,
         reach: _abc.Iterable[Global___Reach] | None = ...,
+        edge: Global___Edge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "gateway", b"gateway"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "edge", b"edge", "gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "gateway", b"gateway", "gateways", b"gateways", "generation", b"generation", "reach", b"reach", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["door", b"door", "edge", b"edge", "gateway", b"gateway", "gateways", b"gateways", "generation", b"generation", "reach", b"reach", "replicas", b"replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -857,22 +922,86 @@ class Door(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GATEWAY_HOST_IDS_FIELD_NUMBER: _builtins.int
+    TUNNELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def gateway_host_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """who may come in, by certificate"""
+
+    @_builtins.property
+    def tunnels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tunnel]:
+        """gateways that cannot dial this host: it dials them"""
 
     def __init__(
         self,
         *,
         gateway_host_ids: _abc.Iterable[_builtins.str] | None = ...,
+        tunnels: _abc.Iterable[Global___Tunnel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_host_ids", b"gateway_host_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_host_ids", b"gateway_host_ids", "tunnels", b"tunnels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Door: _TypeAlias = Door  # noqa: Y015
+
+@_typing.final
+class Tunnel(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_HOST_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    gateway_host_id: _builtins.str
+    address: _builtins.str
+    """of its edge; empty: where this agent finds the server"""
+    port: _builtins.int
+    mark: _builtins.str
+    """in answers of the tunnel's ends, by which the gateway knows that no replica gave them"""
+    def __init__(
+        self,
+        *,
+        gateway_host_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        mark: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "gateway_host_id", b"gateway_host_id", "mark", b"mark", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tunnel: _TypeAlias = Tunnel  # noqa: Y015
+
+@_typing.final
+class Edge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    mark: _builtins.str
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___EdgeHost]:
+        """sorted"""
+
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        mark: _builtins.str = ...,
+        hosts: _abc.Iterable[Global___EdgeHost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "mark", b"mark", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edge: _TypeAlias = Edge  # noqa: Y015
 
 @_typing.final
 class Reach(_message.Message):

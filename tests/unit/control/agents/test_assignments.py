@@ -160,6 +160,24 @@ async def test_doors_open_to_gateways_elsewhere_and_these_are_told_whom_to_dial(
     assert not far.reach
 
 
+async def test_a_host_that_cannot_be_dialled_is_told_to_dial_and_the_gateways_host_whom_to_expect(state: State) -> None:
+    await add_host(state, "gate", gateway="local")
+    await add_host(state, "far")
+    door = Door("10.0.0.5", (40001, 40002), errors=(("gate", "no route"), ("gone", "no route")))
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", door)
+        await hosts.update(write, "gate", {"address": "10.0.0.1"})
+    gate, far = [await assignments(state).of_host(it) for it in ("gate", "far")]
+    [tunnel] = far.door.tunnels
+    assert (tunnel.gateway_host_id, tunnel.address, tunnel.port) == ("gate", "10.0.0.1", 7403)
+    assert (gate.edge.port, gate.edge.mark) == (7403, tunnel.mark)
+    assert [(it.host_id, list(it.ports)) for it in gate.edge.hosts] == [("far", [40001, 40002])]
+    async with state.database.write() as write:
+        await hosts.update(write, "gate", {"address": "127.0.0.1"})
+    [tunnel] = (await assignments(state).of_host("far")).door.tunnels
+    assert tunnel.address == "", "the server's own machine is where the host finds the server"
+
+
 async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:
     await add_host(state)
     await add_replica(state, await add_run(state), "r1", host_id="h1")

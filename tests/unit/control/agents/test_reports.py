@@ -1,8 +1,10 @@
 """What a report changes: findings with their events, and nothing by an older one."""
 
+from dataclasses import replace
+
 from fixtures.control import State, add_host, get_host
 from homeport_control.agents.reports import take_report
-from homeport_control.domain.hosts import Door, Health
+from homeport_control.domain.hosts import Door, Health, Tunnel
 from homeport_control.store import hosts
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
@@ -85,3 +87,29 @@ async def test_what_a_gateways_host_could_dial_is_kept_with_the_door_and_of_nobo
     async with state.database.read() as connection:
         assert set(await hosts.doors(connection)) == {"far"}
         assert await hosts.doors(connection, ["h1", "gone"]) == {}
+
+
+async def test_tunnels_are_told_by_the_edge_and_both_ends_hear_of_what_they_must_do(state: State) -> None:
+    await begun(state)
+    await add_host(state, "far")
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+    with state.database.changes.subscribe("host:far") as far, state.database.changes.subscribe("host:h1") as gate:
+        reached = [agent_pb2.Reached(host_id="far", error="no route")]
+        await take_report(state.database, "h1", "host h1", ways(1, reached=reached))
+        assert await far.wait(0), "it is to dial"
+        assert await gate.wait(0), "and is expected"
+        edge = agent_pb2.EdgeReport(hosts=[agent_pb2.EdgeHost(host_id="far", ports=[40001])])
+        with state.database.changes.subscribe("doors") as doors:
+            await take_report(state.database, "h1", "host h1", ways(2, reached=reached, edge=edge))
+            assert await doors.wait(0)
+            assert (await get_host(state, "far")).door.tunnels == (Tunnel("h1", (40001,)),)
+            await take_report(state.database, "h1", "host h1", ways(3, reached=reached, edge=agent_pb2.EdgeReport()))
+            assert await doors.wait(0)
+        assert (await get_host(state, "far")).door.tunnels == (
+            Tunnel("h1", (40001,), "it has no tunnel to the gateway's edge"),
+        )
+        async with state.database.write() as write:
+            door = (await get_host(state, "far")).door
+            await hosts.put_door(write, "far", replace(door, ports=(40001, 40002)))
+        assert await gate.wait(0), "another replica behind the tunnel needs a socket"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fakes.hosts import host
-from homeport_control.decide.paths import LOOPBACK, Path, address_for, dialled, path, told
+from homeport_control.decide.paths import LOOPBACK, Path, address_for, dialled, dialling, dug, mark, path, told
 from homeport_control.domain.gateway import Gateway
 from homeport_control.domain.hosts import Door
 
@@ -44,9 +44,58 @@ def test_at_another_address_nobody_has_dialled_it_yet() -> None:
 def test_why_there_is_none() -> None:
     refused = dialled(DOOR, "id-gate", "10.0.0.5:40001 does not answer within 2 s")
     for door, reason in (
-        (refused, "it cannot be dialled: 10.0.0.5:40001 does not answer within 2 s"),
+        (
+            refused,
+            "it cannot be dialled: 10.0.0.5:40001 does not answer within 2 s; and it has not dialled the gateway's edge yet",
+        ),
         (told(None, "", (), "Envoy could not be installed"), "Envoy could not be installed"),
         (Door(), "its door opens with its first replica"),
         (DOOR, "not dialled yet"),
     ):
         assert path(MAIN, host("a", door=door)) == Path("main", "none", reason)
+
+
+def test_a_host_that_cannot_be_dialled_dials_and_is_called_through_its_tunnel() -> None:
+    refused = dialled(DOOR, "id-gate", "no route")
+    assert DOOR.dials == frozenset()
+    assert refused.dials == {"id-gate"}
+    assert dug(refused, "id-gate", None, "it has no tunnel") == refused, "none was there"
+    there = dug(refused, "id-gate", (40001,), "")
+    assert address_for(MAIN, "id-a", 40001, there) == "tunnel/id-a"
+    assert address_for(MAIN, "id-a", 40002, there) == "", "it has no socket yet"
+    assert address_for(replace(MAIN, host_id="id-other"), "id-a", 40001, there) == "", "another gateway's"
+    assert path(MAIN, host("a", door=there)) == Path(
+        "main", "tunnel", "it cannot be dialled (no route), so it dials the gateway; mutual TLS"
+    )
+
+
+def test_a_tunnel_that_breaks_stays_the_way_and_says_so() -> None:
+    there = dug(dialled(DOOR, "id-gate", "no route"), "id-gate", (40001,), "")
+    broken = dug(there, "id-gate", None, "it has no tunnel")
+    assert address_for(MAIN, "id-a", 40001, broken) == "tunnel/id-a"
+    assert path(MAIN, host("a", door=broken)).reason.endswith("; at this moment it has no tunnel")
+
+
+def test_directly_comes_first_unless_it_fails_now_and_the_tunnel_does_not() -> None:
+    both = dialled(dug(dialled(DOOR, "id-gate", "no route"), "id-gate", (40001,), ""), "id-gate", "")
+    assert address_for(MAIN, "id-a", 40001, both) == "10.0.0.5"
+    assert path(MAIN, host("a", door=both)).kind == "direct"
+    assert both.dials == {"id-gate"}, "what goes through the tunnel still ends there"
+    fails = dialled(both, "id-gate", "no route")
+    assert address_for(MAIN, "id-a", 40001, fails) == "tunnel/id-a"
+    assert path(MAIN, host("a", door=fails)).kind == "tunnel"
+    neither = dug(fails, "id-gate", None, "it has no tunnel")
+    assert address_for(MAIN, "id-a", 40001, neither) == "10.0.0.5"
+    assert path(MAIN, host("a", door=neither)).kind == "direct"
+
+
+def test_an_edge_has_the_hosts_that_dial_it_with_their_ports() -> None:
+    refused = dialled(DOOR, "id-gate", "no route")
+    doors = {"id-b": refused, "id-a": refused, "id-c": DOOR, "id-gate": refused}
+    assert dialling("id-gate", doors) == {"id-a": (40001, 40002), "id-b": (40001, 40002)}
+    assert dialling("id-other", doors) == {}
+
+
+def test_each_gateways_host_has_a_mark_of_its_own() -> None:
+    assert mark("a") == mark("a") != mark("b")
+    assert len(mark("a")) == 32

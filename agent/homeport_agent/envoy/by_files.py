@@ -1,0 +1,71 @@
+"""An Envoy that is configured by files, under a supervisor of its own: it outlives the agent and needs no server.
+
+Covers writing what changed, starting, adopting after a restart of the agent, and starting anew when what it is started with is
+another. Does not cover what stands in the files, nor when it ought to run. Not for two tasks at once.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from homeport_agent.envoy import admin, install, supervisor
+from homeport_agent.envoy.admin import EnvoyState
+
+OPENING_S = 10.0  # a listener that is not open after this found its place taken: Envoy tries each only once
+ARGUMENTS = ("--concurrency", "1")
+_MARK = "started-with"
+
+
+class FileEnvoy:
+    def __init__(self, install_dir: Path, run_dir: Path, installing: asyncio.Lock) -> None:
+        """`installing`: held while the binary is installed; all Envoys of a host have one."""
+        self._install_dir = install_dir
+        self.run_dir = run_dir
+        self._installing = installing
+        self._wrote_at_s = 0.0
+
+    async def keep(self, start: dict[str, Any], files: Mapping[str, str]) -> EnvoyState | None:
+        """Run with these; what is seen of it, None while it starts. Raises EnvoyUnavailable, OSError."""
+        bootstrap = json.dumps(start, indent=1)
+        mark = hashlib.sha256("\n".join((install.VERSION, bootstrap, *ARGUMENTS)).encode()).hexdigest()
+        is_running = await asyncio.to_thread(supervisor.find, self.run_dir) and self._read(_MARK) == mark
+        if not is_running:
+            await asyncio.to_thread(supervisor.stop, self.run_dir)
+            files = {**files, "bootstrap.json": bootstrap, _MARK: mark}
+        if await asyncio.to_thread(self._write, files):
+            self._wrote_at_s = asyncio.get_running_loop().time()
+        if not is_running:
+            async with self._installing:
+                binary = await asyncio.to_thread(install.install, self._install_dir)
+            await asyncio.to_thread(supervisor.start, binary, self.run_dir, ARGUMENTS)
+        return await asyncio.to_thread(admin.look, self.run_dir)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(supervisor.stop, self.run_dir)
+
+    def is_late(self) -> bool:
+        """What was written last has had its time to be taken up."""
+        return asyncio.get_running_loop().time() - self._wrote_at_s > OPENING_S
+
+    async def forget(self, name: str) -> None:
+        """A file that is written anew by the next `keep`: what failed in it is tried again."""
+        await asyncio.to_thread((self.run_dir / name).unlink, missing_ok=True)
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.run_dir / name).read_text()
+        except OSError:
+            return ""
+
+    def _write(self, files: Mapping[str, str]) -> bool:
+        """Whether something was another. Replaced by rename: that is what Envoy watches for."""
+        self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        changed = {name: text for name, text in files.items() if self._read(name) != text}
+        for name, text in changed.items():
+            fresh = self.run_dir / f"{name}.new"
+            fresh.write_text(text)
+            fresh.replace(self.run_dir / name)
+        return bool(changed)
