@@ -18,6 +18,8 @@ DEADLINE_S = 20.0
 
 
 class FarHost:
+    task: "asyncio.Task[None]"  # of its agent
+
     def __init__(self, gateway: Gateway, folder: Path, host_id: str = FAR) -> None:
         self.folder = folder
         self.host_id = host_id
@@ -72,10 +74,10 @@ async def far_host(
     folder = Path(gateway.folder) / host_id
     folder.mkdir()
     made = FarHost(gateway, folder, host_id)
-    task = asyncio.create_task(made.door.run())
+    made.task = asyncio.create_task(made.door.run())
     made.door.apply(wish)
     try:
         yield made
     finally:
-        task.cancel()
+        made.task.cancel()
         await asyncio.to_thread(supervisor.stop, made.run_dir)
