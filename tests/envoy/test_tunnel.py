@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from homeport_agent.envoy import supervisor
+from homeport_agent.envoy import admin, supervisor
 from homeport_agent.envoy.edge import Edge, edge_dir
 from homeport_agent.model import DoorWish, EdgeHost, EdgeObserved, EdgeWish, TunnelTo
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, Traffic
@@ -199,6 +199,8 @@ async def test_a_host_takes_no_requests_of_another_one(gateway: Gateway, hub: Hu
                 for _ in range(20):
                     answer = await client.request()
                     assert (answer.status, answer.json().get("replica")) == (200, "one")
+            stats = await asyncio.to_thread(admin.get, hub.run_dir, "/stats?filter=%5C.cluster%5C.")
+            assert {it.partition(b":")[0].partition(b".cluster.")[2] for it in stats.split()[::2]} == {b"edge"}
         await wire.close()
         assert thief.served == 0
 
