@@ -266,6 +266,28 @@ async def test_a_cut_link_is_dialled_again_and_a_silent_one_is_noticed(
             await until_answered(client)
 
 
+async def test_a_renewed_certificate_cuts_nothing_and_is_shown_at_the_next_dialling(
+    gateway: Gateway, hub: Hub, far: FarHost
+) -> None:
+    async with replicas("one") as (one,), caller(gateway) as client, caller(gateway) as other:
+        await hub.takes(far, one)
+        await gateway.control.publish(hub.snapshot(far.tunnelled(one)))
+        reader = await client.send("GET", "/hold", "hello.localhost", {"authorization": f"Bearer {TOKEN}"})
+        async with asyncio.timeout(DEADLINE_S):
+            await reader.readuntil(b"first")
+            for identity in (gateway.identity, far.identity):
+                gateway.authority.write_identity(identity.host_id, identity.certificate.parent)
+            assert (await other.request()).status == 200
+            one.release.set()
+            assert b"last" in await reader.readuntil(b"last")
+        before = hub.wire.connections
+        hub.wire.cut()
+        async with asyncio.timeout(DEADLINE_S):
+            await hub.wire.until(before + 2)
+        other.close()
+        await until_answered(other)
+
+
 async def test_what_no_replica_has_seen_is_asked_elsewhere_and_a_post_that_one_has_is_not(
     gateway: Gateway, hub: Hub, far: FarHost
 ) -> None:
