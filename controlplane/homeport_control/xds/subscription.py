@@ -136,10 +136,11 @@ class Subscription:
         if state is None:
             state = self._types[request.type_url] = _Type()
             names = set(request.subscribe)
-            state.wildcard = request.type_url in WILDCARDS and (not names or "*" in names)
+            state.wildcard = "*" in names or (request.type_url in WILDCARDS and not names)
             # Endpoints are sent again on every stream: the last one may have been cut between a changed cluster and its
             # endpoints, and that cluster waits for them although Envoy holds this very version.
-            if request.type_url != EDS:
+            # Who asks for all of them only keeps them, and waits for nothing.
+            if request.type_url != EDS or state.wildcard:
                 state.held.update(request.initial_versions)
             state.owes_first = state.wildcard and not request.initial_versions
         nack = self._settle(request, state)
