@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc.aio import AioRpcError
@@ -21,11 +22,12 @@ from homeport_agent.envoy.last_world import LastWorld
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 KEEPER = "/keeper"  # at the end of the node's id: not the Envoy itself, but who keeps its last configuration
-_OPTIONS: tuple[tuple[str, int | str], ...] = (
-    *OPTIONS,
-    ("grpc.keepalive_time_ms", 5000),  # nothing hurries here
-    ("grpc.max_receive_message_length", 64 << 20),
-)
+_OWN: dict[str, int | str] = {
+    "grpc.keepalive_time_ms": 10_000,  # as Envoy's own: nothing hurries here
+    "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.max_receive_message_length": 64 << 20,
+}
+_OPTIONS = tuple((dict(OPTIONS) | _OWN).items())
 
 _TYPE = "type.googleapis.com/envoy."
 LISTENERS = _TYPE + "config.listener.v3.Listener"
@@ -85,22 +87,22 @@ class LastKeeper:
     async def _follow(self, channel: grpc.aio.Channel, host_id: str) -> None:
         await channel.channel_ready()
         self._on_server(True)
-        call = channel.stream_stream(
+        open_stream = channel.stream_stream(
             METHOD,
             request_serializer=discovery_pb2.DeltaRequest.SerializeToString,
             response_deserializer=discovery_pb2.DeltaResponse.FromString,
         )
-        answers: asyncio.Queue[discovery_pb2.DeltaRequest] = asyncio.Queue()
+        stream: Any = open_stream()
         node = discovery_pb2.Node(id=f"{host_id}/{self._gateway}{KEEPER}")
         for type_url in TYPES:
             held = {name: it.version for name, it in self._world.of(type_url).items()}
-            answers.put_nowait(
+            await stream.write(
                 discovery_pb2.DeltaRequest(node=node, type_url=type_url, subscribe=["*"], initial_versions=held)
             )
-        async for response in call(_each(answers)):
+        async for response in _each(stream):
             self._world.take(response)
             self._changed.set()
-            answers.put_nowait(discovery_pb2.DeltaRequest(type_url=response.type_url, nonce=response.nonce))
+            await stream.write(discovery_pb2.DeltaRequest(type_url=response.type_url, nonce=response.nonce))
 
     async def _write(self) -> None:
         while True:
@@ -114,9 +116,9 @@ class LastKeeper:
                 log.warning("the last configuration of gateway %s cannot be written: %s", self._gateway, error)
 
 
-async def _each(answers: "asyncio.Queue[discovery_pb2.DeltaRequest]") -> AsyncIterator[discovery_pb2.DeltaRequest]:
-    while True:
-        yield await answers.get()
+async def _each(stream: Any) -> AsyncIterator[discovery_pb2.DeltaResponse]:
+    while (response := await stream.read()) is not grpc.aio.EOF:
+        yield response
 
 
 def _credentials(identity: Identity) -> grpc.ChannelCredentials:
