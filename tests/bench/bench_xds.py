@@ -21,15 +21,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psutil
+import sqlalchemy as sa
 from fixtures.control import State, add_host, migrated, opened, revision, service
 from homeport_agent.envoy import supervisor
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, ServiceRoute
-from homeport_control.domain.hosts import Reservation
 from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.loop import Loop
 from homeport_control.store import replicas as replicas_store
-from homeport_control.store import runs
+from homeport_control.store import runs, schema
 from homeport_control.xds import convert
 from homeport_control.xds.subscription import Response
 from rig.gateway import Gateway, envoy_binary, replicas
@@ -150,18 +150,28 @@ async def by_publishing(bench: Bench, services: int, count: int, rounds: int) ->
 
 async def fill(state: State, services: int, count: int, a_port: int) -> None:
     await add_host(state, "h1", gateway="local", gateway_ready=True)
+    rows = []
+    one = revision(state, service("svc", replicas=count))
     async with state.database.write() as write:
         for number in range(services):
-            document = service(f"svc-{number:04}", replicas=count)
-            await runs.insert(write, f"run{number}", f"svc-{number:04}", "alice", revision(state, document), 1000.0)
+            spec_json = one.spec_json.replace('"svc"', f'"svc-{number:04}"')
+            await runs.insert(
+                write, f"run{number}", f"svc-{number:04}", "alice", replace(one, spec_json=spec_json), 1000.0
+            )
             for index in range(count if number else 1):
-                port = FIRST_PORT + number * count + index if number else a_port
-                name = f"r{number}-{index}"
-                await replicas_store.insert(
-                    write, Replica(name, f"run{number}", index=index, revision=1, wanted=Wanted.RUN, created_at_s=1000.0)
+                replica = Replica(
+                    f"r{number}-{index}",
+                    f"run{number}",
+                    index=index,
+                    revision=1,
+                    wanted=Wanted.RUN,
+                    created_at_s=1000.0,
+                    phase=Phase.READY,
+                    host_id="h1",
+                    host_port=FIRST_PORT + number * count + index if number else a_port,
                 )
-                await replicas_store.claim(write, Reservation(name, "h1", (), False, 0, 0.1, 1))
-                await replicas_store.observe(write, "h1", [Observation(name, Phase.READY, host_port=port)], 1234.0)
+                rows.append({name: getattr(replica, name) for name in Replica.__slots__})
+        await write.connection.execute(sa.insert(schema.replicas), rows)
 
 
 async def by_the_database(bench: Bench, folder: Path, services: int, count: int, rounds: int) -> list[Row]:

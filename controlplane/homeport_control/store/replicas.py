@@ -38,7 +38,8 @@ _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's 
 
 
 def _replica(row: sa.Row[Any]) -> Replica:
-    values = {field: row._mapping[field] for field in Replica.__slots__}
+    mapping = row._mapping
+    values = {field: mapping[field] for field in Replica.__slots__}
     values.update(
         wanted=Wanted(values["wanted"]),
         phase=Phase(values["phase"]),
