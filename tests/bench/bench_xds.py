@@ -177,14 +177,16 @@ async def fill(state: State, services: int, count: int, a_port: int) -> None:
 async def by_the_database(bench: Bench, folder: Path, services: int, count: int, rounds: int) -> list[Row]:
     gateway = bench.gateway
     row, turns = Row("a replica is written ready elsewhere"), []
-    folder.mkdir()
+    folder.mkdir()  # noqa: ASYNC240
     migrated(folder / "template.db", folder / "state")
     async with opened(folder / "state") as state, replicas("a", "b") as (a, b):
         await fill(state, services, count, a.port)
         loop = GatewayLoop(state.database)
 
         def publish(snapshot: GatewaySnapshot) -> int:
-            return gateway.control.xds.publish(replace(snapshot, http_port=gateway.port, tokens=gateway.snapshot().tokens))
+            return gateway.control.xds.publish(
+                replace(snapshot, http_port=gateway.port, tokens=gateway.snapshot().tokens)
+            )
 
         async def turn(now_s: float) -> object:
             began_s = time.perf_counter()
@@ -197,9 +199,7 @@ async def by_the_database(bench: Bench, folder: Path, services: int, count: int,
         gateway.control.xds._on_acked = loop.on_acked
         running = asyncio.create_task(Loop("gateway", state.database.changes, GatewayLoop.topics, turn).run())  # type: ignore[arg-type]
         async with asyncio.timeout(120):
-            while (await gateway.client.request("svc-0000.localhost")).status != 200:
-                await asyncio.sleep(0.1)
-            while len(turns) < 3:
+            while (await gateway.client.request("svc-0000.localhost")).status != 200 or len(turns) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         turns.clear()

@@ -214,7 +214,7 @@ class GatewayXds:
             # Back to the last good world, or on to one that was published since. With neither the stream stays halted.
             if gateway.target is not None and gateway.target.version != nack.version:
                 self._aim(gateway)
-            self._on_nacked(name, nack.version, nack.message)
+            self._on_nacked(name, nack.version, nack.sentence)
         stream.wake.set()
 
     async def _note(self, name: str, gateway: _Gateway, stream: _Stream) -> None:

@@ -154,7 +154,7 @@ async def test_a_refusal_leads_back_to_the_last_good_world_and_is_told(control: 
     response = await stream.read()
     await stream.ask(EDS, response_nonce=response.nonce, error_detail={"code": 3, "message": "malformed"})
     assert not await control.xds.wait_acked("local", bad, 10)
-    assert control.nacked == [(bad, "malformed")]
+    assert control.nacked == [(bad, "the endpoints of hello: malformed")]
     again = await stream.read()
     assert [r.version for r in again.resources] == [good]
     await stream.close()
