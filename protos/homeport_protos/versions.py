@@ -20,6 +20,8 @@ Diary
                The direct way to replicas on other hosts: Report.door and reached, Assignment.door and reach; Host.paths.
                What each gateway wrote of its requests: LogRequest.access and gateway, UsageRequest, UsageBatch; the API's Usage
                and LogsRequest.access. An agent of protocol 4 is asked for neither.
+               The last configuration of a gateway (discovery.proto: ADS as node HOST/NAME/keeper). An older server refuses it,
+               and the agent asks again each minute; an older agent does not ask.
 """
 
 PROTOCOL = 5

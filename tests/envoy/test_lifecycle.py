@@ -1,11 +1,9 @@
 """What ends and comes back: the control plane, Envoy itself, the agent; and what is refused."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 
 import psutil
@@ -13,6 +11,7 @@ import pytest
 from homeport_agent.envoy import admin, supervisor
 from homeport_agent.envoy.__main__ import main
 from homeport_control.domain.gateway import Endpoint
+from rig.envoys import eventually, listens, until_envoy_is_another, updates
 from rig.gateway import HOST, Gateway, replicas
 
 pytestmark = pytest.mark.envoy
@@ -20,25 +19,6 @@ pytestmark = pytest.mark.envoy
 
 def running(gateway: Gateway) -> tuple[int | None, int | None]:
     return supervisor.find(gateway.run_dir), supervisor.envoy_pid(gateway.run_dir)
-
-
-async def eventually(met: Callable[[], bool], timeout_s: float = 20) -> None:
-    """For what tells nobody when it happens (a file, a process): look until the deadline."""
-    async with asyncio.timeout(timeout_s):
-        while not await asyncio.to_thread(met):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
-async def until_envoy_is_another(gateway: Gateway, old: int | None) -> None:
-    await eventually(lambda: supervisor.envoy_pid(gateway.run_dir) not in (None, old))
-
-
-async def updates(gateway: Gateway) -> dict[str, str]:
-    names = "listener_(added|modified|removed)|cluster_(added|modified|removed)"
-    text = await asyncio.to_thread(admin.get, gateway.run_dir, f"/stats?filter={names}")
-    counts = dict(line.split(": ") for line in text.decode().splitlines())
-    assert counts["listener_manager.listener_added"] == "1"
-    return counts
 
 
 async def test_the_control_plane_may_go_and_come_back_without_a_flap(gateway: Gateway) -> None:
@@ -74,7 +54,7 @@ async def test_a_snapshot_that_envoy_refuses_leaves_the_last_good_one_serving(ga
         version = gateway.control.xds.publish(bad)
         assert not await gateway.control.xds.wait_acked("local", version, 20)
         assert [v for v, _ in gateway.control.nacked] == [version]
-        assert "not-an-address" in gateway.control.nacked[0][1]
+        assert gateway.control.nacked[0][1].startswith("the endpoints of hello: malformed IP address: not-an-address")
         assert (await gateway.client.request()).json()["replica"] == "a"
         assert gateway.control.xds.publish(bad) == version  # the same again is not tried again
 
@@ -95,12 +75,6 @@ async def test_a_killed_envoy_is_started_again_and_serves(gateway: Gateway) -> N
         gateway.client.close()
         assert (await gateway.client.request()).status == 200
         assert running(gateway)[0] == parent
-
-
-def listens(gateway: Gateway) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", gateway.port)):
-        return True
-    return False
 
 
 async def test_an_agent_that_comes_back_adopts_the_envoy_that_runs(gateway: Gateway) -> None:

@@ -12,7 +12,10 @@ from homeport_agent.envoy.limits import limits
 
 SERVER_NAME = "homeport-server"  # the DNS name that every server certificate carries, whatever address it is dialled by
 XDS_CLUSTER = "homeport/server"  # no service can have this name
+ADS_CLUSTER = "homeport/ads"  # the server, and while it cannot be reached, the standby
+STANDBY_CLUSTER = "homeport/standby"
 ADMIN_SOCKET = "admin.sock"
+STANDBY_SOCKET = "standby.sock"
 
 _ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
@@ -48,7 +51,7 @@ def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 # Back within two seconds after the server was away; the default waits up to 30.
-                "grpc_services": [_to_server({"base_interval": "0.2s", "max_interval": "2s"})],
+                "grpc_services": [_to(ADS_CLUSTER, {"base_interval": "0.2s", "max_interval": "2s"})],
             },
             "lds_config": _ADS,
             "cds_config": _ADS,
@@ -57,10 +60,12 @@ def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -
             "load_stats_config": {
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [_to_server(None)],
+                "grpc_services": [_to(XDS_CLUSTER, None)],
             },
         },
-        "static_resources": {"clusters": [_server_cluster(identity, server, run_dir)]},
+        "static_resources": {
+            "clusters": [_server_cluster(identity, server, run_dir), _standby_cluster(run_dir), _ADS_CLUSTER]
+        },
         # 27 KiB less per service than all of Envoy's statistics. Load reports do not depend on them.
         "stats_config": {
             "stats_matcher": {
@@ -106,11 +111,49 @@ def peers(identity: Identity) -> dict[str, Any]:
     return {"resources": [{**secret, "validation_context": {"trusted_ca": {"filename": str(identity.ca)}}}]}
 
 
-def _to_server(back_off: dict[str, str] | None) -> dict[str, Any]:
-    service: dict[str, Any] = {"cluster_name": XDS_CLUSTER}
+def _to(cluster: str, back_off: dict[str, str] | None) -> dict[str, Any]:
+    service: dict[str, Any] = {"cluster_name": cluster}
     if back_off:
         service["retry_policy"] = {"retry_back_off": back_off}
     return {"envoy_grpc": service}
+
+
+_HTTP2: dict[str, Any] = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {
+            "http2_protocol_options": {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
+        },
+    }
+}
+
+# One source for ADS, so that Envoy says what it holds wherever it connects, and nothing is sent twice.
+_ADS_CLUSTER: dict[str, Any] = {
+    "name": ADS_CLUSTER,
+    "connect_timeout": "5s",
+    "lb_policy": "CLUSTER_PROVIDED",
+    "cluster_type": {
+        "name": "envoy.clusters.aggregate",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+            "clusters": [XDS_CLUSTER, STANDBY_CLUSTER],
+        },
+    },
+}
+
+
+def _standby_cluster(run_dir: Path) -> dict[str, Any]:
+    address = {"pipe": {"path": str(run_dir / STANDBY_SOCKET)}}
+    return {
+        "name": STANDBY_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": STANDBY_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "typed_extension_protocol_options": _HTTP2,
+    }
 
 
 def _server_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
@@ -123,14 +166,22 @@ def _server_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[s
             "cluster_name": XDS_CLUSTER,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {
-                    "http2_protocol_options": {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
-                },
-            }
+        "typed_extension_protocol_options": _HTTP2,
+        # One failed try to connect, and for a second the standby is asked instead.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 1,
+            "enforcing_consecutive_local_origin_failure": 100,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_local_origin_success_rate": 0,
+            "interval": "0.5s",
+            "base_ejection_time": "1s",
+            "max_ejection_time": "1s",
+            "max_ejection_percent": 100,
         },
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "transport_socket": {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {

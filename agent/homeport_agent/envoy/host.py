@@ -17,6 +17,7 @@ from pathlib import Path
 
 from homeport_agent.envoy import admin, install, supervisor
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, Server, bootstrap, peers, secrets
+from homeport_agent.envoy.standby import Standby
 from homeport_agent.model import GatewayObserved, GatewayRole
 
 RUN_FOLDER = "run"
@@ -68,13 +69,17 @@ class EnvoyHost:
         self._known = False  # a role, or its absence, has been applied since this process started
         self._observed: GatewayObserved | None = None
         self._wake = asyncio.Event()
+        self._has_role = asyncio.Event()
         self._hurry_until = 0.0
+        self._standby = Standby(self._run_dir, name)
 
     async def apply(self, role: GatewayRole | None) -> None:
         """The role that this host has from now on; None: it is no gateway any more."""
         if self._known and role == self._role:
             return
         self._role, self._known = role, True
+        if role is not None:
+            self._has_role.set()
         self._wake.set()
 
     def observed(self) -> GatewayObserved | None:
@@ -83,6 +88,18 @@ class EnvoyHost:
 
     async def run(self) -> None:
         """Work until the role is withdrawn and Envoy has ended. Cancelling it leaves Envoy running, with its supervisor."""
+        async with asyncio.TaskGroup() as tasks:
+            beside = tasks.create_task(self._stand_by())
+            await self._keep_up()
+            beside.cancel()
+
+    async def _stand_by(self) -> None:
+        """For the server, when it is away."""
+        while (role := self._role) is None:
+            await self._has_role.wait()
+        await self._standby.run(self._identity, lambda: Server(self._server_host(), (self._role or role).xds_port))
+
+    async def _keep_up(self) -> None:
         while True:
             wait_s = await self._turn() if self._known else None
             if self._known and self._role is None and wait_s is None:

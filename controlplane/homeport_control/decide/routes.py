@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from homeport_control.decide.paths import LOOPBACK, address_for, mark
@@ -187,6 +188,7 @@ def _repeated(values: Iterable[str]) -> list[tuple[str, int]]:
     return [(value, n) for value, n in Counter(values).items() if n > 1]
 
 
+@lru_cache(maxsize=100_000)
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

@@ -1,15 +1,18 @@
 """What is known of one gateway's Envoy: what it was given, what it has acknowledged, what it is busy with.
 
-Covers one gateway since this server started, or since the gateway came to its host. Does not cover what follows (gateway).
+Covers one gateway since it came to its host: since this server started by value, and from before by the services that it
+served then (`before`, kept in the database). Does not cover what follows (gateway).
 
 A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
 when a version without it (or with it draining) was acknowledged and the second load report after that counts nothing in
 flight at its address: the first one may have been counted just before the acknowledgement.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport
+from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport, ServiceRoute
 from homeport_control.domain.replicas import Replica
 
 REPORTS_AFTER_ACK = 2
@@ -20,7 +23,9 @@ REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will ackn
 class Acknowledged:
     """Values are replaced, never changed, but for what a load report says."""
 
+    gateway: str
     host_id: str
+    before: Mapping[str, str] = field(default_factory=dict)  # service -> version, as it stands in the database
     version: int = 0
     published: dict[int, GatewaySnapshot] = field(default_factory=dict)
     newest: GatewaySnapshot | None = None  # published last
@@ -29,6 +34,7 @@ class Acknowledged:
     reports: int = 0  # load reports since
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     nack: str = ""
+    saved: GatewaySnapshot | None = None  # of which `before` tells
 
     def publish(self, version: int, snapshot: GatewaySnapshot) -> None:
         self.published[version] = self.newest = snapshot
@@ -52,12 +58,33 @@ class Acknowledged:
 
     def publishes(self, service: str) -> bool:
         """It was given the service, acknowledged or not."""
-        return self.newest is not None and any(it.name == service for it in self.newest.services)
+        if self.newest is None:
+            return service in self.before
+        return any(it.name == service for it in self.newest.services)
 
     def serves(self, service: str) -> bool:
-        return self.acked is not None and any(it.name == service for it in self.acked.services)
+        if self.acked is None:
+            return service in self.before
+        return any(it.name == service for it in self.acked.services)
 
-    def may_know(self, replica: Replica) -> bool:
+    def unsaved(self) -> dict[str, str | None]:
+        """What must be kept for a server that starts again: service -> version, or None for one that is served no more."""
+        if self.acked is None:
+            return {}
+        held = {it.name: it for it in self.saved.services} if self.saved else {}
+        now = {it.name: self.before[it.name] if held.get(it.name) == it else _version(it) for it in self.acked.services}
+        gone = dict.fromkeys(self.before.keys() - now.keys())
+        return {name: version for name, version in now.items() if self.before.get(name) != version} | gone
+
+    def save(self, acked: GatewaySnapshot | None, changed: Mapping[str, str | None]) -> None:
+        """What was `unsaved` of it was written."""
+        kept = {**self.before, **changed}
+        self.before = {name: version for name, version in kept.items() if version is not None}
+        self.saved = acked
+
+    def may_know(self, replica: Replica, service: str) -> bool:
+        if self.endpoints is None and service in self.before:
+            return True
         given = self.newest.services if self.newest else ()
         known = self.endpoints or {}
         return replica.id in known or any(it.replica_id == replica.id for service in given for it in service.endpoints)
@@ -78,3 +105,7 @@ class Acknowledged:
         if endpoint is not None and not endpoint.draining:
             return False
         return endpoint is None or (endpoint.address, endpoint.port) not in self.busy
+
+
+def _version(route: ServiceRoute) -> str:
+    return hashlib.sha256(repr(route).encode()).hexdigest()[:16]

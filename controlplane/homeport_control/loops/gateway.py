@@ -36,10 +36,13 @@ from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.routing import DEFAULT_COOKIE, DEFAULT_PREFIX_BYTES
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import certificates, gateways, hosts, replicas, runs, tokens
+from homeport_control.store import acknowledged, certificates, gateways, hosts, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 PROOF_S = 30.0  # for a gateway to acknowledge one
+
+
+Heard = tuple[Acknowledged, GatewaySnapshot | None, Mapping[str, str | None]]  # with what is not kept of it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,12 @@ class GatewayLoop:
             kept = await certificates.list_all(connection)
             grants, next_expiry_s = await tokens.grants(connection, now_s)
             doors = await hosts.doors(connection)
-        self._meet(there)
+            before = {
+                gateway.name: await acknowledged.of(connection, gateway.name, gateway.host_id)
+                for gateway in there
+                if self._is_new(gateway)
+            }
+        self._meet(there, before)
         homes = {run.id: Home(run.name, choose(_spec(run).gateway, there)) for run in active}
         sentences = []
         published = names_by_gateway(there, active)
@@ -142,15 +150,20 @@ class GatewayLoop:
         await self._tell(there)
         return Turn("; ".join(sentences) or "there is no gateway", next_expiry_s)
 
-    def _meet(self, there: Sequence[Gateway]) -> None:
-        """Begin anew with a gateway that came to a host; forget those that are no more."""
+    def _is_new(self, gateway: Gateway) -> bool:
+        known = self._known.get(gateway.name)
+        return known is None or known.host_id != gateway.host_id
+
+    def _meet(self, there: Sequence[Gateway], before: Mapping[str, Mapping[str, str]]) -> None:
+        """Begin anew with a gateway that came to a host, with what is kept of it; forget those that are no more."""
         hosts = {gateway.name: gateway.host_id for gateway in there if gateway.host_id}
         for name, known in tuple(self._known.items()):
             if hosts.get(name) != known.host_id:
                 del self._known[name]
                 self.forget(name)
         for name, host_id in hosts.items():
-            self._known.setdefault(name, Acknowledged(host_id))
+            if name not in self._known:
+                self._known[name] = Acknowledged(name, host_id, before.get(name, {}))
 
     def _is_served(self, gateway: Gateway, home: Home) -> bool:
         """By its own gateway; and by the one that it leaves, until its own has acknowledged it."""
@@ -186,8 +199,15 @@ class GatewayLoop:
     async def _mark(self, there: Sequence[Gateway], homes: Mapping[str, Home], everyone: list[Replica]) -> None:
         rotate = [it for it in everyone if self._is_in_rotation(it, homes[it.run_id]) != it.in_rotation]
         drained = [it for it in everyone if self._is_drained(it, homes[it.run_id], there)]
-        if not rotate and not drained:
-            return
+        heard = [
+            (known, known.acked, known.unsaved()) for known in self._known.values() if known.acked is not known.saved
+        ]
+        if rotate or drained or any(unsaved for _, _, unsaved in heard):
+            await self._write(rotate, drained, heard)
+        for known, acked, unsaved in heard:
+            known.save(acked, unsaved)
+
+    async def _write(self, rotate: list[Replica], drained: list[Replica], heard: Sequence[Heard]) -> None:
         async with self._database.write() as write:
             for replica in rotate:
                 await replicas.update(write, replica.id, in_rotation=not replica.in_rotation)
@@ -195,6 +215,8 @@ class GatewayLoop:
                     await self._first_published(write, replica)
             for replica in drained:
                 await replicas.update(write, replica.id, drained_at_s=time.time())
+            for known, _, unsaved in heard:
+                await acknowledged.keep(write, known.gateway, known.host_id, unsaved)
 
     async def _tell(self, there: Sequence[Gateway]) -> None:
         """Keep what Envoy refuses, and that the new domain is served: each with its event."""
@@ -234,7 +256,7 @@ class GatewayLoop:
             known.has_drained(gateway, replica)
             for gateway in there
             if (known := self._known.get(gateway.name)) is not None
-            and (gateway == home.gateway or known.may_know(replica))
+            and (gateway == home.gateway or known.may_know(replica, home.run))
         )
 
 

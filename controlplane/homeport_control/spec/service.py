@@ -6,6 +6,7 @@ yet: support.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -272,6 +273,7 @@ class ServiceSpec(Model):
         return (self.shell or "sh", "-c", line) if self.entrypoint else (line,)
 
 
+@lru_cache(maxsize=4096)  # the loops read the same ones at each turn
 def spec_from_json(text: str) -> ServiceSpec:
     """Reads what `ServiceSpec.model_dump_json` wrote."""
     return ServiceSpec.model_validate_json(text)

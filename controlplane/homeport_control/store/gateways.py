@@ -13,7 +13,7 @@ from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Host
 from homeport_control.store import events, hosts, meta
 from homeport_control.store.connect import Write
-from homeport_control.store.schema import certificates, gateways
+from homeport_control.store.schema import acknowledged, certificates, gateways
 
 NOT_HEARD = "its Envoy has not been heard yet"
 NO_HOST = "no host has its role yet: join the server's own machine"
@@ -98,7 +98,8 @@ async def host_gone(write: Write, host: Host) -> None:
 
 async def remove(write: Write, gateway: Gateway) -> None:
     await write.connection.execute(sa.delete(gateways).where(gateways.c.name == gateway.name))
-    await write.connection.execute(sa.delete(certificates).where(certificates.c.gateway == gateway.name))
+    for of_it in (certificates, acknowledged):
+        await write.connection.execute(sa.delete(of_it).where(of_it.c.gateway == gateway.name))
     _tell(write, gateway, f"gateway {gateway.name} was deleted")
     _touch(write, gateway)
     await _everybody(write, gateway, None)

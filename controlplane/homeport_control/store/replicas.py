@@ -5,8 +5,10 @@ carries it from then on; what follows (its phases, its rotation, its end) has th
 by itself, that is a new cause.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,13 +39,21 @@ _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s"
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
-def _replica(row: sa.Row[Any]) -> Replica:
-    values = {field: row._mapping[field] for field in Replica.__slots__}
+# Lists come as their text, so that a row can be compared with one that was read before.
+_COLUMNS = tuple(
+    sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    for column in (replicas.c[field] for field in Replica.__slots__)
+)
+
+
+@lru_cache(maxsize=20_000)  # the loops read all of them at each turn, and one of them has changed
+def _replica(*row: Any) -> Replica:
+    values = dict(zip(Replica.__slots__, row, strict=True))
     values.update(
         wanted=Wanted(values["wanted"]),
         phase=Phase(values["phase"]),
-        log_tail=tuple(values["log_tail"]),
-        gpu_uuids=tuple(values["gpu_uuids"]),
+        log_tail=tuple(json.loads(values["log_tail"])),
+        gpu_uuids=tuple(json.loads(values["gpu_uuids"])),
     )
     return Replica(**values)
 
@@ -55,8 +65,8 @@ def _values(replica: Replica) -> dict[str, Any]:
 
 
 async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[Replica, ...]:
-    query = sa.select(replicas).where(*conditions).order_by(replicas.c.created_at_s, replicas.c.id)
-    return tuple(_replica(row) for row in await connection.execute(query))
+    query = sa.select(*_COLUMNS).where(*conditions).order_by(replicas.c.created_at_s, replicas.c.id)
+    return tuple(_replica(*row) for row in (await connection.execute(query)).all())
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
@@ -158,7 +168,7 @@ async def renumber(write: Write, replica: Replica, run_name: str, revision: int)
 async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[str, Any]:
     """Record what is about to change. Returns the fields that change with it."""
     query = (
-        sa.select(replicas, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
+        sa.select(*_COLUMNS, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
         .join(runs, runs.c.id == replicas.c.run_id)
         .join(hosts, hosts.c.id == replicas.c.host_id, isouter=True)
         .where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
@@ -166,7 +176,7 @@ async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[
     row = (await write.connection.execute(query)).one_or_none()
     if row is None:
         return {}
-    before = _replica(row)
+    before = _replica(*row[: len(_COLUMNS)])
     after = replace(before, **changed)
     what = happenings.of_replica(before, after, row.host_name or "")
     if not what:
@@ -255,11 +265,11 @@ async def claim(write: Write, reservation: Reservation) -> bool:
     )
     host_name = sa.select(hosts.c.name).where(hosts.c.id == reservation.host_id).scalar_subquery()
     run_name = sa.select(runs.c.name).where(runs.c.id == replicas.c.run_id).scalar_subquery()
-    placed = query.returning(replicas, run_name.label("run_name"), host_name.label("host_name"))
+    placed = query.returning(*_COLUMNS, run_name.label("run_name"), host_name.label("host_name"))
     row = (await write.connection.execute(placed)).one_or_none()
     if row is None:
         return False
-    replica = _replica(row)
+    replica = _replica(*row[: len(_COLUMNS)])
     _tell(write, replica, row.run_name, f"is placed on {row.host_name}", replica.cause_id)
     claimed = {field: getattr(reservation, field) for field in Reservation.__slots__}
     claimed["gpu_uuids"] = list(reservation.gpu_uuids)

@@ -142,6 +142,16 @@ gateways = sa.Table(
     sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
+# What a gateway's Envoy has acknowledged, by service: what a server that starts again knows before it hears that Envoy.
+acknowledged = sa.Table(
+    "acknowledged",
+    metadata,
+    sa.Column("gateway", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("host_id", sa.Text, nullable=False),  # of the Envoy; that of a host before says nothing
+    sa.Column("version", sa.Text, nullable=False),  # of what it serves for it: a hash
+)
+
 # What gateways show to their callers, and how it came about.
 certificates = sa.Table(
     "certificates",

@@ -11,7 +11,7 @@ gateway replaces the first, which is a dead one that TCP has not noticed yet.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,13 @@ class _Stream:
     wake: asyncio.Event
     replaced: bool = False
 
+    def end(self) -> None:
+        self.replaced = True
+        self.wake.set()
+
+
+KEEPER = "/keeper"  # at the end of a node's id: see _keep
+
 
 @dataclass(slots=True)
 class _Gateway:
@@ -54,6 +61,7 @@ class _Gateway:
     refused: int = 0  # version that was NACKed
     acked: int = 0
     stream: _Stream | None = None
+    keeper: _Stream | None = None
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -108,9 +116,9 @@ class GatewayXds:
     def forget(self, name: str) -> None:
         """The gateway is no more, or is another Envoy now: end its stream, and begin anew with what is published next."""
         gateway = self._gateways.pop(name, None)
-        if gateway is not None and gateway.stream is not None:
-            gateway.stream.replaced = True
-            gateway.stream.wake.set()
+        for stream in (gateway.stream, gateway.keeper) if gateway is not None else ():
+            if stream is not None:
+                stream.end()
 
     def acked(self, gateway: str) -> int:
         """The newest version that this gateway has acknowledged completely; 0 before the first."""
@@ -142,45 +150,59 @@ class GatewayXds:
         if first is None:
             return
         host, node = _host_id(context), convert.node_id(first)
-        name = self._authorize(host, node)
+        name = self._authorize(host, node.removesuffix(KEEPER))
         if name is None:
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
             )
             return
         gateway = self._gateway(name)
+        if node.endswith(KEEPER):
+            await self._keep(gateway, first, requests, context)
+            return
         if gateway.stream is not None:
-            gateway.stream.replaced = True
-            gateway.stream.wake.set()
+            gateway.stream.end()
         stream = gateway.stream = _Stream(Subscription(), asyncio.Event())
         self._aim(gateway)
         self._on_connected(name)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write(name, gateway, stream, context))
-                self._take(name, gateway, stream, first)
-                reader = tasks.create_task(self._read(name, gateway, stream, requests))
-                await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-                writer.cancel()
-                reader.cancel()
+            self._take(name, gateway, stream, first)
+
+            async def note() -> None:
+                await self._note(name, gateway, stream)
+
+            await _both(_send(stream, context, note), self._read(name, gateway, stream, requests))
         finally:
             if gateway.stream is stream:
                 gateway.stream = None
                 self._on_disconnected(name)
 
+    async def _keep(
+        self, gateway: _Gateway, first: Any, requests: Any, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """Tell the gateway's agent what its Envoy has acknowledged: with that Envoy starts when the server is away."""
+        if gateway.keeper is not None:
+            gateway.keeper.end()
+        stream = gateway.keeper = _Stream(Subscription(), asyncio.Event())
+        if gateway.good is not None:
+            stream.subscription.set_world(gateway.good)
+
+        async def read() -> None:
+            stream.subscription.receive(convert.request(first))
+            stream.wake.set()
+            async for message in requests:
+                stream.subscription.receive(convert.request(message))
+                stream.wake.set()
+
+        try:
+            await _both(_send(stream, context), read())
+        finally:
+            if gateway.keeper is stream:
+                gateway.keeper = None
+
     async def _read(self, name: str, gateway: _Gateway, stream: _Stream, requests: Any) -> None:
         async for message in requests:
             self._take(name, gateway, stream, message)
-
-    async def _write(
-        self, name: str, gateway: _Gateway, stream: _Stream, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> None:
-        while not stream.replaced:
-            for response in stream.subscription.responses():
-                await context.write(response)
-            await self._note(name, gateway, stream)
-            await stream.wake.wait()
-            stream.wake.clear()
 
     def _take(self, name: str, gateway: _Gateway, stream: _Stream, message: Any) -> None:
         if stream.replaced:
@@ -192,7 +214,7 @@ class GatewayXds:
             # Back to the last good world, or on to one that was published since. With neither the stream stays halted.
             if gateway.target is not None and gateway.target.version != nack.version:
                 self._aim(gateway)
-            self._on_nacked(name, nack.version, nack.message)
+            self._on_nacked(name, nack.version, nack.sentence)
         stream.wake.set()
 
     async def _note(self, name: str, gateway: _Gateway, stream: _Stream) -> None:
@@ -200,9 +222,40 @@ class GatewayXds:
         acked = stream.subscription.acked_version
         if acked is not None and acked > gateway.acked and not stream.replaced:
             gateway.acked, gateway.good = acked, gateway.latest
+            if gateway.keeper is not None and gateway.good is not None:
+                gateway.keeper.subscription.set_world(gateway.good)
+                gateway.keeper.wake.set()
             self._on_acked(name, acked)
         async with gateway.changed:
             gateway.changed.notify_all()
+
+
+async def _nobody() -> None:
+    pass
+
+
+async def _send(
+    stream: _Stream, context: grpc.aio.ServicerContext[Any, Any], note: Callable[[], Awaitable[None]] = _nobody
+) -> None:
+    """What is due, until another stream replaces this one or its client is gone. `note` is called when it is sent."""
+    while not stream.replaced:
+        for response in stream.subscription.responses():
+            try:
+                await context.write(response)
+            except grpc.aio.InternalError:
+                return  # it hung up meanwhile
+        await note()
+        await stream.wake.wait()
+        stream.wake.clear()
+
+
+async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    """Until one of them has ended."""
+    async with asyncio.TaskGroup() as tasks:
+        both = (tasks.create_task(one), tasks.create_task(other))
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for task in both:
+            task.cancel()
 
 
 def _host_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:

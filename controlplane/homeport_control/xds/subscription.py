@@ -19,6 +19,7 @@ One response per type is in flight at a time; what changes meanwhile is sent aft
 After a NACK nothing is sent until another world is set: the caller decides what that is (the last good one).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -79,10 +80,36 @@ class Response:
     removed: tuple[str, ...] = ()
 
 
+_WORDS = {
+    ECDS: "the filter",
+    CDS: "the cluster of",
+    EDS: "the endpoints of",
+    SDS: "the certificate for",
+    LDS: "the listener",
+    RDS: "the routes",
+}
+_NAMED_AT_MOST = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Nack:
+    """`names`: of the resources that Envoy may mean; one, when it names it or when no other one was sent."""
+
     version: int
     message: str
+    type_url: str
+    names: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        what = _WORDS.get(self.type_url, self.type_url)
+        if not self.names:
+            return self.message
+        if len(self.names) == 1:
+            return f"{what} {self.names[0]}: {self.message}"
+        more = len(self.names) - _NAMED_AT_MOST
+        shown = ", ".join(self.names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        return f"{what} one of {shown}: {self.message}"
 
 
 @dataclass(slots=True)
@@ -136,10 +163,11 @@ class Subscription:
         if state is None:
             state = self._types[request.type_url] = _Type()
             names = set(request.subscribe)
-            state.wildcard = request.type_url in WILDCARDS and (not names or "*" in names)
+            state.wildcard = "*" in names or (request.type_url in WILDCARDS and not names)
             # Endpoints are sent again on every stream: the last one may have been cut between a changed cluster and its
             # endpoints, and that cluster waits for them although Envoy holds this very version.
-            if request.type_url != EDS:
+            # Who asks for all of them only keeps them, and waits for nothing.
+            if request.type_url != EDS or state.wildcard:
                 state.held.update(request.initial_versions)
             state.owes_first = state.wildcard and not request.initial_versions
         nack = self._settle(request, state)
@@ -182,10 +210,11 @@ class Subscription:
         state.in_flight = None
         names = {resource.name for resource in response.resources}
         if request.error is not None:
+            suspects = _suspects(request.error, response, state.held)
             # Envoy may have taken a part of it: none of these names is known any more.
             state.held.update(dict.fromkeys([*names, *(n for n in response.removed if n in state.held)], _REJECTED))
             self._halted = True
-            return Nack(response.version, request.error)
+            return Nack(response.version, request.error, request.type_url, suspects)
         for resource in response.resources:
             state.held[resource.name] = resource.version
         for name in response.removed:
@@ -240,3 +269,10 @@ class Subscription:
         if type_url in ON_DEMAND:
             return all(state.held.get(name) == target[name].version for name in state.subscribed & target.keys())
         return all(state.held.get(name) == resource.version for name, resource in target.items())
+
+
+def _suspects(message: str, response: Response, held: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that Envoy names; else those that it did not hold just so before."""
+    sent = response.resources
+    named = tuple(it.name for it in sent if re.search(rf"(?<![\w.-]){re.escape(it.name)}(?![\w-])", message))
+    return named or tuple(it.name for it in sent if held.get(it.name) != it.version)

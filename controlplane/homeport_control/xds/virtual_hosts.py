@@ -24,7 +24,7 @@ from homeport_control.xds.token_filter import (
     door,
     route_metadata,
 )
-from homeport_control.xds.wire import resource, typed
+from homeport_control.xds.wire import Part, joined, part, typed
 
 ROUTES = "homeport"
 TLS_ROUTES = "homeport/tls"
@@ -76,7 +76,6 @@ def _hash_policy(affinity: Affinity) -> dict[str, Any]:
     return {"header": {"header_name": PREFIX_HEADER if affinity.kind == "prefix" else affinity.name.lower()}}
 
 
-@lru_cache(maxsize=100_000)
 def _service(
     name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic, mark: str
 ) -> dict[str, Any]:
@@ -160,18 +159,29 @@ Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic, str]
 @lru_cache(maxsize=8)
 def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
     """`services`: each with whether it is let in here; the callers of the others are sent to HTTPS."""
+    proved = {proof.name for proof in door.proofs}
     hosts = [
-        _service(*facts) if here else _elsewhere(facts[0], list(facts[1]), door.https_port) for facts, here in services
+        _part(facts, here, 0 if here else door.https_port)
+        if proved.isdisjoint(facts[1])
+        else part(RDS, {"virtual_hosts": [_proving(_host(facts, here, door.https_port), door.proofs)]})
+        for facts, here in services
     ]
     taken = {name for facts, _ in services for name in facts[1]}  # by a service from before there were models
+    rest = [_NOBODY]
     if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
-        hosts.append(_models(models) if door.models else _elsewhere("homeport/models", models, door.https_port))
-    hosts = [_proving(host, door.proofs) for host in hosts] if door.proofs else hosts
-    return resource(
-        RDS,
-        door.name,
-        {"name": door.name, "ignore_port_in_host_matching": True, "virtual_hosts": [*hosts, _NOBODY]},
-    )
+        host = _models(models) if door.models else _elsewhere("homeport/models", models, door.https_port)
+        rest.insert(0, _proving(host, door.proofs))
+    frame = {"name": door.name, "ignore_port_in_host_matching": True}
+    return joined(door.name, (part(RDS, frame), *hosts, part(RDS, {"virtual_hosts": rest})))
+
+
+def _host(facts: Facts, here: bool, https_port: int) -> dict[str, Any]:
+    return _service(*facts) if here else _elsewhere(facts[0], list(facts[1]), https_port)
+
+
+@lru_cache(maxsize=100_000)
+def _part(facts: Facts, here: bool, https_port: int) -> Part:
+    return part(RDS, {"virtual_hosts": [_host(facts, here, https_port)]})
 
 
 def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:

@@ -6,6 +6,8 @@ clusters, token_filter).
 
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -73,3 +75,24 @@ def resource(type_url: str, name: str, content: dict[str, Any]) -> Resource:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     message = json_format.ParseDict(content, _MESSAGES[type_url]())
     return Resource(name, hashlib.sha256(canonical).hexdigest()[:16], message.SerializeToString(deterministic=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a resource with many of them: they are joined as bytes, so that one that changed costs one."""
+
+    digest: bytes
+    body: bytes
+
+
+def part(type_url: str, content: dict[str, Any]) -> Part:
+    """`content` holds only this piece of the resource."""
+    made = resource(type_url, "", content)
+    return Part(made.version.encode(), made.body)
+
+
+def joined(name: str, parts: Iterable[Part]) -> Resource:
+    """Protobuf: messages that are written one behind the other are one message, its lists put together in that order."""
+    all_of_it = list(parts)
+    version = hashlib.sha256(b"".join(it.digest for it in all_of_it)).hexdigest()[:16]
+    return Resource(name, version, b"".join(it.body for it in all_of_it))

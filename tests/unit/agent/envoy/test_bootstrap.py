@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from homeport_agent.envoy.bootstrap import XDS_CLUSTER, Identity, Server, bootstrap, secrets
+from homeport_agent.envoy.bootstrap import (
+    ADS_CLUSTER,
+    STANDBY_CLUSTER,
+    XDS_CLUSTER,
+    Identity,
+    Server,
+    bootstrap,
+    secrets,
+)
 
 IDENTITY = Identity("h1", Path("/s/host.pem"), Path("/s/host.key"), Path("/s/ca.pem"))
 SERVER = Server("server.example", 7401)
@@ -12,7 +20,8 @@ RUN = Path("/s/envoy/run")
 def test_the_node_is_the_host_and_the_server_is_reached_by_mtls_under_its_own_name() -> None:
     document = bootstrap(IDENTITY, "local", SERVER, RUN)
     assert document["node"]["id"] == "h1/local"
-    (cluster,) = document["static_resources"]["clusters"]
+    cluster, *_ = document["static_resources"]["clusters"]
+    assert cluster["name"] == XDS_CLUSTER
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "server.example", "port_value": 7401}
     tls = cluster["transport_socket"]["typed_config"]
@@ -27,8 +36,15 @@ def test_configuration_comes_by_delta_ads_and_load_goes_the_same_way() -> None:
     ads = document["dynamic_resources"]["ads_config"]
     assert ads["api_type"] == "DELTA_GRPC"
     load = document["cluster_manager"]["load_stats_config"]
-    for config in (ads, load):
-        assert config["grpc_services"][0]["envoy_grpc"]["cluster_name"] == XDS_CLUSTER
+    for config, cluster in ((ads, ADS_CLUSTER), (load, XDS_CLUSTER)):
+        assert config["grpc_services"][0]["envoy_grpc"]["cluster_name"] == cluster
+
+
+def test_the_standby_is_asked_only_when_the_server_cannot_be_reached() -> None:
+    clusters = {it["name"]: it for it in bootstrap(IDENTITY, "local", SERVER, RUN)["static_resources"]["clusters"]}
+    assert clusters[ADS_CLUSTER]["cluster_type"]["typed_config"]["clusters"] == [XDS_CLUSTER, STANDBY_CLUSTER]
+    (endpoint,) = clusters[STANDBY_CLUSTER]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"] == {"pipe": {"path": "/s/envoy/run/standby.sock"}}
 
 
 def test_the_admin_socket_is_a_file_for_its_owner() -> None:

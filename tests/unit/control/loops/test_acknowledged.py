@@ -15,10 +15,10 @@ def snapshot(*endpoints: Endpoint, service: str = "hello") -> GatewaySnapshot:
 
 
 def test_nothing_is_known_before_the_first_acknowledgement() -> None:
-    known = Acknowledged("h1")
+    known = Acknowledged("main", "h1")
     known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001)))
     assert known.has_in_rotation(REPLICA) is None
-    assert (known.publishes("hello"), known.serves("hello"), known.may_know(REPLICA)) == (True, False, True)
+    assert (known.publishes("hello"), known.serves("hello"), known.may_know(REPLICA, "hello")) == (True, False, True)
     assert known.take_ack(1)
     assert known.has_in_rotation(REPLICA)
     assert not known.has_in_rotation(replace(REPLICA, host_port=9002))
@@ -26,7 +26,7 @@ def test_nothing_is_known_before_the_first_acknowledgement() -> None:
 
 
 def test_what_was_never_published_or_is_forgotten_is_not_acknowledged() -> None:
-    known = Acknowledged("h1")
+    known = Acknowledged("main", "h1")
     assert not known.take_ack(1)
     for version in range(1, REMEMBERED_VERSIONS + 3):
         known.publish(version, snapshot(service=f"s{version}"))
@@ -35,7 +35,7 @@ def test_what_was_never_published_or_is_forgotten_is_not_acknowledged() -> None:
 
 
 def test_a_replica_is_drained_when_it_was_idle_since_the_acknowledgement() -> None:
-    known, busy = Acknowledged("h1"), EndpointLoad("hello", "127.0.0.1", 9001, 1)
+    known, busy = Acknowledged("main", "h1"), EndpointLoad("hello", "127.0.0.1", 9001, 1)
     known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001, draining=True)))
     assert known.has_drained(replace(GATEWAY, ready=False), REPLICA), "no Envoy runs"
     assert known.take_ack(1)
@@ -45,3 +45,33 @@ def test_a_replica_is_drained_when_it_was_idle_since_the_acknowledgement() -> No
     assert not known.has_drained(GATEWAY, REPLICA)
     known.take_load(LoadReport("main", 0.0, ()))
     assert known.has_drained(GATEWAY, REPLICA)
+
+
+def test_what_it_served_before_this_server_started_counts_until_it_is_heard() -> None:
+    known = Acknowledged("main", "h1", {"hello": "1", "old": "1"})
+    assert known.publishes("hello")
+    assert known.serves("hello")
+    assert known.may_know(REPLICA, "hello"), "its Envoy may still send requests to it"
+    assert known.has_in_rotation(REPLICA) is None
+    assert known.unsaved() == {}
+    known.publish(1, snapshot(service="other"))
+    assert not known.publishes("hello")
+    assert known.serves("hello"), "not acknowledged yet"
+    assert known.take_ack(1)
+    assert not known.serves("hello")
+    assert not known.may_know(REPLICA, "hello")
+
+
+def test_only_what_differs_from_what_is_kept_is_unsaved() -> None:
+    known = Acknowledged("main", "h1", {"gone": "1"})
+    known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001)))
+    assert known.take_ack(1)
+    unsaved = known.unsaved()
+    assert unsaved.keys() == {"hello", "gone"}
+    assert unsaved["gone"] is None
+    known.save(known.acked, unsaved)
+    assert known.unsaved() == {}
+    assert Acknowledged("main", "h1", known.before, acked=known.acked).unsaved() == {}, "a version is of the content"
+    known.publish(2, snapshot(Endpoint("r1", "127.0.0.1", 9002)))
+    assert known.take_ack(2)
+    assert known.unsaved().keys() == {"hello"}

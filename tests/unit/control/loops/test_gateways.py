@@ -25,7 +25,7 @@ from homeport_control.domain.gateway import (
 )
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.loops.gateway import GatewayLoop
-from homeport_control.store import gateways, replicas, runs
+from homeport_control.store import acknowledged, gateways, replicas, runs
 
 PORT = 40000
 
@@ -104,6 +104,48 @@ async def test_a_service_that_moves_is_served_by_both_until_its_new_gateway_has_
     await several.ack("main")
     assert several.domains("local") == []
     assert await rotates(several)
+
+
+async def test_a_server_that_starts_again_in_the_middle_of_a_move_knows_who_served_what(several: Several) -> None:
+    await several.turn()
+    await several.ack("local")
+    await several.move((await get_replica(several.state, "r1")).run_id, "main")
+    await several.turn()
+
+    again = Several(several.state)
+    await again.turn()
+    assert again.domains("local") == ["hello.localhost"], "main has not acknowledged it yet"
+    assert again.domains("main") == ["hello.example.com"]
+    assert await rotates(again)
+    await again.ack("main")
+    assert again.domains("local") == []
+    assert await rotates(again)
+
+    # And who had acknowledged all of it is not asked to wait for the one that let go.
+    last = Several(several.state)
+    await last.turn()
+    assert last.domains("local") == []
+    assert await rotates(last)
+
+
+async def test_what_an_envoy_on_another_host_had_acknowledged_says_nothing(several: Several) -> None:
+    await several.turn()
+    await several.ack("local")
+    await add_host(several.state, "h2")
+    async with several.state.database.write() as write:
+        assert (await acknowledged.of(write.connection, "local", "h1")).keys() == {"hello"}
+        await gateways.update(write, "local", host_id="h2")
+        assert await acknowledged.of(write.connection, "local", "h2") == {}
+    again = Several(several.state)
+    await again.turn()
+    await again.ack("local")
+    async with several.state.database.write() as write:
+        assert (await acknowledged.of(write.connection, "local", "h2")).keys() == {"hello"}
+        assert await acknowledged.of(write.connection, "local", "h1") == {}
+        gateway = await gateways.get(write.connection, "local")
+        assert gateway is not None
+        await gateways.remove(write, gateway)
+        assert await acknowledged.of(write.connection, "local", "h2") == {}
 
 
 async def test_what_drains_is_waited_for_at_the_gateway_that_it_left_too(several: Several) -> None:

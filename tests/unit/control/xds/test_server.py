@@ -10,6 +10,7 @@ import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, PublishedModel, ServiceRoute
+from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS
 from rig.gateway import GATEWAY, HOST, Authority, ControlPlane
 
@@ -153,7 +154,7 @@ async def test_a_refusal_leads_back_to_the_last_good_world_and_is_told(control: 
     response = await stream.read()
     await stream.ask(EDS, response_nonce=response.nonce, error_detail={"code": 3, "message": "malformed"})
     assert not await control.xds.wait_acked("local", bad, 10)
-    assert control.nacked == [(bad, "malformed")]
+    assert control.nacked == [(bad, "the endpoints of hello: malformed")]
     again = await stream.read()
     assert [r.version for r in again.resources] == [good]
     await stream.close()
@@ -169,3 +170,47 @@ async def test_only_the_host_that_is_the_gateway_may_ask(control: ControlPlane, 
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert refused.value.details() == f"host {identity} is no gateway of this server"
     await stream.channel.close()
+
+
+async def test_who_keeps_the_last_configuration_gets_what_envoy_has_acknowledged_and_only_that(
+    control: ControlPlane,
+) -> None:
+    version = control.xds.publish(snapshot())
+    keeper = Stream(control, node=f"{HOST}/{GATEWAY}/keeper")
+    for kind in (ECDS, CDS, EDS, LDS, RDS):
+        await keeper.ask(kind, "*")
+    envoy = await settled(control, version)
+    assert await keeper.take(5) == [ECDS, CDS, EDS, LDS, RDS]
+    assert keeper.held == envoy.held
+
+    refused = control.xds.publish(snapshot(9001))
+    response = await envoy.read()
+    await envoy.ask(response.type_url, response_nonce=response.nonce, error_detail={"message": "no"})
+    assert not await control.xds.wait_acked(GATEWAY, refused, 10)
+    await envoy.take(1)  # led back
+    control.xds.publish(replace(snapshot(9002), services=()))
+    await envoy.take(2)
+    await keeper.take(1)
+    assert keeper.held[EDS] == {"hello": world(snapshot(), 0).of(EDS)["hello"].version}
+    assert control.acked[-1] != refused
+    await keeper.close()
+    await envoy.close()
+
+
+async def test_who_keeps_it_is_sent_what_changed_while_it_was_away(control: ControlPlane) -> None:
+    version = control.xds.publish(snapshot())
+    envoy = await settled(control, version)
+    held = {kind: {name: it.version for name, it in of.items()} for kind, of in world(snapshot(), 0).resources.items()}
+    held[EDS] = {"hello": "older", "gone": "1"}
+    keeper = Stream(control, node=f"{HOST}/{GATEWAY}/keeper")
+    for kind in (ECDS, CDS, EDS, LDS, RDS):
+        await keeper.ask(kind, "*", held=held.get(kind))
+    response = await keeper.read()
+    assert [response.type_url, [it.name for it in response.resources], list(response.removed_resources)] == [
+        EDS,
+        ["hello"],
+        ["gone"],
+    ]
+    assert control.connections == 1  # it is no Envoy
+    await keeper.close()
+    await envoy.close()

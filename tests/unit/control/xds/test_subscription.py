@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from homeport_control.xds.subscription import (
     CDS,
     ECDS,
@@ -242,7 +243,7 @@ def test_after_a_refusal_nothing_is_sent_until_another_world_leads_back() -> Non
     stream = settled(good)
     stream.set_world(world(2, {"a": "bad", "b": "1"}, routes="2"))
     clusters, endpoints = stream.responses()
-    assert stream.receive(Request(EDS, endpoints.nonce, error="malformed")) == Nack(2, "malformed")
+    assert stream.receive(Request(EDS, endpoints.nonce, error="malformed")) == Nack(2, "malformed", EDS, ("a",))
     ack(stream, clusters)
     assert stream.responses() == []
     assert stream.acked_version is None
@@ -250,6 +251,32 @@ def test_after_a_refusal_nothing_is_sent_until_another_world_leads_back() -> Non
     stream.set_world(good)
     assert ack_all(stream) == [("Cluster", [], ["b"]), ("ClusterLoadAssignment", ["a"], [])]
     assert stream.acked_version == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("bad port in b-2.", "the cluster of b-2: bad port in b-2."),
+        ("bad", "the cluster of one of b, b-2, c and 1 more: bad"),
+    ],
+)
+def test_a_refusal_says_which_resource_is_meant(message: str, sentence: str) -> None:
+    stream = settled(world(1, {"a": "1"}))
+    stream.set_world(world(2, dict.fromkeys(("a", "b", "b-2", "c", "d"), "1")))
+    (clusters,) = stream.responses()
+    nack = stream.receive(Request(CDS, clusters.nonce, error=message))
+    assert nack is not None
+    assert nack.sentence == sentence
+
+
+def test_endpoints_that_were_only_sent_again_are_not_under_suspicion() -> None:
+    stream = settled(world(1, {"a": "1", "b": "1"}))
+    changed = {name: {**of} for name, of in world(2, {"a": "1", "b": "2"}).resources.items()}
+    stream.set_world(World(2, changed))
+    (endpoints,) = stream.responses()
+    nack = stream.receive(Request(EDS, endpoints.nonce, error="malformed"))
+    assert nack is not None
+    assert nack.sentence == "the endpoints of b: malformed"
 
 
 def test_a_refused_addition_is_taken_back() -> None:
