@@ -87,6 +87,8 @@ class Gateways:
                 what = "was made" if planned.before is None else "was changed"
                 keys = f": {', '.join(it.path for it, _ in planned.changes)}" if planned.changes else ""
                 await gateways.put(write, planned.wanted, f"gateway {name} {what}{keys}")
+                if planned.before is not None and planned.before.certificate != planned.wanted.certificate:
+                    await certificates.try_again(write, name)
         return api_pb2.ApplyGatewayResponse(name=name, action=planned.action)
 
     async def delete(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
@@ -219,6 +221,7 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         spec.certificate.directory or "",
         spec.certificate.cert or "",
         spec.certificate.key or "",
+        spec.certificate.hook or "",
     )
     wanted = Gateway(
         name=name,

@@ -81,5 +81,6 @@ def places(gateway: Gateway) -> str:
 
 
 def certificate_text(certificate: Certificate) -> str:
-    details = (certificate.directory, certificate.email, certificate.cert, certificate.key)
+    proof = f"dns-01 {certificate.hook}" if certificate.hook else ""
+    details = (certificate.directory, certificate.email, certificate.cert, certificate.key, proof)
     return " ".join(filter(None, (certificate.type, *details)))

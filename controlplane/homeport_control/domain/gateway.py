@@ -15,6 +15,7 @@ class Certificate:
     directory: str = ""
     cert: str = ""
     key: str = ""
+    hook: str = ""  # a program on the server's machine that sets the TXT records of proofs; empty: proved over HTTP
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class GatewayLoop:
         published = names_by_gateway(there, active)
         for gateway in there:
             pairs = {it.name: (it.chain_pem, self._open_key(it.key)) for it in sources(kept, gateway) if it.chain_pem}
-            shown = tuple(served(published[gateway.name], pairs))
+            shown = tuple(served(gateway, published[gateway.name], pairs))
             services = [
                 _input(run, tuple(present.get(run.id, ())))
                 for run in active
