@@ -233,6 +233,7 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         wanted_host=spec.host,
         certificate=certificate,
         trusted_addresses=spec.trusted_addresses,
+        http3=spec.http3,
         default=spec.default or is_first or (before is not None and before.default),
         applied=True,
         message=gateways.NOT_HEARD if host else gateways.NO_HOST,
@@ -266,7 +267,7 @@ def _properties(planned: _Planned) -> Iterable[tuple[str, str]]:
     yield "Name", wanted.name
     yield "Domain", f"*.{wanted.domain}, models at {wanted.models_url}"
     yield "Host", planned.host.name if planned.host else f"{wanted.wanted_host} ({gateways.NO_HOST})"
-    yield "Listens on", decide.places(wanted)
+    yield "Listens on", decide.places(wanted) + (", HTTP/3 by UDP" if wanted.http3 else "")
     yield "Certificate", decide.certificate_text(wanted.certificate)
     yield "Default", "yes" if wanted.default else "no"
 
@@ -301,7 +302,7 @@ def _message(
         example_url=gateway.url_of("NAME"),
         default=gateway.default,
         wanted_host=gateway.wanted_host,
-        listens=decide.places(gateway),
+        listens=decide.places(gateway) + (", HTTP/3 by UDP" if gateway.http3 else ""),
         services=services,
         certificate=gateway.certificate.type,
         old_domain=gateway.old_domain,

@@ -26,8 +26,14 @@ def _domains(gateway: Gateway) -> list[str]:
 
 
 def wanted(gateway: Gateway, names: Sequence[str]) -> tuple[str, ...]:
-    """What there must be a certificate for, so that every one of `names` is served: each, or one for all by a wildcard."""
-    return tuple(f"*.{domain}" for domain in _domains(gateway)) if gateway.certificate.hook else tuple(names)
+    """What there must be a certificate for, so that every one of `names` is served: each, or one for all by a wildcard.
+
+    HTTP/3 needs one for all in any case.
+    """
+    wildcards = tuple(f"*.{domain}" for domain in _domains(gateway))
+    if gateway.certificate.hook:
+        return wildcards
+    return (*names, *wildcards[:1]) if gateway.http3 else tuple(names)
 
 
 def due_at_s(kept: Kept) -> float:
@@ -78,13 +84,16 @@ def trouble(kept: Kept, now_s: float) -> str:
 
 
 def served(gateway: Gateway, names: Sequence[str], pairs: dict[str, tuple[str, str]]) -> Iterator[ServedCertificate]:
-    """What Envoy shows by each name, and to who says none. `pairs`: chain and opened key, by the name that they are for."""
+    """What Envoy shows by each name, to who says none, and by HTTP/3. `pairs`: chain and opened key, by whom they are for."""
     for name in names:
         found = _found_under(gateway, name, pairs)
         if found:
             yield ServedCertificate(name, *pairs[found])
             if name == names[0]:
                 yield ServedCertificate("", *pairs[found])
+    for_all = next((it for it in (f"*.{gateway.domain}", ALL_NAMES) if it in pairs), "")
+    if gateway.http3 and for_all:
+        yield ServedCertificate(ALL_NAMES, *pairs[for_all])
 
 
 def _found_under(gateway: Gateway, name: str, there: Collection[str]) -> str:

@@ -31,6 +31,7 @@ class Gateway:
     wanted_host: str = LOCAL  # as its owner wrote it
     certificate: Certificate = Certificate()
     trusted_addresses: tuple[str, ...] = ()  # of proxies before it, whose X-Forwarded-Proto counts
+    http3: bool = False  # by UDP at the port for HTTPS
     default: bool = False  # publishes the services that name none
     applied: bool = False  # an owner's file made it; False: the server's own, which follows the server's settings
     old_domain: str = ""  # served beside the new one until that is acknowledged
@@ -141,7 +142,7 @@ DEFAULT_TRAFFIC = Traffic()
 class ServedCertificate:
     """What the gateway shows to who calls it by a name."""
 
-    name: str  # empty: to who says none
+    name: str  # empty: to who says none; "*": to all who call by HTTP/3
     chain_pem: str
     key_pem: str = field(repr=False)
 
@@ -185,6 +186,7 @@ class GatewaySnapshot:
     certificates: tuple[ServedCertificate, ...] = ()  # sorted by name
     plain_models: bool = True  # models are called by HTTP too; False: who does is sent to HTTPS
     trusted_addresses: tuple[str, ...] = ()  # of the proxies before it
+    http3: bool = False
     proofs: tuple[Proof, ...] = ()  # sorted
 
 

@@ -136,6 +136,11 @@ class GatewaySpec(Model):
     )
     http_port: Port = Field(80, description="The port for HTTP")
     https_port: Port = Field(443, description="The port for HTTPS, when it has a certificate")
+    http3: Annotated[bool, reads(yes_or_no)] = Field(
+        False,
+        description="HTTP/3 too, by UDP at `https_port`; needs a certificate for all names: `files`, `challenge: dns-01` or "
+        "`self-signed`",
+    )
     trusted_addresses: Annotated[tuple[str, ...], reads(_networks)] = Field(
         (),
         description="Addresses or networks of proxies before it, like `10.0.0.0/8`: what these say in `X-Forwarded-For` "

@@ -1,4 +1,4 @@
-"""The gateway's listeners (LDS), for HTTP and for HTTPS. They never change while the gateway's address stays the same.
+"""The gateway's listeners (LDS), for HTTP, HTTPS and HTTP/3. They never change while the gateway's address stays the same.
 
 A changed listener drains its old connections and cuts streams that are longer than ten minutes: whatever may change
 comes by RDS (routes), ECDS (tokens), CDS and EDS (services), SDS (certificates).
@@ -10,7 +10,7 @@ from typing import Any
 
 from homeport_control.xds import rate_limits
 from homeport_control.xds.access_log import ACCESS_LOG
-from homeport_control.xds.certificates import TRANSPORT_SOCKET
+from homeport_control.xds.certificates import QUIC_TRANSPORT_SOCKET, TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
 from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES, TLS_ROUTES
@@ -18,6 +18,7 @@ from homeport_control.xds.wire import ADS, resource, typed
 
 LISTENER = "http"
 TLS_LISTENER = "https"
+QUIC_LISTENER = "http3"
 
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 
@@ -87,10 +88,30 @@ def listener(address: str, port: int, *, tls: bool = False, trusted: tuple[str, 
     )
 
 
+@lru_cache(maxsize=8)
+def quic_listener(address: str, port: int) -> Resource:
+    """HTTP/3: as HTTPS, at the same port by UDP."""
+    socket = {"protocol": "UDP", "address": address, "port_value": port}
+    return resource(
+        LDS,
+        QUIC_LISTENER,
+        {
+            "name": QUIC_LISTENER,
+            "address": {"socket_address": socket},
+            "udp_listener_config": {"quic_options": {}},
+            "filter_chains": [
+                {**_filters(TLS_ROUTES, {"codec_type": "HTTP3"}), "transport_socket": QUIC_TRANSPORT_SOCKET}
+            ],
+        },
+    )
+
+
+def _filters(routes: str, more: dict[str, Any]) -> dict[str, Any]:
+    rds = {"route_config_name": routes, "config_source": ADS}
+    manager = {**_CONNECTION_MANAGER, "rds": rds, **more}
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
 def _chain(tls: bool, *, hops: int) -> dict[str, Any]:
-    rds = {"route_config_name": TLS_ROUTES if tls else ROUTES, "config_source": ADS}
-    manager = {**_CONNECTION_MANAGER, "rds": rds} | ({"xff_num_trusted_hops": hops} if hops else {})
-    chain: dict[str, Any] = {
-        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    }
+    chain = _filters(TLS_ROUTES if tls else ROUTES, {"xff_num_trusted_hops": hops} if hops else {})
     return chain | {"transport_socket": TRANSPORT_SOCKET, "transport_socket_connect_timeout": "15s"} if tls else chain

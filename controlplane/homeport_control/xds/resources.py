@@ -7,7 +7,7 @@ made, so that a change of one service costs one service.
 from homeport_control.domain.gateway import GatewaySnapshot
 from homeport_control.xds.certificates import certificates
 from homeport_control.xds.clusters import cluster, endpoints
-from homeport_control.xds.listener import LISTENER, TLS_LISTENER, listener
+from homeport_control.xds.listener import LISTENER, QUIC_LISTENER, TLS_LISTENER, listener, quic_listener
 from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, World
 from homeport_control.xds.token_filter import FILTER, token_filter
 from homeport_control.xds.virtual_hosts import routes
@@ -19,6 +19,8 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
     listeners = {LISTENER: plain}
     if snapshot.https_port:
         listeners[TLS_LISTENER] = listener(snapshot.listen_address, snapshot.https_port, tls=True)
+        if snapshot.http3:
+            listeners[QUIC_LISTENER] = quic_listener(snapshot.listen_address, snapshot.https_port)
     return World(
         version=version,
         resources={

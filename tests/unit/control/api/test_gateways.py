@@ -329,3 +329,14 @@ async def test_a_hook_is_shown_and_another_is_tried_at_once(state: State, admin:
         kept = await certificates.get(connection, "main", "*.example.com")
     assert kept is not None
     assert kept.next_try_s == 0
+
+
+async def test_http3_is_shown_kept_and_a_change_like_others(state: State, admin: Api) -> None:
+    await apply(admin, certificate="self-signed")
+    planned = await plan(admin, certificate="self-signed", http3=True)
+    assert [(it.path, it.old, it.new) for it in planned.changes] == [("HTTP/3", "no", "yes")]
+    await apply(admin, certificate="self-signed", http3=True)
+    assert (await get_gateway(state, "main")).http3
+    assert (await listed(admin))["main"].listens == "0.0.0.0:80, 0.0.0.0:443, HTTP/3 by UDP"
+    (problem,) = (await plan(admin, http3=True)).problems
+    assert (problem.path, problem.message) == ("http3", "HTTP/3 needs a certificate")

@@ -103,6 +103,20 @@ def test_a_wildcard_is_wanted_where_a_hook_proves_it_and_shown_by_every_name_of_
     }
 
 
+def test_http3_shows_one_certificate_to_everybody() -> None:
+    quic = replace(GATEWAY, http3=True)
+    assert wanted(quic, ("web.example.com",)) == ("web.example.com", "*.example.com")
+    pairs = {"*.example.com": ("W", "k"), "web.example.com": ("own", "k")}
+    assert {it.name: it.chain_pem for it in served(quic, ("web.example.com",), pairs)} == {
+        "": "own",
+        "web.example.com": "own",
+        "*": "W",
+    }
+    assert [it.name for it in served(quic, (), {ALL_NAMES: ("X", "k")})] == ["*"]
+    assert [it.name for it in served(quic, ("a.example.com",), {"a.example.com": ("A", "k")})] == ["a.example.com", ""]
+    assert wanted(replace(HOOKED, http3=True), ()) == ("*.example.com", "*.old.org")
+
+
 def test_what_is_neither_shown_nor_kept_up_is_let_go_when_it_is_old() -> None:
     names = ("web.example.com",)
     old = replace(KEPT, name="was.example.com")

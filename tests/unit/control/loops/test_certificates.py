@@ -48,6 +48,17 @@ async def test_each_name_gets_one_and_its_key_is_sealed(state: State, loop: Cert
     assert NOW_S + 59 * 86400 < turn.wake_at_s < NOW_S + 61 * 86400
 
 
+async def test_with_http3_there_is_a_wildcard_besides(state: State, loop: CertificatesLoop) -> None:
+    async with state.database.write() as write:
+        await gateways.update(write, "main", http3=True)
+    await loop.turn(NOW_S)
+    assert sorted(await kept(state)) == [CA, "*.example.com", *NAMES]
+    async with state.database.write() as write:
+        await gateways.update(write, "main", http3=False)
+    await loop.turn(NOW_S)
+    assert sorted(await kept(state)) == [CA, *NAMES]
+
+
 async def test_one_is_replaced_after_two_thirds_of_its_life_by_the_same_ca(
     state: State, loop: CertificatesLoop
 ) -> None:
