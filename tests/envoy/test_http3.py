@@ -121,3 +121,17 @@ async def test_it_is_told_by_https_while_it_is_on_and_turning_it_touches_no_conn
             assert (await client.ask(NAME, "/", TOKEN)).status == 200
         await lab.gateway.control.publish(lab.snapshot(a, pair, on=False))
         assert "alt-svc" not in await ask(*kept)
+
+
+@pytest.mark.slow
+async def test_a_silent_stream_is_kept_open(lab: Lab) -> None:
+    async with replicas("a") as (a,):
+        await lab.gateway.control.publish(lab.snapshot(a, lab.wildcard()))
+        async with http3(lab.port, NAME, lab.ca_pem, idle_s=8) as client:  # who hears nothing for so long gives up
+            stream = client.send(NAME, "/hold", TOKEN)
+            await client.whole(stream, until=b"first")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(10):
+                    await client.wait_closed()
+            a.release.set()
+            assert (await client.whole(stream)).body == b"firstlast"

@@ -15,7 +15,7 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.convert import timestamp
 from homeport_control.api.plans import problem_messages
 from homeport_control.decide import gateways as decide
-from homeport_control.decide.certificates import sources, trouble
+from homeport_control.decide.certificates import ca_of, sources, trouble
 from homeport_control.domain.certificates import CA, Kept
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
 from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
@@ -131,7 +131,8 @@ class Gateways:
             kept = await certificates.list_all(connection)
         now_s = time.time()
         return [
-            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), now_s) for it in known
+            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), ca_of(kept, it), now_s)
+            for it in known
         ]
 
     async def ca(self, name: str) -> api_pb2.GatewayCaResponse:
@@ -290,7 +291,12 @@ def _named(name: str, known: Iterable[Gateway]) -> Gateway:
 
 
 def _message(
-    gateway: Gateway, host: Host | None, services: Sequence[str], kept: Sequence[Kept], now_s: float
+    gateway: Gateway,
+    host: Host | None,
+    services: Sequence[str],
+    kept: Sequence[Kept],
+    ca: Sequence[Kept],
+    now_s: float,
 ) -> api_pb2.Gateway:
     ends = [it.not_after_s for it in kept if it.chain_pem]
     return api_pb2.Gateway(
@@ -307,7 +313,7 @@ def _message(
         certificate=gateway.certificate.type,
         old_domain=gateway.old_domain,
         created_at=timestamp(gateway.created_at_s),
-        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in kept))]),
+        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in (*ca, *kept)))]),
         certificate_until=timestamp(min(ends)) if ends else None,
     )
 

@@ -1,13 +1,14 @@
 """Which certificates a gateway needs, and when one is due to be replaced. PURE.
 
 A certificate is replaced when two thirds of its life are over and when it was made for another kind of source. One that we
-sign ourselves is also when its life has not begun (a clock was wrong, when it was made or now); an authority does not sign
-by our clock, so asking it again would change nothing.
+sign ourselves is also when its life has not begun (a clock was wrong when it was made), unless that of its CA has not either:
+then it is the clock of now that is wrong, and what is there is better than what it would make. An authority does not sign by
+our clock, so asking it again would change nothing.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from homeport_control.domain.certificates import ALL_NAMES, LETS_ENCRYPT, NO_SERVER, Kept
+from homeport_control.domain.certificates import ALL_NAMES, CA, LETS_ENCRYPT, NO_SERVER, Kept
 from homeport_control.domain.gateway import MODELS_LABEL, Certificate, Gateway, ServedCertificate
 
 LIFE_USED = 2 / 3
@@ -40,10 +41,11 @@ def due_at_s(kept: Kept) -> float:
     return kept.not_before_s + LIFE_USED * (kept.not_after_s - kept.not_before_s)
 
 
-def is_due(kept: Kept | None, source: str, now_s: float) -> bool:
+def is_due(kept: Kept | None, source: str, now_s: float, ca: Kept | None = None) -> bool:
+    """`ca`: which signs it, where that is ours."""
     if kept is None or not kept.chain_pem or kept.source != source:
         return True
-    return now_s >= due_at_s(kept) or (source == "self-signed" and _is_early(kept, now_s))
+    return now_s >= due_at_s(kept) or (ca is not None and _is_early(kept, now_s) and not _is_early(ca, now_s))
 
 
 def _is_early(kept: Kept, now_s: float) -> bool:
@@ -69,7 +71,7 @@ def next_try_s(failures: int, now_s: float, wait_s: float = 0.0) -> float:
 
 def trouble(kept: Kept, now_s: float) -> str:
     """What is wrong with it; empty: nothing."""
-    who = "its certificate" if kept.name == ALL_NAMES else f"its certificate for {kept.name}"
+    who = {ALL_NAMES: "its certificate", CA: "its CA"}.get(kept.name, f"its certificate for {kept.name}")
     parts = []
     if kept.chain_pem and not kept.problem and is_waited_for(kept, kept.source, now_s):
         parts.append(f"{who} has just come and is old by the server's clock: is that right? It is served all the same")
@@ -116,3 +118,9 @@ def sources(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
     """Those of the gateway's kind of source, its own CA and its account left out."""
     mine = [it for it in kept if it.gateway == gateway.name and it.name not in NO_SERVER]
     return [it for it in mine if it.source == source_of(gateway.certificate)]
+
+
+def ca_of(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
+    """Its own CA, if that signs its certificates."""
+    mine = [it for it in kept if it.gateway == gateway.name and it.name == CA]
+    return mine if gateway.certificate.type == "self-signed" else []

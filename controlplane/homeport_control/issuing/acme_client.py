@@ -49,8 +49,10 @@ def obtain(
         errors.Error,
         josepy.errors.Error,
         ValueError,
-        KeyError,
-    ) as error:  # KeyError: a directory that lacks an address
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # the library takes for granted that what comes has the form that it must have
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} was not understood: {error}") from None
     except (requests.RequestException, OSError) as error:
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} cannot be reached: {_reason(error)}") from None

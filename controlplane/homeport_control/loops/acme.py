@@ -21,6 +21,7 @@ from homeport_control.decide.certificates import (
     wanted,
 )
 from homeport_control.domain.certificates import ACCOUNT, DNS_01, HTTP_01, CannotIssue, Issued, Kept
+from homeport_control.domain.errors import BadRequest
 from homeport_control.domain.gateway import Gateway, Proof
 from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
@@ -115,10 +116,11 @@ class AcmeLoop:
                 fresh = Kept(gateway.name, name, source, issued.chain_pem, sealed, *ends)
                 if is_due(fresh, source, now_s):  # by a clock that is wrong: asking again would bring the same
                     fresh = replace(fresh, next_try_s=now_s + MAX_WAIT_S)
-            except CannotIssue as error:
+            except (CannotIssue, BadRequest) as error:  # BadRequest: what came is not served
                 before = known if known and known.source == source else Kept(gateway.name, name, source)
                 failures, at_s = before.failures + 1, time.time()
-                wait_until_s = next_try_s(failures, at_s, error.wait_s)
+                wait_s = error.wait_s if isinstance(error, CannotIssue) else 0.0
+                wait_until_s = next_try_s(failures, at_s, wait_s)
                 fresh = replace(before, problem=str(error), failures=failures, next_try_s=wait_until_s)
         await self._keep(gateway, fresh, left)
         return fresh

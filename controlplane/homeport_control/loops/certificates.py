@@ -55,7 +55,7 @@ class CertificatesLoop:
         return Turn(sentence, min((it for it in wakes if it > now_s), default=None))
 
     async def _sign(self, gateway: Gateway, names: Iterable[str], mine: Mapping[str, Kept], now_s: float) -> int:
-        due = [name for name in names if is_due(mine.get(name), "self-signed", now_s)]
+        due = [name for name in names if is_due(mine.get(name), "self-signed", now_s, mine.get(CA))]
         gone = [name for name in mine if name not in names and name != CA]
         if not due and not gone:
             return 0

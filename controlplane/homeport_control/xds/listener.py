@@ -88,10 +88,17 @@ def listener(address: str, port: int, *, tls: bool = False, trusted: tuple[str, 
     )
 
 
+# While a request is open, later and later: a stream may be silent, and without them QUIC ends what is so for 5 minutes, and
+# many a NAT what is so for 30 s. Envoy as a server sends none unless it is told.
+_PINGS = {"initial_interval": "5s", "max_interval": "25s"}
+
+
 @lru_cache(maxsize=8)
 def quic_listener(address: str, port: int) -> Resource:
     """HTTP/3: as HTTPS, at the same port by UDP."""
     socket = {"protocol": "UDP", "address": address, "port_value": port}
+    quic = {"quic_protocol_options": {"connection_keepalive": _PINGS}}
+    manager = {"codec_type": "HTTP3", "http3_protocol_options": quic}
     return resource(
         LDS,
         QUIC_LISTENER,
@@ -99,9 +106,7 @@ def quic_listener(address: str, port: int) -> Resource:
             "name": QUIC_LISTENER,
             "address": {"socket_address": socket},
             "udp_listener_config": {"quic_options": {}},
-            "filter_chains": [
-                {**_filters(TLS_ROUTES, {"codec_type": "HTTP3"}), "transport_socket": QUIC_TRANSPORT_SOCKET}
-            ],
+            "filter_chains": [{**_filters(TLS_ROUTES, manager), "transport_socket": QUIC_TRANSPORT_SOCKET}],
         },
     )
 

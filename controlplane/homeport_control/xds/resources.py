@@ -15,12 +15,12 @@ from homeport_control.xds.virtual_hosts import routes
 
 def world(snapshot: GatewaySnapshot, version: int) -> World:
     """Equal snapshots make worlds of equal resources, in any process; only `version` is the caller's."""
-    plain = listener(snapshot.listen_address, snapshot.http_port, trusted=snapshot.trusted_addresses)
-    listeners = {LISTENER: plain}
+    address, trusted = snapshot.listen_address, snapshot.trusted_addresses
+    listeners = {LISTENER: listener(address, snapshot.http_port, trusted=trusted)}
     if snapshot.https_port:
-        listeners[TLS_LISTENER] = listener(snapshot.listen_address, snapshot.https_port, tls=True)
+        listeners[TLS_LISTENER] = listener(address, snapshot.https_port, tls=True, trusted=trusted)
         if snapshot.http3:
-            listeners[QUIC_LISTENER] = quic_listener(snapshot.listen_address, snapshot.https_port)
+            listeners[QUIC_LISTENER] = quic_listener(address, snapshot.https_port)
     return World(
         version=version,
         resources={

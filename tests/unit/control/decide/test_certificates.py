@@ -6,6 +6,7 @@ import pytest
 from homeport_control.decide.certificates import (
     CLOCK_S,
     MAX_WAIT_S,
+    ca_of,
     due_at_s,
     is_due,
     is_waited_for,
@@ -49,11 +50,11 @@ def test_every_name_that_is_published_needs_one_and_those_of_the_old_domain_too(
         (KEPT, 3000.0, True),
         (KEPT, 9000.0, True),
         (KEPT, 1000.0 - CLOCK_S, False),
-        (KEPT, 1.0, True),
+        (KEPT, 1.0, False),
         (replace(KEPT, source="files"), 2000.0, True),
     ],
 )
-def test_it_is_due_after_two_thirds_of_its_life_and_when_a_clock_was_wrong(
+def test_it_is_due_after_two_thirds_of_its_life_and_when_there_is_none_of_its_source(
     kept: Kept | None, now_s: float, expected: bool
 ) -> None:
     assert is_due(kept, "self-signed", now_s) is expected
@@ -135,6 +136,16 @@ def test_it_is_waited_for_unless_a_wrong_clock_wrote_it(next_s: float, now_s: fl
     failed = replace(KEPT, next_try_s=next_s)
     assert is_waited_for(failed, "self-signed", now_s) is expected
     assert not is_waited_for(failed, "another", now_s)
+
+
+def test_one_of_our_own_that_is_early_was_made_by_a_wrong_clock_unless_its_ca_is_early_too() -> None:
+    ca = replace(KEPT, name=CA, not_before_s=500.0, not_after_s=1e9)
+    assert not is_due(KEPT, "self-signed", 1000.0 - CLOCK_S, ca)
+    assert is_due(KEPT, "self-signed", 600.0, ca)
+    assert not is_due(KEPT, "self-signed", 1.0, ca), "the clock of now is wrong"
+    assert trouble(ca, 1.0) == "its CA is not valid yet: is the server's clock right?"
+    assert ca_of((KEPT, ca), GATEWAY) == [ca]
+    assert ca_of((KEPT, ca), HOOKED) == []
 
 
 def test_an_authority_is_not_asked_again_because_our_clock_went_back() -> None:

@@ -4,6 +4,7 @@ With a gateway, and the proof over HTTP: tests/e2e/test_acme.py.
 """
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from homeport_control.domain.certificates import DNS_01, HTTP_01, CannotIssue
-from homeport_control.issuing import dns_hook
+from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.issuing.acme_client import new_account_key, obtain
 from rig.pebble import Pebble, pebble
 from rig.ports import free_port
@@ -26,7 +27,13 @@ class NoAuthority(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         at = f"http://{self.headers['host']}{self.path}"
         resources = {"newNonce": f"{at}/nonce", "newAccount": f"{at}/account", "newOrder": f"{at}/order"}
-        known = {"/page": "<html>hello</html>", "/empty": "{}"}
+        known = {
+            "/page": "<html>hello</html>",
+            "/empty": "{}",
+            "/list": "[]",
+            "/null": "null",
+            "/number": '{"newNonce": 7}',
+        }
         self.answer(200, known.get(self.path, json.dumps(resources)))
 
     def do_HEAD(self) -> None:
@@ -74,12 +81,21 @@ def test_one_that_is_not_there_is_told_without_details_of_ours() -> None:
     assert caught.value.wait_s == 0
 
 
-@pytest.mark.parametrize("path", ["/page", "/empty"])
+@pytest.mark.parametrize("path", ["/page", "/empty", "/list", "/null", "/number"])
 def test_what_is_no_authority_is_told(web: str, path: str) -> None:
     with pytest.raises(CannotIssue) as caught:
         obtain(f"{web}{path}", "", KEY, "web.example.com", HTTP_01, shown)
     assert "\n" not in str(caught.value)
     assert f"the authority at {web}{path}" in str(caught.value)
+
+
+def test_one_that_takes_the_call_and_says_nothing_is_told_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acme_client, "REQUEST_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        directory = f"http://127.0.0.1:{silent.getsockname()[1]}/dir"
+        with pytest.raises(CannotIssue) as caught:
+            obtain(directory, "", KEY, "web.example.com", HTTP_01, shown)
+    assert str(caught.value) == f"the authority at {directory} cannot be reached: it did not answer within 0.2 s"
 
 
 def test_an_account_has_a_key_of_its_own() -> None:

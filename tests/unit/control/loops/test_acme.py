@@ -29,6 +29,7 @@ class Authority:
     trouble: CannotIssue | None = None
     calls: list[tuple[str, ...]] = field(default_factory=list)  # of the hook
     hook_fails_at: str = ""
+    sends_rubbish: bool = False
 
     def __post_init__(self) -> None:
         self._ca = gateway_ca.new_ca("authority", NOW_S)
@@ -42,6 +43,8 @@ class Authority:
         if self.trouble:
             raise self.trouble
         pair = gateway_ca.issue(self._ca, name, NOW_S)
+        if self.sends_rubbish:
+            return Issued(self._ca.certificate_pem.decode(), pair.key_pem.decode())
         return Issued(pair.certificate_pem.decode(), pair.key_pem.decode())
 
     @asynccontextmanager
@@ -301,3 +304,14 @@ async def test_what_expired_while_its_authority_is_away_stays_and_is_told(
     said = trouble(after, late_s)
     assert said.startswith(f"its certificate for {NAMES[0]} has expired 24 h ago and is served all the same; ")
     assert said.endswith("is not replaced: the authority cannot be reached")
+
+
+async def test_what_comes_and_cannot_be_served_is_a_failure_like_others(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    authority.sends_rubbish = True
+    assert (await loop.turn(time.time())).sentence == "2 did not come"
+    it = (await kept(state))[NAMES[0]]
+    assert (it.chain_pem, it.failures) == ("", 1)
+    assert it.problem == "the key is not that of the first certificate"
+    assert (await loop.turn(time.time())).sentence == "no certificate is due", "not at once again"
