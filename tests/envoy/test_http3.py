@@ -1,12 +1,14 @@
 """HTTP/3 at the gateway, with a real Envoy and a real client: the same services, tokens and certificates as by HTTPS."""
 
 import asyncio
+import socket
 import ssl
 import time
 from dataclasses import replace
 
 import pytest
 from homeport_control.domain.gateway import GatewaySnapshot, ServedCertificate
+from homeport_control.loops.acknowledged import Acknowledged
 from homeport_control.trust import gateway_ca
 from homeport_control.trust.ca import KeyPair
 from rig.gateway import TOKEN, Gateway, Replica, replicas
@@ -135,3 +137,22 @@ async def test_a_silent_stream_is_kept_open(lab: Lab) -> None:
                     await client.wait_closed()
             a.release.set()
             assert (await client.whole(stream)).body == b"firstlast"
+
+
+async def test_a_port_that_is_taken_is_a_refusal_that_names_its_listener_and_the_rest_is_served(lab: Lab) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", lab.port))
+        async with replicas("a") as (a,):
+            pair, control = lab.wildcard(), lab.gateway.control
+            version = control.xds.publish(lab.snapshot(a, pair))
+            assert not await control.xds.wait_acked("local", version, 10)
+            known = Acknowledged("h1")
+            known.take_nack(control.nacked[-1][1], 0.0)
+            assert f"cannot bind '127.0.0.1:{lab.port}': Address already in use" in known.http3_off
+            await control.publish(lab.snapshot(a, pair, on=False))
+            context = ssl.create_default_context(cadata=lab.ca_pem.decode())
+            _, writer = await asyncio.open_connection("127.0.0.1", lab.port, ssl=context, server_hostname=NAME)
+            writer.close()
+    await control.publish(lab.snapshot(a, pair))
+    async with http3(lab.port, NAME, lab.ca_pem):
+        pass

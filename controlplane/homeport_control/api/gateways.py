@@ -18,7 +18,7 @@ from homeport_control.decide import gateways as decide
 from homeport_control.decide.certificates import ca_of, sources, trouble
 from homeport_control.domain.certificates import CA, Kept
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
-from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
+from homeport_control.domain.gateway import HTTP3_OFF, LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Connection, Host
 from homeport_control.domain.services import Run
 from homeport_control.spec.diff import Change
@@ -319,7 +319,9 @@ def _message(
 
 
 def _notices(gateway: Gateway, host: Host | None) -> Iterable[str]:
-    if gateway.refused:
+    if gateway.refused.startswith(HTTP3_OFF):
+        yield gateway.refused
+    elif gateway.refused:
         yield f"Envoy refused its newest configuration, the last good one stays: {gateway.refused}"
     if host is not None and host.connection is not Connection.CONNECTED:
         yield f"its host {host.name} is unreachable ({host.connection_reason}); what it serves goes on"

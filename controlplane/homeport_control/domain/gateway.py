@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 LOCAL = "local"  # the machine of the server, as a gateway's host; and the name of the gateway that a fresh server has
+HTTP3_LISTENER = "http3"  # its name at Envoy, which says it when it cannot have it
+HTTP3_OFF = "HTTP/3 is off, and tried again each minute"  # how such a refusal begins
 MODELS_LABEL = "gateway"  # the first label of the name at which models are called
 
 
@@ -37,7 +39,7 @@ class Gateway:
     old_domain: str = ""  # served beside the new one until that is acknowledged
     ready: bool = False  # its Envoy runs, as the host's agent says
     message: str = ""  # why it does not
-    refused: str = ""  # why Envoy refused what it was given last
+    refused: str = ""  # why Envoy refused what it was given last, or HTTP/3 alone
     created_at_s: float = 0.0
 
     @property

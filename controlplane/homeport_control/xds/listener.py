@@ -8,6 +8,7 @@ import ipaddress
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.domain.gateway import HTTP3_LISTENER
 from homeport_control.xds import rate_limits
 from homeport_control.xds.access_log import ACCESS_LOG
 from homeport_control.xds.certificates import QUIC_TRANSPORT_SOCKET, TRANSPORT_SOCKET
@@ -18,7 +19,6 @@ from homeport_control.xds.wire import ADS, resource, typed
 
 LISTENER = "http"
 TLS_LISTENER = "https"
-QUIC_LISTENER = "http3"
 
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 
@@ -101,9 +101,9 @@ def quic_listener(address: str, port: int) -> Resource:
     manager = {"codec_type": "HTTP3", "http3_protocol_options": quic}
     return resource(
         LDS,
-        QUIC_LISTENER,
+        HTTP3_LISTENER,
         {
-            "name": QUIC_LISTENER,
+            "name": HTTP3_LISTENER,
             "address": {"socket_address": socket},
             "udp_listener_config": {"quic_options": {}},
             "filter_chains": [{**_filters(TLS_ROUTES, manager), "transport_socket": QUIC_TRANSPORT_SOCKET}],
