@@ -96,6 +96,10 @@ async def test_before_there_is_a_certificate_there_is_no_handshake_and_https_tel
         await lab.gateway.control.publish(lab.snapshot(a, lab.wildcard()))
         async with http3(lab.port, NAME, lab.ca_pem) as client:
             assert (await client.ask(NAME, "/", TOKEN)).status == 200
+            await lab.gateway.control.publish(lab.snapshot(a, None))
+            assert (await client.ask(NAME, "/", TOKEN)).status == 200, "who is connected stays"
+            async with http3(lab.port, NAME, lab.ca_pem) as another:  # Envoy keeps the last one until another comes
+                assert "alt-svc" not in (await another.ask(NAME, "/", TOKEN)).headers
         assert lab.gateway.control.nacked == []
 
 

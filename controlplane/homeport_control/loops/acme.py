@@ -35,7 +35,7 @@ Obtain = Callable[[str, str, str, str, str, Callable[[str, str], None]], Issued]
 # (path of the hook, present or cleanup, record, value); blocking. Raises CannotIssue.
 Hook = Callable[[str, str, str, str], None]
 Proving = Callable[[str, Proof], AbstractAsyncContextManager[None]]
-SHOW_S = 180.0  # longer than a gateway and a hook are waited for
+SHOW_S = 270.0  # longer than a gateway is waited for, or a hook that must take back what it could not set
 
 
 class AcmeLoop:
