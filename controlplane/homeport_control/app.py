@@ -34,7 +34,7 @@ from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
-from homeport_control.issuing import acme_client
+from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
@@ -156,7 +156,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     assignments = Assignments(database, state.sealer, settings)
     gateway = GatewayLoop(database, state.sealer.open)
     certificates = CertificatesLoop(database, state.sealer)
-    acme = AcmeLoop(database, state.sealer, acme_client.obtain, acme_client.new_account_key, gateway.proving)
+    obtain, account_key = acme_client.obtain, acme_client.new_account_key
+    acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     gateway.publish, gateway.forget = xds.publish, xds.forget
     rates = Rates(time.time)

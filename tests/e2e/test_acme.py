@@ -1,4 +1,8 @@
-"""Certificates from a real ACME authority, proved through the gateway itself: got, served, kept; the authority away."""
+"""Certificates from a real ACME authority: proved through the gateway itself, got, served, kept; the authority away; and
+proved by a hook that sets DNS records.
+
+One stack, one story in its order.
+"""
 
 import contextlib
 import json
@@ -37,15 +41,31 @@ def authority(homeport: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield made
 
 
+def gateway(authority: Pebble, domain: str = "acme.localhost", proof: str = "") -> str:
+    text = f"type: gateway\nname: lab\ndomain: {domain}\nhttp_port: {HTTP}\nhttps_port: {HTTPS}\n"
+    return f"{text}certificate: {{type: acme, directory: '{authority.directory}', email: a@b.org{proof}}}\n"
+
+
+def connected(name: str, root: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cadata=root)
+    plain = socket.create_connection(("127.0.0.1", HTTPS), timeout=10)
+    return context.wrap_socket(plain, server_hostname=f"{name}.acme.localhost")
+
+
+def certified(name: str, root: str) -> tuple[str, ...]:
+    """The names in the certificate that is shown for this one; nothing when it is not to be trusted."""
+    with contextlib.suppress(OSError), connected(name, root) as tls:
+        shown = tls.getpeercert() or {}
+        return tuple(str(value) for _, value in shown.get("subjectAltName", ()))
+    return ()
+
+
 def answers(homeport: Stack, name: str, root: str) -> bool:
     """A request with a certificate that was checked."""
-    context = ssl.create_default_context(cadata=root)
-    with contextlib.suppress(OSError):
-        plain = socket.create_connection(("127.0.0.1", HTTPS), timeout=10)
-        with context.wrap_socket(plain, server_hostname=f"{name}.acme.localhost") as tls:
-            head = f"GET / HTTP/1.1\r\nhost: {name}.acme.localhost\r\nconnection: close\r\n"
-            tls.sendall(f"{head}authorization: Bearer {homeport.token}\r\n\r\n".encode())
-            return tls.makefile("rb").readline().strip() == b"HTTP/1.1 200 OK"
+    with contextlib.suppress(OSError), connected(name, root) as tls:
+        head = f"GET / HTTP/1.1\r\nhost: {name}.acme.localhost\r\nconnection: close\r\n"
+        tls.sendall(f"{head}authorization: Bearer {homeport.token}\r\n\r\n".encode())
+        return tls.makefile("rb").readline().strip() == b"HTTP/1.1 200 OK"
     return False
 
 
@@ -56,9 +76,7 @@ def shown(homeport: Stack) -> dict[str, Any]:
 def test_names_get_certificates_that_their_authority_proved_through_the_gateway(
     homeport: Stack, authority: Pebble
 ) -> None:
-    text = f"type: gateway\nname: lab\ndomain: acme.localhost\nhttp_port: {HTTP}\nhttps_port: {HTTPS}\n"
-    text += f"certificate: {{type: acme, directory: '{authority.directory}', email: a@b.org}}\n"
-    for document in (text, WEB % "web"):
+    for document in (gateway(authority), WEB % "web"):
         done = homeport.apply(document)
         assert done.returncode == 0, done.stderr
     wait_for("HTTPS answers", lambda: answers(homeport, "web", authority.root()))
@@ -80,3 +98,40 @@ def test_an_authority_that_is_away_leaves_what_is_there_and_is_told(homeport: St
     assert answers(homeport, "web", root)
     assert get(HTTP, "late.acme", token=homeport.token)[0] == 200, "by HTTP until it has one"
     authority.start()
+
+
+def test_by_dns_one_wildcard_serves_all_names_and_those_that_come_later(
+    homeport: Stack, authority: Pebble, tmp_path: Path
+) -> None:
+    hook, root = authority.hook(tmp_path / "hook"), authority.root()
+    calls = Path(f"{hook}.calls")
+    done = homeport.apply(gateway(authority, proof=f", challenge: dns-01, hook: {hook}"))
+    assert done.returncode == 0, done.stderr
+    for name in ("web", "late", "gateway"):
+        wait_for(f"{name} shows it", lambda name=name: certified(name, root) == ("*.acme.localhost",))
+    assert answers(homeport, "late", root)
+    made = calls.read_text().splitlines()
+    assert [line.split()[:2] for line in made] == [
+        ["present", "_acme-challenge.acme.localhost."],
+        ["cleanup", "_acme-challenge.acme.localhost."],
+    ]
+    assert homeport.apply(WEB % "later").returncode == 0
+    wait_for("it serves by HTTPS", lambda: answers(homeport, "later", root))
+    assert calls.read_text().splitlines() == made, "without another proof"
+    assert shown(homeport)["notice"] == ""
+
+
+def test_a_hook_that_fails_is_told_in_the_list_and_what_is_there_is_served_on(
+    homeport: Stack, authority: Pebble, tmp_path: Path
+) -> None:
+    hook, root = tmp_path / "hook", authority.root()
+    hook.write_text("#!/bin/sh\necho no such zone\nexit 1\n")
+    hook.chmod(0o755)
+    done = homeport.apply(gateway(authority, domain="next.localhost", proof=f", challenge: dns-01, hook: {hook}"))
+    assert done.returncode == 0, done.stderr
+    why = f"its certificate for *.next.localhost: the hook {hook} present failed with status 1: no such zone"
+    wait_for("that is told", lambda: why in homeport.homeport("gateway", "list", "--json").stdout)
+    done = homeport.apply(gateway(authority, proof=f", challenge: dns-01, hook: {hook}"))
+    assert done.returncode == 0, done.stderr
+    wait_for("the old domain is served as before", lambda: answers(homeport, "web", root))
+    wait_for("and nothing is wrong", lambda: shown(homeport)["notice"] == "")

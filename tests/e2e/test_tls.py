@@ -1,8 +1,10 @@
-"""HTTPS from a file to a handshake: a gateway's own CA, a pair in files that is replaced, what is sent on, what is plain.
+"""HTTPS from a file to a handshake: a gateway's own CA, a pair in files that is replaced, what is sent on, what is plain; and
+HTTP/3 beside it.
 
 One stack, one story in its order.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from homeport_control.trust import gateway_ca
+from rig.http3 import http3
 from rig.ports import free_port
 from rig.stack import Stack, wait_for
 from rig.traffic import get
@@ -109,6 +112,26 @@ def test_keys_are_sealed_in_the_database(homeport: Stack) -> None:
     assert (state / "homeport.db").exists()
     for file in state.glob("homeport.db*"):
         assert b"PRIVATE KEY" not in file.read_bytes(), file
+
+
+def test_http3_is_turned_on_by_the_file_and_serves_the_same(homeport: Stack) -> None:
+    ca_pem, host = homeport.homeport("gateway", "ca", "lab").stdout, "web.lab.localhost"
+    applied(homeport, gateway("self-signed") + "http3: true\n")
+    assert shown(homeport)["listens"].endswith(", HTTP/3 by UDP")
+
+    async def ask() -> tuple[int, str]:
+        async with http3(HTTPS, host, ca_pem.encode(), connect_s=2) as client:
+            answer = await client.ask(f"{host}:{HTTPS}", "/", homeport.token)
+            return answer.status, answer.headers["alt-svc"]
+
+    def asked() -> tuple[int, str] | None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            return asyncio.run(ask())
+        return None
+
+    assert wait_for("HTTP/3 answers", asked) == (200, f'h3=":{HTTPS}"; ma=3600')
+    applied(homeport, gateway("self-signed"))
+    assert answers(homeport, "web", ca_pem)
 
 
 def write_pair(folder: Path, ca: Any, days_ago: int = 0) -> int:

@@ -1,17 +1,22 @@
 """TLS at the gateway, with a real Envoy: certificates by name, swapped under traffic, late, missing, old; HTTP sent on."""
 
 import asyncio
+import json
 import ssl
 import time
+import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from homeport_control.domain.gateway import GatewaySnapshot, ServedCertificate
 from homeport_control.trust import gateway_ca
 from homeport_control.trust.ca import KeyPair
 from rig.gateway import TOKEN, Gateway, Replica, read_body, read_head, replicas
+from rig.keys import pair_of
 from rig.ports import free_port
 
 pytestmark = pytest.mark.envoy
@@ -61,9 +66,12 @@ class Tls:
         return x509.load_der_x509_certificate(der).serial_number
 
 
-async def ask(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str = "/") -> tuple[str, bytes]:
+async def ask(
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str = "/", more: str = ""
+) -> tuple[str, bytes]:
     reader, writer = connection
-    writer.write(f"GET {path} HTTP/1.1\r\nhost: hello.localhost\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
+    head = f"GET {path} HTTP/1.1\r\nhost: hello.localhost\r\n{more}authorization: Bearer {TOKEN}\r\n\r\n"
+    writer.write(head.encode())
     async with asyncio.timeout(10):
         _, status, headers = await read_head(reader)
         return status, await read_body(reader, headers)
@@ -89,16 +97,36 @@ async def test_each_name_has_its_certificate_and_requests_reach_the_replica(tls:
         assert await tls.serial("", verify=False) == serial(tls.served["gateway.localhost"]), "who says no name"
 
 
-async def test_http2_is_chosen_by_alpn_and_old_tls_is_refused(tls: Tls) -> None:
+async def test_http2_is_chosen_by_alpn_and_serves(tls: Tls, tmp_path: Path) -> None:
     async with replicas("a") as (a,):
         await tls.gateway.control.publish(tls.snapshot(a))
         _, writer = await tls.connect(alpn=("h2", "http/1.1"))
         assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         writer.close()
+        (tmp_path / "ca.pem").write_bytes(tls.ca.certificate_pem)
+        address = f"hello.localhost:{tls.port}"
+        asked = ["--http2", "--cacert", str(tmp_path / "ca.pem"), "--resolve", f"{address}:127.0.0.1"]
+        said = ["-w", " %{http_version} %{http_code}", "-H", f"authorization: Bearer {TOKEN}", f"https://{address}/x"]
+        client = await asyncio.create_subprocess_exec("curl", "-sS", *asked, *said, stdout=asyncio.subprocess.PIPE)
+        out, _ = await client.communicate()
+        assert out.endswith(b" 2 200"), out
+        assert (await tls.gateway.access(1))[0]["protocol"] == "HTTP/2"
+
+
+async def test_tls_1_2_and_later_are_spoken_and_nothing_before(tls: Tls) -> None:
+    async with replicas("a") as (a,):
+        await tls.gateway.control.publish(tls.snapshot(a))
+        for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+            context = tls.context()
+            context.minimum_version = context.maximum_version = version
+            _, writer = await tls.connect(context=context)
+            assert writer.get_extra_info("ssl_object").version() == name
+            writer.close()
         old = tls.context(verify=False)
         old.set_ciphers("DEFAULT:@SECLEVEL=0")
-        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-        with pytest.raises((ssl.SSLError, ConnectionError)):
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):  # the gateway's alert: it was asked, and refused
             await tls.connect(context=old)
 
 
@@ -143,6 +171,25 @@ async def test_one_that_has_expired_is_served_on(tls: Tls) -> None:
         assert (await ask(await tls.connect(verify=False)))[0] == "200"
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        *(ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)),
+    ],
+)
+async def test_a_kind_of_key_that_we_take_is_served_and_refused_by_no_listener(tls: Tls, key: Any) -> None:
+    tls.served["hello.localhost"] = pair = pair_of(key, "hello.localhost")
+    assert gateway_ca.checked(pair.certificate_pem, pair.key_pem)
+    for_all = ServedCertificate("*", pair.certificate_pem.decode(), pair.key_pem.decode())
+    async with replicas("a") as (a,):
+        snapshot = tls.snapshot(a)
+        shown = (*snapshot.certificates, for_all)
+        await tls.gateway.control.publish(replace(snapshot, http3=True, certificates=shown))
+        assert (await ask(await tls.connect(verify=False)))[0] == "200"
+        assert tls.gateway.control.nacked == []
+
+
 async def test_a_pair_that_does_not_fit_leaves_the_last_good_one(tls: Tls) -> None:
     async with replicas("a") as (a,):
         await tls.gateway.control.publish(tls.snapshot(a))
@@ -176,3 +223,15 @@ async def test_only_a_trusted_proxy_says_how_the_caller_came(tls: Tls) -> None:
             tls.gateway.client.close()
             answer = (await tls.gateway.client.request(headers=said)).json()
             assert answer["headers"]["x-forwarded-proto"] == proto, trusted  # type: ignore[index]
+
+
+async def test_by_https_only_a_trusted_proxy_says_who_the_caller_is_and_how_it_came(tls: Tls) -> None:
+    async with replicas("a") as (a,):
+        base = tls.snapshot(a)
+        said = "x-forwarded-proto: http\r\nx-forwarded-for: 203.0.113.9\r\n"
+        for trusted, proto, client in ((), "https", "127.0.0.1"), (("127.0.0.1/32",), "http", "203.0.113.9"):
+            await tls.gateway.control.publish(replace(base, trusted_addresses=trusted))
+            status, body = await ask(await tls.connect(), more=said)
+            assert status == "200"
+            assert json.loads(body)["headers"]["x-forwarded-proto"] == proto, trusted
+            assert (await tls.gateway.access(1 if not trusted else 2))[-1]["client"] == client

@@ -1,4 +1,7 @@
-"""A real ACME authority for tests: Pebble from the distribution, with a DNS of its own that sends every name to loopback."""
+"""A real ACME authority for tests: Pebble from the distribution, with a DNS of its own that sends every name to loopback.
+
+The DNS is its pebble-challtestsrv, which takes TXT records over HTTP; `hook` is a program that an owner could have written.
+"""
 
 import json
 import os
@@ -18,6 +21,15 @@ from homeport_control.trust import gateway_ca
 from rig.ports import free_port
 from rig.stack import wait_for
 
+HOOK = """#!/bin/sh
+set -eu
+echo "$*" >> '%(calls)s'
+case $1 in
+present) curl -fsS -d "{\\"host\\": \\"$2\\", \\"value\\": \\"$3\\"}" '%(url)s/set-txt' ;;
+cleanup) curl -fsS -d "{\\"host\\": \\"$2\\"}" '%(url)s/clear-txt' ;;
+esac
+"""
+
 
 @dataclass
 class Pebble:
@@ -26,6 +38,8 @@ class Pebble:
     port: int
     management_port: int
     dns_port: int
+    records_port: int  # where the DNS takes TXT records
+    blocked: tuple[str, ...] = ()  # domains for which it signs nothing
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -48,6 +62,7 @@ class Pebble:
             "tlsPort": 1,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
+            "domainBlocklist": list(self.blocked),
         }
         file = self.folder / "pebble.json"
         file.write_text(json.dumps({"pebble": config}))
@@ -66,6 +81,12 @@ class Pebble:
             self.process.wait()
             self.process = None
 
+    def hook(self, file: Path) -> Path:
+        """Writes down each call in `file`.calls, and does it."""
+        file.write_text(HOOK % {"calls": f"{file}.calls", "url": f"http://127.0.0.1:{self.records_port}"})
+        file.chmod(0o755)
+        return file
+
     def root(self) -> str:
         """PEM of what signs what it signs."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
@@ -78,20 +99,21 @@ class Pebble:
 def pebble(folder: Path, http_port: int) -> Iterator[Pebble]:
     if shutil.which("pebble") is None:
         pytest.skip("pebble is not here (apt-get install pebble)")
-    made = Pebble(folder, http_port, free_port(), free_port(), free_port())
+    made = Pebble(folder, http_port, free_port(), free_port(), free_port(), free_port())
     ca = gateway_ca.new_ca("pebble", time.time())
     own = gateway_ca.issue(ca, "localhost", time.time())
     made.ca_file.write_bytes(ca.certificate_pem)
     (folder / "pebble.pem").write_bytes(own.certificate_pem)
     (folder / "pebble.key").write_bytes(own.key_pem)
     flags = {"dns01": f"127.0.0.1:{made.dns_port}", "defaultIPv6": "", "http01": "", "https01": "", "tlsalpn01": ""}
-    flags["management"] = f"127.0.0.1:{free_port()}"
+    flags["management"] = f"127.0.0.1:{made.records_port}"
     names = subprocess.Popen(
         ["pebble-challtestsrv", *(f"-{name}={value}" for name, value in flags.items())],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
+        wait_for("its DNS listens", lambda: _listens(made.records_port))
         made.start()
         yield made
     finally:

@@ -15,10 +15,10 @@ from homeport_control.api.auth import Caller
 from homeport_control.api.convert import timestamp
 from homeport_control.api.plans import problem_messages
 from homeport_control.decide import gateways as decide
-from homeport_control.decide.certificates import sources, trouble
+from homeport_control.decide.certificates import ca_of, sources, trouble
 from homeport_control.domain.certificates import CA, Kept
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
-from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
+from homeport_control.domain.gateway import HTTP3_OFF, LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Connection, Host
 from homeport_control.domain.services import Run
 from homeport_control.spec.diff import Change
@@ -87,6 +87,8 @@ class Gateways:
                 what = "was made" if planned.before is None else "was changed"
                 keys = f": {', '.join(it.path for it, _ in planned.changes)}" if planned.changes else ""
                 await gateways.put(write, planned.wanted, f"gateway {name} {what}{keys}")
+                if planned.before is not None and planned.before.certificate != planned.wanted.certificate:
+                    await certificates.try_again(write, name)
         return api_pb2.ApplyGatewayResponse(name=name, action=planned.action)
 
     async def delete(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
@@ -129,7 +131,8 @@ class Gateways:
             kept = await certificates.list_all(connection)
         now_s = time.time()
         return [
-            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), now_s) for it in known
+            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), ca_of(kept, it), now_s)
+            for it in known
         ]
 
     async def ca(self, name: str) -> api_pb2.GatewayCaResponse:
@@ -219,6 +222,7 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         spec.certificate.directory or "",
         spec.certificate.cert or "",
         spec.certificate.key or "",
+        spec.certificate.hook or "",
     )
     wanted = Gateway(
         name=name,
@@ -230,6 +234,7 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         wanted_host=spec.host,
         certificate=certificate,
         trusted_addresses=spec.trusted_addresses,
+        http3=spec.http3,
         default=spec.default or is_first or (before is not None and before.default),
         applied=True,
         message=gateways.NOT_HEARD if host else gateways.NO_HOST,
@@ -263,7 +268,7 @@ def _properties(planned: _Planned) -> Iterable[tuple[str, str]]:
     yield "Name", wanted.name
     yield "Domain", f"*.{wanted.domain}, models at {wanted.models_url}"
     yield "Host", planned.host.name if planned.host else f"{wanted.wanted_host} ({gateways.NO_HOST})"
-    yield "Listens on", decide.places(wanted)
+    yield "Listens on", decide.places(wanted) + (", HTTP/3 by UDP" if wanted.http3 else "")
     yield "Certificate", decide.certificate_text(wanted.certificate)
     yield "Default", "yes" if wanted.default else "no"
 
@@ -286,7 +291,12 @@ def _named(name: str, known: Iterable[Gateway]) -> Gateway:
 
 
 def _message(
-    gateway: Gateway, host: Host | None, services: Sequence[str], kept: Sequence[Kept], now_s: float
+    gateway: Gateway,
+    host: Host | None,
+    services: Sequence[str],
+    kept: Sequence[Kept],
+    ca: Sequence[Kept],
+    now_s: float,
 ) -> api_pb2.Gateway:
     ends = [it.not_after_s for it in kept if it.chain_pem]
     return api_pb2.Gateway(
@@ -298,18 +308,20 @@ def _message(
         example_url=gateway.url_of("NAME"),
         default=gateway.default,
         wanted_host=gateway.wanted_host,
-        listens=decide.places(gateway),
+        listens=decide.places(gateway) + (", HTTP/3 by UDP" if gateway.http3 else ""),
         services=services,
         certificate=gateway.certificate.type,
         old_domain=gateway.old_domain,
         created_at=timestamp(gateway.created_at_s),
-        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in kept))]),
+        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in (*ca, *kept)))]),
         certificate_until=timestamp(min(ends)) if ends else None,
     )
 
 
 def _notices(gateway: Gateway, host: Host | None) -> Iterable[str]:
-    if gateway.refused:
+    if gateway.refused.startswith(HTTP3_OFF):
+        yield gateway.refused
+    elif gateway.refused:
         yield f"Envoy refused its newest configuration, the last good one stays: {gateway.refused}"
     if host is not None and host.connection is not Connection.CONNECTED:
         yield f"its host {host.name} is unreachable ({host.connection_reason}); what it serves goes on"

@@ -62,6 +62,7 @@ def changes(before: Gateway, after: Gateway) -> tuple[tuple[Change, str], ...]:
         ("domain", before.domain, after.domain, _RENAMES),
         ("host", before.wanted_host, after.wanted_host, _MOVES),
         ("listens on", places(before), places(after), _LISTENS),
+        ("HTTP/3", *(("yes" if it.http3 else "no") for it in (before, after)), "no connection by TCP is touched"),
         ("trusted addresses", *(", ".join(it.trusted_addresses) for it in (before, after)), _LISTENS),
         (
             "certificate",
@@ -81,5 +82,6 @@ def places(gateway: Gateway) -> str:
 
 
 def certificate_text(certificate: Certificate) -> str:
-    details = (certificate.directory, certificate.email, certificate.cert, certificate.key)
+    proof = f"dns-01 {certificate.hook}" if certificate.hook else ""
+    details = (certificate.directory, certificate.email, certificate.cert, certificate.key, proof)
     return " ".join(filter(None, (certificate.type, *details)))

@@ -97,6 +97,7 @@ def snapshot(
         certificates=shown,
         plain_models=not _is_secured(MODELS_LABEL, gateway, secured),
         trusted_addresses=gateway.trusted_addresses,
+        http3=gateway.http3,
         proofs=tuple(sorted(proofs, key=lambda it: (it.name, it.path))),
         tunnel_mark=mark(gateway.host_id),
     )

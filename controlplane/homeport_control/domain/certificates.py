@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 CA = ""  # the name under which a gateway's own CA is kept
-ALL_NAMES = "*"  # and a certificate that is shown to everybody
+ALL_NAMES = "*"  # and a certificate that is shown to everybody (by HTTP/3 there must be one)
 ACCOUNT = "@account"  # and the key of its account with an authority
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+HTTP_01, DNS_01 = "http-01", "dns-01"  # how a name is proved (RFC 8555, section 8)
 NO_SERVER = frozenset({CA, ACCOUNT})  # what is kept and never shown
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 LOCAL = "local"  # the machine of the server, as a gateway's host; and the name of the gateway that a fresh server has
 TUNNEL = "tunnel/"  # and a host's id: in place of an address, that of an endpoint behind a tunnel
+HTTP3_LISTENER = "http3"  # its name at Envoy, which says it when it cannot have it
+HTTP3_OFF = "HTTP/3 is off, and tried again each minute"  # how such a refusal begins
 MODELS_LABEL = "gateway"  # the first label of the name at which models are called
 
 
@@ -16,6 +18,7 @@ class Certificate:
     directory: str = ""
     cert: str = ""
     key: str = ""
+    hook: str = ""  # a program on the server's machine that sets the TXT records of proofs; empty: proved over HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,13 @@ class Gateway:
     wanted_host: str = LOCAL  # as its owner wrote it
     certificate: Certificate = Certificate()
     trusted_addresses: tuple[str, ...] = ()  # of proxies before it, whose X-Forwarded-Proto counts
+    http3: bool = False  # by UDP at the port for HTTPS
     default: bool = False  # publishes the services that name none
     applied: bool = False  # an owner's file made it; False: the server's own, which follows the server's settings
     old_domain: str = ""  # served beside the new one until that is acknowledged
     ready: bool = False  # its Envoy runs, as the host's agent says
     message: str = ""  # why it does not
-    refused: str = ""  # why Envoy refused what it was given last
+    refused: str = ""  # why Envoy refused what it was given last, or HTTP/3 alone
     created_at_s: float = 0.0
 
     @property
@@ -145,7 +149,7 @@ DEFAULT_TRAFFIC = Traffic()
 class ServedCertificate:
     """What the gateway shows to who calls it by a name."""
 
-    name: str  # empty: to who says none
+    name: str  # empty: to who says none; "*": to all who call by HTTP/3
     chain_pem: str
     key_pem: str = field(repr=False)
 
@@ -189,6 +193,7 @@ class GatewaySnapshot:
     certificates: tuple[ServedCertificate, ...] = ()  # sorted by name
     plain_models: bool = True  # models are called by HTTP too; False: who does is sent to HTTPS
     trusted_addresses: tuple[str, ...] = ()  # of the proxies before it
+    http3: bool = False
     proofs: tuple[Proof, ...] = ()  # sorted
     tunnel_mark: str = ""  # see decide/paths
 

@@ -4,7 +4,7 @@ Covers what is worth an event: what a user would see change. Pulled bytes, probe
 are not. Does not cover writing it (store/events.py).
 """
 
-from homeport_control.domain.gateway import Gateway
+from homeport_control.domain.gateway import HTTP3_OFF, Gateway
 from homeport_control.domain.hosts import Health, Host
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 
@@ -149,8 +149,8 @@ def of_gateway(before: Gateway, after: Gateway, host: str) -> str:
         why = f": {after.message}" if after.message else ""
         return f"{where} is ready" if after.ready else f"{where} is not ready{why}"
     if before.refused != after.refused:
-        kept = "refused its configuration, the last good one stays"
-        return f"{where} {kept}: {after.refused}" if after.refused else f"{where} takes its configuration again"
+        kept = "" if after.refused.startswith(HTTP3_OFF) else " refused its configuration, the last good one stays"
+        return f"{where}{kept}: {after.refused}" if after.refused else f"{where} takes its configuration again"
     if before.old_domain and not after.old_domain:
         return f"{where} serves {after.domain} now, and {before.old_domain} no more"
     return f"gateway {after.name} is the default now" if after.default and not before.default else ""

@@ -1,4 +1,4 @@
-"""One certificate for one name from an ACME directory (RFC 8555), proved over HTTP-01.
+"""One certificate for one name from an ACME directory (RFC 8555), proved over HTTP-01 or DNS-01.
 
 Blocking, for a thread; every request has a deadline, and so has the whole. Covers the account, made when there is none, and
 the words for what goes wrong. Does not cover who answers the proof (`show`), nor when to ask (decide/certificates).
@@ -10,11 +10,11 @@ from collections.abc import Callable
 import josepy
 import josepy.jwk
 import requests
-from acme import challenges, client, crypto_util, errors, messages
+from acme import client, crypto_util, errors, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from homeport_control.domain.certificates import LETS_ENCRYPT, CannotIssue, Issued
+from homeport_control.domain.certificates import DNS_01, LETS_ENCRYPT, CannotIssue, Issued
 
 REQUEST_S = 20
 ORDER_S = 90.0
@@ -27,34 +27,58 @@ def new_account_key() -> str:
     return _pem(key)
 
 
-def obtain(directory: str, email: str, account_key_pem: str, name: str, show: Callable[[str, str], None]) -> Issued:
-    """`show(path, text)` returns when the name answers so at that path. Raises CannotIssue."""
+def obtain(
+    directory: str, email: str, account_key_pem: str, name: str, challenge: str, show: Callable[[str, str], None]
+) -> Issued:
+    """`show(where, text)` returns when the name answers so at that path, or that TXT record says so. Raises CannotIssue."""
+    account_key = josepy.jwk.JWKRSA.load(account_key_pem.encode())
+    network = client.ClientNetwork(account_key, user_agent=USER_AGENT, timeout=REQUEST_S)
+    waits = _Waits(network)
     try:
-        return _obtain(directory or LETS_ENCRYPT, email, account_key_pem, name, show)
+        return _obtain(network, account_key, directory or LETS_ENCRYPT, email, name, challenge, show)
     except errors.ValidationError as error:
-        raise CannotIssue(_validation(name, error)) from None
+        raise CannotIssue(_validation(name, challenge, error)) from None
     except messages.Error as error:
         limited = error.code == "rateLimited"
         what = "has too many orders of us now" if limited else "refused the order"
-        raise CannotIssue(
-            f"the authority {what}: {error.detail or error.code}", MIN_RATE_LIMIT_S if limited else 0.0
-        ) from None
+        wait_s = max(waits.last_s, MIN_RATE_LIMIT_S if limited else 0.0)
+        raise CannotIssue(f"the authority {what}: {error.detail or error.code}", wait_s) from None
     except errors.TimeoutError:
         raise CannotIssue(f"the authority did not finish the order within {ORDER_S:g} s") from None
     except (
         errors.Error,
         josepy.errors.Error,
         ValueError,
-        KeyError,
-    ) as error:  # KeyError: a directory that lacks an address
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # the library takes for granted that what comes has the form that it must have
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} was not understood: {error}") from None
     except (requests.RequestException, OSError) as error:
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} cannot be reached: {_reason(error)}") from None
 
 
-def _obtain(directory: str, email: str, account_key_pem: str, name: str, show: Callable[[str, str], None]) -> Issued:
-    account_key = josepy.jwk.JWKRSA.load(account_key_pem.encode())
-    network = client.ClientNetwork(account_key, user_agent=USER_AGENT, timeout=REQUEST_S)
+class _Waits:
+    """How long the last answer asked to be left alone (`Retry-After`, RFC 8555, sections 6.6 and 6.7)."""
+
+    def __init__(self, network: client.ClientNetwork) -> None:
+        self.last_s = 0.0
+        network.session.hooks["response"].append(self._heard)
+
+    def _heard(self, response: requests.Response, **_: object) -> None:
+        asked = response.headers.get("Retry-After", "")
+        self.last_s = float(asked) if asked.isascii() and asked.isdigit() and not response.ok else 0.0
+
+
+def _obtain(
+    network: client.ClientNetwork,
+    account_key: josepy.jwk.JWK,
+    directory: str,
+    email: str,
+    name: str,
+    challenge: str,
+    show: Callable[[str, str], None],
+) -> Issued:
     acme = client.ClientV2(client.ClientV2.get_directory(directory, network), network)
     _account(acme, network, email)
     key_pem = _pem(ec.generate_private_key(ec.SECP256R1()))
@@ -62,11 +86,14 @@ def _obtain(directory: str, email: str, account_key_pem: str, name: str, show: C
     for authorization in order.authorizations:
         if authorization.body.status == messages.STATUS_VALID:
             continue  # proved a little while ago
-        proof = next((it for it in authorization.body.challenges if isinstance(it.chall, challenges.HTTP01)), None)
+        proof = next((it for it in authorization.body.challenges if it.chall.typ == challenge), None)
         if proof is None:
-            raise CannotIssue(f"the authority does not take a proof over HTTP for {name}")
+            raise CannotIssue(f"the authority does not take a proof by {challenge} for {name}")
         answer, text = proof.response_and_validation(account_key)
-        show(proof.chall.path, text)
+        if challenge == DNS_01:
+            show(f"{proof.chall.validation_domain_name(authorization.body.identifier.value)}.", text)
+        else:
+            show(proof.chall.path, text)
         acme.answer_challenge(proof, answer)
     # Naive local time, as this client compares it.
     done = acme.poll_and_finalize(order, dt.datetime.now() + dt.timedelta(seconds=ORDER_S))  # noqa: DTZ005
@@ -83,7 +110,7 @@ def _account(acme: client.ClientV2, network: client.ClientNetwork, email: str) -
         network.account = known
 
 
-def _validation(name: str, error: errors.ValidationError) -> str:
+def _validation(name: str, challenge: str, error: errors.ValidationError) -> str:
     """In the authority's own words: what it saw when it looked."""
     said = [
         challenge.error.detail
@@ -92,7 +119,12 @@ def _validation(name: str, error: errors.ValidationError) -> str:
         if challenge.error is not None and challenge.error.detail
     ]
     words = said[0] if said else "it gave no reason"
-    return f"the authority could not prove that {name} is ours: {words}; does the name point to the gateway, port 80?"
+    hint = (
+        "has the hook set the record, and waited until it can be seen?"
+        if challenge == DNS_01
+        else "does the name point to the gateway, port 80?"
+    )
+    return f"the authority could not prove that {name} is ours: {words}; {hint}"
 
 
 def _reason(error: Exception) -> str:

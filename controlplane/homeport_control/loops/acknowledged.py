@@ -12,10 +12,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from homeport_control.domain.gateway import Endpoint, Gateway, GatewaySnapshot, LoadReport, ServiceRoute
+from homeport_control.domain.gateway import (
+    HTTP3_LISTENER,
+    HTTP3_OFF,
+    Endpoint,
+    Gateway,
+    GatewaySnapshot,
+    LoadReport,
+    ServiceRoute,
+)
 from homeport_control.domain.replicas import Replica
 
 REPORTS_AFTER_ACK = 2
+HTTP3_AGAIN_S = 60.0
 REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
 
@@ -35,6 +44,8 @@ class Acknowledged:
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     nack: str = ""
     saved: GatewaySnapshot | None = None  # of which `before` tells
+    http3_off: str = ""  # why Envoy cannot have it: its port is taken, for example
+    http3_again_s: float = 0.0
 
     def publish(self, version: int, snapshot: GatewaySnapshot) -> None:
         self.published[version] = self.newest = snapshot
@@ -47,10 +58,22 @@ class Acknowledged:
         if acked is None:
             return False
         self.version, self.acked, self.nack = version, acked, ""
+        self.http3_off = "" if acked.http3 else self.http3_off
         self.endpoints = {it.replica_id: it for service in acked.services for it in service.endpoints}
         self.reports, self.busy = 0, frozenset()
         self.published = {kept: value for kept, value in self.published.items() if kept >= version}
         return True
+
+    def take_nack(self, message: str, now_s: float) -> None:
+        self.nack = message
+        _, mark, why = message.partition(f"listener(s) {HTTP3_LISTENER}: ")
+        if mark:
+            self.http3_off, self.http3_again_s = f"{HTTP3_OFF}: Envoy says: {why.strip()}", now_s + HTTP3_AGAIN_S
+
+    def may_have_http3(self, gateway: Gateway, now_s: float) -> bool:
+        """False for a while after Envoy could not have that listener: everything else must not wait for it."""
+        self.http3_off = self.http3_off if gateway.http3 else ""
+        return gateway.http3 and not (self.http3_off and now_s < self.http3_again_s <= now_s + HTTP3_AGAIN_S)
 
     def take_load(self, report: LoadReport) -> None:
         self.reports += 1

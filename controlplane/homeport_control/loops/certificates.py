@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from homeport_control.decide.certificates import due_at_s, is_due, names_of
+from homeport_control.decide.certificates import due_at_s, is_due, names_of, wanted
 from homeport_control.decide.gateways import choose
 from homeport_control.domain.certificates import ALL_NAMES, CA, Kept
 from homeport_control.domain.errors import BadRequest
@@ -46,7 +46,7 @@ class CertificatesLoop:
         for gateway in there:
             mine = {it.name: it for it in kept if it.gateway == gateway.name}
             if gateway.certificate.type == "self-signed":
-                count += await self._sign(gateway, published[gateway.name], mine, now_s)
+                count += await self._sign(gateway, wanted(gateway, published[gateway.name]), mine, now_s)
                 wakes += [due_at_s(it) for it in mine.values() if it.name != CA]
             elif gateway.certificate.type == "files":
                 count += await self._read(gateway, mine.get(ALL_NAMES))
@@ -55,7 +55,7 @@ class CertificatesLoop:
         return Turn(sentence, min((it for it in wakes if it > now_s), default=None))
 
     async def _sign(self, gateway: Gateway, names: Iterable[str], mine: Mapping[str, Kept], now_s: float) -> int:
-        due = [name for name in names if is_due(mine.get(name), "self-signed", now_s)]
+        due = [name for name in names if is_due(mine.get(name), "self-signed", now_s, mine.get(CA))]
         gone = [name for name in mine if name not in names and name != CA]
         if not due and not gone:
             return 0

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from homeport_control.decide.certificates import served, sources
@@ -86,7 +86,7 @@ class GatewayLoop:
 
     def on_nacked(self, gateway: str, _version: int, message: str) -> None:
         if gateway in self._known:
-            self._known[gateway].nack = message
+            self._known[gateway].take_nack(message, time.time())
             self._database.changes.publish({"gateway"})
 
     def on_load(self, report: LoadReport) -> None:
@@ -137,7 +137,7 @@ class GatewayLoop:
         published = names_by_gateway(there, active)
         for gateway in there:
             pairs = {it.name: (it.chain_pem, self._open_key(it.key)) for it in sources(kept, gateway) if it.chain_pem}
-            shown = tuple(served(published[gateway.name], pairs))
+            shown = tuple(served(gateway, published[gateway.name], pairs))
             services = [
                 _input(run, tuple(present.get(run.id, ())))
                 for run in active
@@ -148,7 +148,9 @@ class GatewayLoop:
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone)
         await self._tell(there)
-        return Turn("; ".join(sentences) or "there is no gateway", next_expiry_s)
+        again = [it.http3_again_s for it in self._known.values() if it.http3_off and it.http3_again_s > now_s]
+        wake_at_s = min(filter(None, (next_expiry_s, *again)), default=None)
+        return Turn("; ".join(sentences) or "there is no gateway", wake_at_s)
 
     def _is_new(self, gateway: Gateway) -> bool:
         known = self._known.get(gateway.name)
@@ -184,6 +186,7 @@ class GatewayLoop:
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
+        gateway = replace(gateway, http3=known.may_have_http3(gateway, time.time()))
         candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()), doors)
         wrong = problems(candidate)
         if wrong:
@@ -224,7 +227,8 @@ class GatewayLoop:
             known = self._known.get(gateway.name)
             if known is None:
                 continue
-            changed = {"refused": known.nack} if known.nack != gateway.refused else {}
+            refused = known.http3_off or known.nack
+            changed = {"refused": refused} if refused != gateway.refused else {}
             if gateway.old_domain and known.acked is not None and known.acked.domain == gateway.domain:
                 changed["old_domain"] = ""
             if changed:

@@ -16,8 +16,8 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NEEDS: Mapping[str, tuple[str, ...]] = {"acme": ("directory",), "files": ("cert", "key")}
 _MAY_HAVE: Mapping[str, tuple[str, ...]] = {
-    "lets-encrypt": ("email",),
-    "acme": ("directory", "email"),
+    "lets-encrypt": ("email", "challenge", "hook"),
+    "acme": ("directory", "email", "challenge", "hook"),
     "files": ("cert", "key"),
     "self-signed": (),
     "none": (),
@@ -45,6 +45,16 @@ class Certificate(Model):
         "read again whenever it changes",
     )
     key: Text = Field(None, description="Path of the private key, PEM, with `files`, there too")
+    challenge: Literal["http-01", "dns-01"] | None = Field(
+        None,
+        description="How a name is proved to `lets-encrypt` and `acme`: `http-01` (when left out), through the gateway itself, "
+        "a certificate for each name; or `dns-01`, by a TXT record that `hook` sets, one certificate for `*.DOMAIN`",
+    )
+    hook: Text = Field(
+        None,
+        description="Path of the program that sets and takes back TXT records, with `dns-01`: on the server's machine, run "
+        "there as the server's user with `present` or `cleanup`, the record's name and its value",
+    )
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
@@ -52,17 +62,19 @@ class Certificate(Model):
 
     @model_validator(mode="after")
     def _keys_belong_to_the_type(self) -> "Certificate":
-        given = {key for key in ("email", "directory", "cert", "key") if getattr(self, key) is not None}
+        given = {key for keys in _MAY_HAVE.values() for key in keys if getattr(self, key) is not None}
         for key in _NEEDS.get(self.type, ()):
             if key not in given:
                 raise Mistake(f"`type: {self.type}` needs `{key}`")
-        for key in ("cert", "key"):
+        for key in ("cert", "key", "hook"):
             if (path := getattr(self, key)) is not None and not path.startswith("/"):
                 raise Mistake(
                     f"`{key}` must be a whole path on the server's machine: {quoted(path)} does not begin with /"
                 )
         for key in sorted(given - set(_MAY_HAVE[self.type])):
             raise Mistake(f"`type: {self.type}` has no `{key}`")
+        if (self.challenge == "dns-01") != (self.hook is not None):
+            raise Mistake("`challenge: dns-01` and `hook` belong together: the hook sets the TXT records")
         return self
 
 
@@ -124,6 +136,11 @@ class GatewaySpec(Model):
     )
     http_port: Port = Field(80, description="The port for HTTP")
     https_port: Port = Field(443, description="The port for HTTPS, when it has a certificate")
+    http3: Annotated[bool, reads(yes_or_no)] = Field(
+        False,
+        description="HTTP/3 too, by UDP at `https_port`; needs a certificate for all names: `files`, `challenge: dns-01` or "
+        "`self-signed`",
+    )
     trusted_addresses: Annotated[tuple[str, ...], reads(_networks)] = Field(
         (),
         description="Addresses or networks of proxies before it, like `10.0.0.0/8`: what these say in `X-Forwarded-For` "

@@ -18,8 +18,20 @@ def unsupported(spec: Spec) -> tuple[Problem, ...]:
         if spec.certificate.type == "lets-encrypt" and is_local:
             hint = "Write `certificate: self-signed`, or `certificate: null`"
             return (Problem("certificate", f"Let's Encrypt gives none for `{spec.domain}`", hint),)
-        return ()
+        return tuple(_of_http3(spec))
     return tuple(_of_service(spec))
+
+
+def _of_http3(spec: GatewaySpec) -> Iterator[Problem]:
+    certificate = spec.certificate
+    if spec.http3 and certificate.type == "none":
+        yield Problem("http3", "HTTP/3 needs a certificate", "Give the gateway a `certificate`, or remove `http3`")
+    elif spec.http3 and certificate.type in {"lets-encrypt", "acme"} and certificate.hook is None:
+        yield Problem(
+            "http3",
+            "HTTP/3 needs one certificate for all names, and `http-01` proves each by itself",
+            "Write `challenge: dns-01` with a `hook` in `certificate`, or remove `http3`",
+        )
 
 
 def _of_service(spec: ServiceSpec) -> Iterator[Problem]:

@@ -35,6 +35,13 @@ async def put(write: Write, kept: Kept) -> None:
     write.touch("gateways")
 
 
+async def try_again(write: Write, gateway: str) -> None:
+    """What failed is not waited for any longer: its owner has changed something."""
+    query = sa.update(certificates).where(certificates.c.gateway == gateway).values(next_try_s=0.0)
+    await write.connection.execute(query)
+    write.touch("gateways")
+
+
 async def remove(write: Write, gateway: str, names: Iterable[str]) -> None:
     for name in names:
         gone = (certificates.c.gateway == gateway, certificates.c.name == name)

@@ -138,6 +138,7 @@ gateways = sa.Table(
     sa.Column("ready", sa.Boolean, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("trusted_addresses", sa.JSON, nullable=False),
+    sa.Column("http3", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("refused", sa.Text, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
 )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from homeport_control.domain.errors import BadRequest
@@ -57,7 +58,7 @@ def issue(ca: KeyPair, name: str, now_s: float) -> KeyPair:
 
 
 def checked(chain_pem: bytes, key_pem: bytes) -> Validity:
-    """How long a pair is good. Raises BadRequest when it is none: Envoy would refuse it."""
+    """How long a pair is good. Raises BadRequest when it is none: Envoy would refuse it, and with it what comes after."""
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
     except ValueError:
@@ -68,6 +69,20 @@ def checked(chain_pem: bytes, key_pem: bytes) -> Validity:
         raise BadRequest("the key is encrypted; store it without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
         raise BadRequest("the key is not PEM, or of a kind that is not known") from None
+    if not _is_served(key):
+        raise BadRequest(
+            "the key is of a kind that Envoy does not serve by every protocol; make one of RSA with 2048 bits or more, or of "
+            "the curve P-256 or P-384"
+        )
     if chain[0].public_key() != key.public_key():
-        raise BadRequest("the key is not that of the first certificate in the file")
+        raise BadRequest("the key is not that of the first certificate")
     return Validity(chain[0].not_valid_before_utc.timestamp(), chain[0].not_valid_after_utc.timestamp())
+
+
+def _is_served(key: PrivateKeyTypes) -> bool:
+    """By Envoy 1.40, tried: it refuses shorter RSA and other curves, and Ed25519 by HTTP/3."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.key_size >= 2048
+    return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(
+        key.curve, (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+    )

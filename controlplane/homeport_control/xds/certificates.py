@@ -5,17 +5,23 @@ whatever certificates there are and wherever they come from, and one that comes 
 connection. A name that has none is answered at once, and the handshake ends. Only names that are published have one, so
 callers with made-up names leave nothing behind.
 
+That selector "does not support QUIC listeners" (Envoy 1.40): by HTTP/3 there is one certificate for all names, whose name in
+SDS is fixed. A handshake before it is there fails; when it comes, or is renewed, the listener is the same.
+
 Does not cover where certificates come from. The selector wants session resumption off: a handshake for each connection.
 """
 
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.domain.certificates import ALL_NAMES
 from homeport_control.domain.gateway import ServedCertificate
 from homeport_control.xds.subscription import SDS, Resource
 from homeport_control.xds.wire import ADS, newer, resource, typed
 
 NO_NAME = "homeport/no-name"  # for callers that say no name; no host name has a slash
+QUIC = "homeport/http3"
+_NAMES = {"": NO_NAME, ALL_NAMES: QUIC}  # in SDS, where it is no host name
 
 _TLS = "envoy.extensions.transport_sockets.tls"
 
@@ -46,16 +52,27 @@ TRANSPORT_SOCKET: dict[str, Any] = {
     ),
 }
 
+QUIC_TRANSPORT_SOCKET: dict[str, Any] = {
+    "name": "envoy.transport_sockets.quic",
+    "typed_config": typed(
+        "envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
+        enable_early_data=False,  # what is sent before the handshake's end can be sent again by anybody
+        downstream_tls_context={
+            "common_tls_context": {"tls_certificate_sds_secret_configs": [{"name": QUIC, "sds_config": ADS}]}
+        },
+    ),
+}
+
 
 def certificates(served: tuple[ServedCertificate, ...]) -> dict[str, Resource]:
     """By name."""
-    made = {it.name or NO_NAME: _certificate(it) for it in served}
+    made = {_NAMES.get(it.name, it.name): _certificate(it) for it in served}
     return dict(sorted(made.items()))
 
 
 @lru_cache(maxsize=20_000)
 def _certificate(served: ServedCertificate) -> Resource:
-    name = served.name or NO_NAME
+    name = _NAMES.get(served.name, served.name)
     pair = {
         "certificate_chain": {"inline_string": served.chain_pem},
         "private_key": {"inline_string": served.key_pem},

@@ -1,4 +1,4 @@
-"""The gateway's listeners (LDS), for HTTP and for HTTPS. They never change while the gateway's address stays the same.
+"""The gateway's listeners (LDS), for HTTP, HTTPS and HTTP/3. They never change while the gateway's address stays the same.
 
 A changed listener drains its old connections and cuts streams that are longer than ten minutes: whatever may change
 comes by RDS (routes), ECDS (tokens), CDS and EDS (services), SDS (certificates).
@@ -8,9 +8,10 @@ import ipaddress
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.domain.gateway import HTTP3_LISTENER
 from homeport_control.xds import rate_limits
 from homeport_control.xds.access_log import ACCESS_LOG
-from homeport_control.xds.certificates import TRANSPORT_SOCKET
+from homeport_control.xds.certificates import QUIC_TRANSPORT_SOCKET, TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
 from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
 from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES, TLS_ROUTES
@@ -87,10 +88,35 @@ def listener(address: str, port: int, *, tls: bool = False, trusted: tuple[str, 
     )
 
 
+# While a request is open, later and later: a stream may be silent, and without them QUIC ends what is so for 5 minutes, and
+# many a NAT what is so for 30 s. Envoy as a server sends none unless it is told.
+_PINGS = {"initial_interval": "5s", "max_interval": "25s"}
+
+
+@lru_cache(maxsize=8)
+def quic_listener(address: str, port: int) -> Resource:
+    """HTTP/3: as HTTPS, at the same port by UDP."""
+    socket = {"protocol": "UDP", "address": address, "port_value": port}
+    quic = {"quic_protocol_options": {"connection_keepalive": _PINGS}}
+    manager = {"codec_type": "HTTP3", "http3_protocol_options": quic}
+    return resource(
+        LDS,
+        HTTP3_LISTENER,
+        {
+            "name": HTTP3_LISTENER,
+            "address": {"socket_address": socket},
+            "udp_listener_config": {"quic_options": {}},
+            "filter_chains": [{**_filters(TLS_ROUTES, manager), "transport_socket": QUIC_TRANSPORT_SOCKET}],
+        },
+    )
+
+
+def _filters(routes: str, more: dict[str, Any]) -> dict[str, Any]:
+    rds = {"route_config_name": routes, "config_source": ADS}
+    manager = {**_CONNECTION_MANAGER, "rds": rds, **more}
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
 def _chain(tls: bool, *, hops: int) -> dict[str, Any]:
-    rds = {"route_config_name": TLS_ROUTES if tls else ROUTES, "config_source": ADS}
-    manager = {**_CONNECTION_MANAGER, "rds": rds} | ({"xff_num_trusted_hops": hops} if hops else {})
-    chain: dict[str, Any] = {
-        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    }
+    chain = _filters(TLS_ROUTES if tls else ROUTES, {"xff_num_trusted_hops": hops} if hops else {})
     return chain | {"transport_socket": TRANSPORT_SOCKET, "transport_socket_connect_timeout": "15s"} if tls else chain

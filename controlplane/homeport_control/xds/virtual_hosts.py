@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from homeport_control.domain.certificates import ALL_NAMES
 from homeport_control.domain.gateway import MODELS_LABEL, Affinity, GatewaySnapshot, Proof, ServiceRoute, Traffic
 from homeport_control.xds import errors
 from homeport_control.xds.paths import MARK_HEADER, retriable
@@ -29,6 +30,7 @@ from homeport_control.xds.wire import Part, joined, part, typed
 ROUTES = "homeport"
 TLS_ROUTES = "homeport/tls"
 MAX_MODEL_BODY_BYTES = 32 << 20  # it is in memory as a whole, once per request that is being read
+ALT_SVC_S = 3600  # for which a caller remembers that there is HTTP/3; who finds none comes by TCP
 UPLOAD_IDLE = "60s"  # a body that stands still does not hold its memory for longer
 
 _SAFE = "connect-failure,refused-stream,reset-before-request"  # nothing of the request has reached the replica
@@ -150,6 +152,7 @@ class Door:
     https_port: int = 0  # of who is sent to HTTPS
     models: bool = True  # called here; False: sent to HTTPS
     proofs: tuple[Proof, ...] = ()
+    http3_port: int = 0  # that callers are told of (Alt-Svc, RFC 7838)
 
 
 # What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic, mark of tunnels.
@@ -172,6 +175,7 @@ def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
         host = _models(models) if door.models else _elsewhere("homeport/models", models, door.https_port)
         rest.insert(0, _proving(host, door.proofs))
     frame = {"name": door.name, "ignore_port_in_host_matching": True}
+    frame |= _told_of(door.http3_port) if door.http3_port else {}
     return joined(door.name, (part(RDS, frame), *hosts, part(RDS, {"virtual_hosts": rest})))
 
 
@@ -184,6 +188,11 @@ def _part(facts: Facts, here: bool, https_port: int) -> Part:
     return part(RDS, {"virtual_hosts": [_host(facts, here, https_port)]})
 
 
+def _told_of(http3_port: int) -> dict[str, Any]:
+    header = {"key": "alt-svc", "value": f'h3=":{http3_port}"; ma={ALT_SVC_S}'}
+    return {"response_headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}
+
+
 def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     """By name: those of HTTP, and those of HTTPS where it is spoken."""
     domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
@@ -192,7 +201,9 @@ def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     made = {ROUTES: _routes(tuple((_facts(it, mark), it.plain) for it in snapshot.services), plain)}
     if snapshot.https_port:
         secure = tuple((_facts(it, mark), True) for it in snapshot.services if it.secure)
-        made[TLS_ROUTES] = _routes(secure, Door(TLS_ROUTES, domains))
+        has_http3 = snapshot.http3 and any(it.name == ALL_NAMES for it in snapshot.certificates)
+        door = Door(TLS_ROUTES, domains, http3_port=snapshot.https_port if has_http3 else 0)
+        made[TLS_ROUTES] = _routes(secure, door)
     return made
 
 

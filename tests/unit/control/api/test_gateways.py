@@ -9,10 +9,11 @@ import grpc
 import pytest
 from fixtures.control import State, add_gateway, add_host, add_run, get_gateway, get_run, service, until_true
 from fixtures.plane import Api, first, refusal
+from homeport_control.domain.certificates import Kept
 from homeport_control.domain.hosts import Connection
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import gateways, hosts, runs
+from homeport_control.store import certificates, gateways, hosts, runs
 from homeport_protos.api.v1 import api_pb2
 
 
@@ -308,3 +309,34 @@ async def test_what_is_wrong_with_a_certificate_is_told(state: State, admin: Api
         "its certificate: /nowhere/c cannot be read on the server's machine: No such file or directory"
     )
     assert not main.HasField("certificate_until")
+
+
+async def test_a_hook_is_shown_and_another_is_tried_at_once(state: State, admin: Api) -> None:
+    proof = {"type": "lets-encrypt", "challenge": "dns-01", "hook": "/hook"}
+    shown = {it.name: it.value for it in (await plan(admin, certificate=proof)).properties}
+    assert shown["Certificate"] == "lets-encrypt dns-01 /hook"
+    await apply(admin, certificate=proof)
+    source = "https://acme-v02.api.letsencrypt.org/directory"
+    failed = Kept("main", "*.example.com", source, problem="the hook fails", failures=9, next_try_s=time.time() + 9999)
+    async with state.database.write() as write:
+        await certificates.put(write, failed)
+    assert (await listed(admin))["main"].notice == "its certificate for *.example.com: the hook fails"
+    await apply(admin, certificate=proof, default=True)
+    async with state.database.read() as connection:
+        assert await certificates.get(connection, "main", "*.example.com") == failed
+    await apply(admin, certificate={**proof, "hook": "/another"}, default=True)
+    async with state.database.read() as connection:
+        kept = await certificates.get(connection, "main", "*.example.com")
+    assert kept is not None
+    assert kept.next_try_s == 0
+
+
+async def test_http3_is_shown_kept_and_a_change_like_others(state: State, admin: Api) -> None:
+    await apply(admin, certificate="self-signed")
+    planned = await plan(admin, certificate="self-signed", http3=True)
+    assert [(it.path, it.old, it.new) for it in planned.changes] == [("HTTP/3", "no", "yes")]
+    await apply(admin, certificate="self-signed", http3=True)
+    assert (await get_gateway(state, "main")).http3
+    assert (await listed(admin))["main"].listens == "0.0.0.0:80, 0.0.0.0:443, HTTP/3 by UDP"
+    (problem,) = (await plan(admin, http3=True)).problems
+    assert (problem.path, problem.message) == ("http3", "HTTP/3 needs a certificate")

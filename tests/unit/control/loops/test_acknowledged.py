@@ -75,3 +75,21 @@ def test_only_what_differs_from_what_is_kept_is_unsaved() -> None:
     known.publish(2, snapshot(Endpoint("r1", "127.0.0.1", 9002)))
     assert known.take_ack(2)
     assert known.unsaved().keys() == {"hello"}
+
+
+def test_http3_is_left_out_a_minute_after_its_listener_was_refused_and_no_other_was() -> None:
+    quic, known = replace(GATEWAY, http3=True), Acknowledged("main", "h1")
+    assert not known.may_have_http3(GATEWAY, 100.0)
+    known.take_nack("Error adding/updating listener(s) http: cannot bind", 100.0)
+    assert known.may_have_http3(quic, 100.0)
+    known.take_nack("Error adding/updating listener(s) http3: cannot bind '[::]:443'", 100.0)
+    assert known.http3_off.endswith("Envoy says: cannot bind '[::]:443'")
+    assert not known.may_have_http3(quic, 159.0)
+    assert known.may_have_http3(quic, 160.0)
+    assert known.may_have_http3(quic, 1.0), "a clock that went back"
+    known.publish(1, replace(snapshot(), http3=True))
+    assert known.take_ack(1)
+    assert known.http3_off == ""
+    known.take_nack("Error adding/updating listener(s) http3: cannot bind '[::]:443'", 100.0)
+    assert not known.may_have_http3(GATEWAY, 100.0)
+    assert known.http3_off == "", "nobody wants it any more"

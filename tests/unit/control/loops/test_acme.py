@@ -1,47 +1,18 @@
 """loops/acme: when an authority is asked, what is kept, how long it is left alone. The real one: tests/e2e/test_acme.py."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
-from fixtures.control import State, add_gateway, add_host, add_run
-from homeport_control.domain.certificates import ACCOUNT, CannotIssue, Issued, Kept
-from homeport_control.domain.gateway import Certificate, Proof
+from fakes.authority import Authority, acme_of
+from fixtures.control import State
+from homeport_control.decide.certificates import trouble
+from homeport_control.domain.certificates import ACCOUNT, CannotIssue, Kept
+from homeport_control.domain.gateway import Certificate
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.store import certificates, gateways
-from homeport_control.trust import gateway_ca
 
 NOW_S = time.time()
 NAMES = ["gateway.example.com", "web.example.com"]
-
-
-@dataclass
-class Authority:
-    """Signs what it is asked for, or fails with `trouble`; shows one proof each time."""
-
-    asked: list[tuple[str, str, str]] = field(default_factory=list)  # directory, account, name
-    shown: list[Proof] = field(default_factory=list)
-    taken_back: int = 0
-    trouble: CannotIssue | None = None
-
-    def __post_init__(self) -> None:
-        self._ca = gateway_ca.new_ca("authority", NOW_S)
-
-    def obtain(self, directory: str, email: str, account: str, name: str, show: Callable[[str, str], None]) -> Issued:
-        self.asked.append((directory, account, name))
-        show("/.well-known/x", f"text of {name}")
-        if self.trouble:
-            raise self.trouble
-        pair = gateway_ca.issue(self._ca, name, NOW_S)
-        return Issued(pair.certificate_pem.decode(), pair.key_pem.decode())
-
-    @asynccontextmanager
-    async def proving(self, gateway: str, proof: Proof) -> AsyncIterator[None]:
-        self.shown.append(proof)
-        yield
-        self.taken_back += 1
 
 
 @pytest.fixture
@@ -51,13 +22,7 @@ def authority() -> Authority:
 
 @pytest.fixture
 async def loop(state: State, authority: Authority) -> AcmeLoop:
-    await add_host(state, "h1")
-    certificate = Certificate("acme", "a@b.c", "https://ca/dir")
-    await add_gateway(
-        state, "main", domain="example.com", https_port=443, certificate=certificate, default=True, ready=True
-    )
-    await add_run(state, "web")
-    return AcmeLoop(state.database, state.sealer, authority.obtain, lambda: "the account's key", authority.proving)
+    return await acme_of(state, authority)
 
 
 async def kept(state: State) -> dict[str, Kept]:
@@ -138,3 +103,68 @@ async def test_while_its_envoy_does_not_run_nothing_is_asked_for(
         await gateways.update(write, "main", ready=False)
     await loop.turn(NOW_S)
     assert authority.asked == [], "it could not prove anything, and tries are counted"
+
+
+async def test_one_of_a_service_that_is_gone_is_let_go_when_it_is_old(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    await loop.turn(NOW_S)
+    async with state.database.write() as write:
+        await gateways.update(write, "main", domain="b.c")
+    await loop.turn(NOW_S)
+    assert NAMES[0] in await kept(state), "it may come back, and orders are counted"
+    await loop.turn(NOW_S + 61 * 86400)
+    assert NAMES[0] not in await kept(state)
+
+
+async def test_a_clock_that_is_wrong_asks_once_and_what_comes_is_served(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    await loop.turn(NOW_S)
+    await loop.turn(NOW_S - 300 * 86400)
+    assert len(authority.asked) == 2, "gone back: an authority would sign by its own clock again"
+    ahead_s = NOW_S + 300 * 86400
+    turn = await loop.turn(ahead_s)
+    assert turn.sentence == "2 certificates came"
+    for _ in range(3):
+        assert (await loop.turn(ahead_s + 60)).sentence == "no certificate is due"
+    assert len(authority.asked) == 4
+    found = (await kept(state))[NAMES[0]]
+    assert "old by the server's clock" in trouble(found, ahead_s + 60)
+    assert trouble(found, NOW_S) == "", "the clock is right again"
+    assert (await loop.turn(NOW_S)).sentence == "no certificate is due"
+
+
+async def test_a_failure_while_the_clock_was_ahead_is_tried_again_when_it_is_right(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    async with state.database.write() as write:
+        failed = Kept("main", NAMES[0], "https://ca/dir", problem="no", failures=1, next_try_s=NOW_S + 300 * 86400)
+        await certificates.put(write, failed)
+    assert (await loop.turn(NOW_S)).sentence == "2 certificates came"
+
+
+async def test_what_expired_while_its_authority_is_away_stays_and_is_told(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    await loop.turn(NOW_S)
+    before = (await kept(state))[NAMES[0]]
+    authority.trouble = CannotIssue("the authority cannot be reached")
+    late_s = NOW_S + 91 * 86400
+    await loop.turn(late_s)
+    after = (await kept(state))[NAMES[0]]
+    assert after.chain_pem == before.chain_pem
+    said = trouble(after, late_s)
+    assert said.startswith(f"its certificate for {NAMES[0]} has expired 24 h ago and is served all the same; ")
+    assert said.endswith("is not replaced: the authority cannot be reached")
+
+
+async def test_what_comes_and_cannot_be_served_is_a_failure_like_others(
+    state: State, loop: AcmeLoop, authority: Authority
+) -> None:
+    authority.sends_rubbish = True
+    assert (await loop.turn(time.time())).sentence == "2 did not come"
+    it = (await kept(state))[NAMES[0]]
+    assert (it.chain_pem, it.failures) == ("", 1)
+    assert it.problem == "the key is not that of the first certificate"
+    assert (await loop.turn(time.time())).sentence == "no certificate is due", "not at once again"

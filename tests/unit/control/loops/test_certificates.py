@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.control import State, add_gateway, add_host, add_run, get_gateway
+from homeport_control.decide.certificates import trouble
 from homeport_control.domain.certificates import ALL_NAMES, CA, Kept
 from homeport_control.domain.gateway import Certificate
 from homeport_control.loops.certificates import CertificatesLoop
@@ -48,6 +49,17 @@ async def test_each_name_gets_one_and_its_key_is_sealed(state: State, loop: Cert
     assert NOW_S + 59 * 86400 < turn.wake_at_s < NOW_S + 61 * 86400
 
 
+async def test_with_http3_there_is_a_wildcard_besides(state: State, loop: CertificatesLoop) -> None:
+    async with state.database.write() as write:
+        await gateways.update(write, "main", http3=True)
+    await loop.turn(NOW_S)
+    assert sorted(await kept(state)) == [CA, "*.example.com", *NAMES]
+    async with state.database.write() as write:
+        await gateways.update(write, "main", http3=False)
+    await loop.turn(NOW_S)
+    assert sorted(await kept(state)) == [CA, *NAMES]
+
+
 async def test_one_is_replaced_after_two_thirds_of_its_life_by_the_same_ca(
     state: State, loop: CertificatesLoop
 ) -> None:
@@ -62,10 +74,35 @@ async def test_one_is_replaced_after_two_thirds_of_its_life_by_the_same_ca(
 async def test_one_that_a_wrong_clock_made_is_replaced_when_the_clock_is_right(
     state: State, loop: CertificatesLoop
 ) -> None:
+    await loop.turn(NOW_S)
     await loop.turn(NOW_S + 365 * 86400)
+    assert all(it.not_before_s > NOW_S for name, it in (await kept(state)).items() if name != CA)
     await loop.turn(NOW_S)
     found = await kept(state)
     assert all(found[name].not_before_s <= NOW_S for name in NAMES)
+
+
+async def test_a_clock_that_goes_back_before_its_ca_changes_nothing_and_what_it_makes_is_replaced(
+    state: State, loop: CertificatesLoop
+) -> None:
+    await loop.turn(NOW_S)
+    before = await kept(state)
+    await add_run(state, "later")
+    await loop.turn(0.0)
+    assert {name: it for name, it in (await kept(state)).items() if name in before} == before
+    await loop.turn(NOW_S)
+    assert (await kept(state))["later.example.com"].not_before_s > NOW_S - 86400
+
+
+async def test_one_that_has_expired_while_the_server_was_away_is_replaced_at_once(
+    state: State, loop: CertificatesLoop
+) -> None:
+    await loop.turn(NOW_S)
+    late_s = NOW_S + 200 * 86400
+    assert "has expired" in trouble((await kept(state))[NAMES[0]], late_s)
+    await loop.turn(late_s)
+    found = await kept(state)
+    assert [trouble(found[name], late_s) for name in (CA, *NAMES)] == ["", "", ""]
 
 
 async def test_a_new_domain_gets_its_own_beside_the_old_one_and_what_is_not_served_goes(

@@ -339,3 +339,39 @@ async def test_without_a_host_nothing_is_published(state: State) -> None:
     await add_gateway(state, "local", "")
     assert (await loop.turn(time.time())).sentence == "gateway local has no host yet"
     assert loop.authorize("", "") is None
+
+
+TAKEN = "Error adding/updating listener(s) http3: cannot bind '0.0.0.0:443': Address already in use\n"
+
+
+async def test_a_port_that_http3_cannot_have_is_told_and_holds_up_nothing_else(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway.state.database.write() as write:
+        await gateways.update(write, "local", http3=True)
+    await gateway.turn()
+    assert gateway.published[-1].http3
+    gateway.loop.on_nacked("local", 1, TAKEN)
+    turn = await gateway.loop.turn(time.time())
+    assert not gateway.published[-1].http3, "at once without it"
+    assert turn.wake_at_s is not None
+    assert turn.wake_at_s - time.time() == pytest.approx(60, abs=2)
+    gateway.ack()
+    why = "HTTP/3 is off, and tried again each minute: Envoy says: cannot bind '0.0.0.0:443': Address already in use"
+    for _ in range(2):
+        await gateway.turn()
+        assert (await get_gateway(gateway.state)).refused == why
+    later_s = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later_s)
+    await gateway.turn()
+    assert gateway.published[-1].http3
+    assert (await get_gateway(gateway.state)).refused == why, "until it is there"
+    gateway.ack()
+    await gateway.turn()
+    assert (await get_gateway(gateway.state)).refused == ""
+    async with gateway.state.database.read() as connection:
+        told = [event.sentence for event in await events.newest(connection, events.Filter(kind="gateway"), 10)]
+    assert [line.partition(": ")[0].rpartition(" on ")[2] for line in told[-2:]] == [
+        "h1",
+        "h1 takes its configuration again",
+    ]

@@ -91,3 +91,25 @@ def test_a_fleet_is_carried_out() -> None:
 def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
     spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
     assert all(problem.hint for problem in unsupported(spec))
+
+
+HOOKED = {"type": "lets-encrypt", "challenge": "dns-01", "hook": "/hook"}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [
+        ("self-signed", {}),
+        ({"type": "files", "cert": "/c", "key": "/k"}, {}),
+        (HOOKED, {}),
+        ("lets-encrypt", {"http3": "HTTP/3 needs one certificate for all names, and `http-01` proves each by itself"}),
+        (None, {"http3": "HTTP/3 needs a certificate"}),
+    ],
+)
+def test_http3_is_refused_where_there_is_no_certificate_for_all_names(
+    certificate: Any, expected: dict[str, str]
+) -> None:
+    document = {"type": "gateway", "domain": "example.com", "certificate": certificate}
+    assert unsupported(parse(document).spec) == ()
+    problems = unsupported(parse({**document, "http3": True}).spec)
+    assert {problem.path: problem.message for problem in problems} == expected

@@ -24,3 +24,15 @@ async def test_one_is_kept_replaced_and_gone_with_its_gateway(state: State) -> N
         assert await woken.wait(0)
     async with state.database.read() as connection:
         assert await certificates.list_all(connection) == (other,)
+
+
+async def test_what_failed_is_not_waited_for_when_its_owner_changed_something(state: State) -> None:
+    async with state.database.write() as write:
+        for gateway in ("main", "lab"):
+            await certificates.put(write, Kept(gateway, "a.b", "acme", problem="no", failures=3, next_try_s=9.0))
+        await certificates.try_again(write, "main")
+    async with state.database.read() as connection:
+        assert {it.gateway: it.next_try_s for it in await certificates.list_all(connection)} == {
+            "lab": 9.0,
+            "main": 0.0,
+        }

@@ -1,12 +1,15 @@
 """trust/gateway_ca: what a gateway's CA signs, and which pairs are none."""
 
 import time
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from homeport_control.domain.errors import BadRequest
 from homeport_control.trust.gateway_ca import LIFETIME, checked, issue, new_ca
+from rig.keys import pair_of
 
 NOW_S = time.time()
 CA = new_ca("main", NOW_S)
@@ -64,3 +67,22 @@ def test_a_pair_that_envoy_would_refuse_is_told(chain: bytes, key: bytes, words:
     with pytest.raises(BadRequest, match=words) as caught:
         checked(chain, key)
     assert "BEGIN" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_served"),
+    [
+        (rsa.generate_private_key(65537, 1024), False),  # noqa: S505
+        (rsa.generate_private_key(65537, 2048), True),
+        (ec.generate_private_key(ec.SECP224R1()), False),
+        (ec.generate_private_key(ec.SECP384R1()), True),
+        (ed25519.Ed25519PrivateKey.generate(), False),
+    ],
+)
+def test_a_kind_of_key_that_envoy_does_not_serve_is_told(key: Any, is_served: bool) -> None:
+    pair = _parts(pair_of(key))
+    if is_served:
+        assert checked(*pair)
+    else:
+        with pytest.raises(BadRequest, match="Envoy does not serve"):
+            checked(*pair)

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import address_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from homeport_control.domain.gateway import (
     Affinity,
@@ -221,3 +223,28 @@ def test_without_https_there_is_no_second_listener_and_an_old_domain_calls_model
     routes = route_pb2.RouteConfiguration.FromString(made.of(RDS)["homeport"].body)
     models = next(host for host in routes.virtual_hosts if host.name == "homeport/models")
     assert list(models.domains) == ["gateway.localhost", "gateway.old.example"]
+
+
+QUIC = replace(SECURE, http3=True, certificates=(*SECURE.certificates, ServedCertificate("*", "W", "k")))
+
+
+def test_http3_is_a_listener_of_its_own_that_no_certificate_changes_and_is_told_of_by_https_alone() -> None:
+    made = world(QUIC, 1)
+    assert set(made.of(LDS)) == {"http", "https", "http3"}
+    for name in ("http", "https"):
+        assert made.of(LDS)[name] == world(SECURE, 1).of(LDS)[name]
+    listener = listener_pb2.Listener.FromString(made.of(LDS)["http3"].body)
+    assert listener.address.socket_address.protocol == address_pb2.SocketAddress.UDP
+    assert listener.address.socket_address.port_value == 7443
+    renewed = replace(QUIC, certificates=(*SECURE.certificates, ServedCertificate("*", "W2", "k")))
+    before, after = versions(made), versions(world(renewed, 2))
+    assert {key for key in before if before[key] != after[key]} == {(SDS, "homeport/http3")}
+    secure = route_pb2.RouteConfiguration.FromString(made.of(RDS)["homeport/tls"].body)
+    assert [it.header.value for it in secure.response_headers_to_add] == ['h3=":7443"; ma=3600']
+    assert made.of(RDS)["homeport"] == world(SECURE, 1).of(RDS)["homeport"]
+
+
+def test_http3_is_not_told_of_before_it_has_a_certificate() -> None:
+    early = world(replace(QUIC, certificates=SECURE.certificates), 1)
+    assert early.of(RDS) == world(SECURE, 1).of(RDS)
+    assert early.of(LDS) == world(QUIC, 1).of(LDS)
