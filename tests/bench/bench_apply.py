@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from rig.ports import free_ports
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
+from rig.ports import free_ports
 from rig.stack import Stack, stack
 from rig.traffic import get
 

@@ -22,18 +22,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rig.ports import free_port
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from homeport_agent.envoy import host as envoy_host
 from homeport_agent.envoy import supervisor
 from homeport_control.domain.gateway import Endpoint, PublishedModel, ServiceRoute, TokenGrant
 from rig.gateway import TOKEN, Gateway, envoy_binary, sha256
+from rig.ports import free_port
 
 BARS = "bars: token auth >= 0.85, whole chain (model, 2 KB prompt) >= 0.65 of the bare route; <= 12 us on top per event"
 STREAMS, EVENTS_PER_S = 100, 50
-EVENT = b'data: {"id":"c1","object":"chat.completion.chunk","choices":[{"delta":{"content":"word"}}],"usage":null}\n\n'
+EVENT = b"""data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"llama",\
+"choices":[{"index":0,"delta":{"content":"word"}}],"usage":null}\n\n"""
+LAST = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 BODY = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n" + b"x" * 100
 ANSWER = json.dumps(
     {
@@ -133,9 +134,12 @@ def bare(port: int, upstream: int) -> dict[str, Any]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of all threads; the scheduler counts nanoseconds, psutil hundredths of a second."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    """CPU time of all threads and children; the scheduler counts nanoseconds, psutil hundredths of a second."""
+    used = 0.0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        used += int((thread / "schedstat").read_text().split()[0]) / 1e9
+        used += sum(cpu_s(int(child)) for child in (thread / "children").read_text().split())
+    return used
 
 
 async def measure(slices: Slices, envoy: int, seconds: float, connections: int) -> None:
@@ -152,6 +156,8 @@ async def measure(slices: Slices, envoy: int, seconds: float, connections: int) 
         f"-c{connections}",
         f"-d{seconds}s",
         "--latency",
+        "--timeout",
+        "30s",
         *headers,
         *script,
         slices.url,
@@ -165,22 +171,20 @@ async def measure(slices: Slices, envoy: int, seconds: float, connections: int) 
     slices.p99_ms.append(milliseconds(find(r"\n +99% +(\S+)", text)))
     slices.cpu_us.append((cpu_s(envoy) - before) / max(requests, 1) * 1e6)
     slices.failed += int(find(r"Non-2xx or 3xx responses: (\d+)", text) or 0)
+    slices.failed += sum(map(int, re.findall(r" (?:connect|read|write|timeout) (\d+)", text)))
 
 
-async def stream_us(port: int, path: str, headers: list[str], method: str, envoy: int, seconds: float) -> float:
-    """Envoy's CPU time per event of STREAMS streams with EVENTS_PER_S each."""
-    body = PROMPT if method == "POST" else ""
-    lines = [f"{method} {path} HTTP/1.1", *headers, f"content-length: {len(body)}", "", body]
-    connections = []
-    for _ in range(STREAMS):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write("\r\n".join(lines).encode())
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-        assert b" 200 " in head, head
-        connections.append((reader, writer))
+async def stream_us(
+    port: int, path: str, headers: list[str], body: str, pid: int, seconds: float
+) -> tuple[float, float]:
+    """The proxy's CPU time per event of STREAMS streams with EVENTS_PER_S each, and the share that arrived meanwhile."""
+    connections = [await open_stream(port, path, headers, body) for _ in range(STREAMS)]
     chunk = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
-    readers = [asyncio.create_task(drain(reader)) for reader, _ in connections]
-    before, sent = cpu_s(envoy), 0
+    arrived = [0]
+    readers = [asyncio.create_task(drain(reader, arrived)) for reader, _ in connections]
+    await asyncio.sleep(0.2)  # what opening them cost and brought is not of the events
+    arrived[0] = sent = 0
+    before = cpu_s(pid)
     loop = asyncio.get_running_loop()
     began = loop.time()
     for tick in range(int(seconds * EVENTS_PER_S)):
@@ -188,20 +192,39 @@ async def stream_us(port: int, path: str, headers: list[str], method: str, envoy
             transport.write(chunk)  # type: ignore[attr-defined]
             sent += 1
         await asyncio.sleep(max(0.0, began + (tick + 1) / EVENTS_PER_S - loop.time()))
-    used = cpu_s(envoy) - before
+    used, events = cpu_s(pid) - before, arrived[0]
+    end_streams()
+    await asyncio.wait(readers, timeout=20)
     for task, (_, writer) in zip(readers, connections, strict=True):
         task.cancel()
         writer.close()
     await asyncio.gather(*readers, return_exceptions=True)
-    async with asyncio.timeout(10):
-        while Fixed.streams:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    return used / max(sent, 1) * 1e6
+    return used / max(events, 1) * 1e6, events / max(sent, 1)
 
 
-async def drain(reader: asyncio.StreamReader) -> None:
-    while await reader.read(65536):
-        pass
+async def open_stream(
+    port: int, path: str, headers: list[str], body: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    lines = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", *headers, f"content-length: {len(body)}", "", body]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write("\r\n".join(lines).encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert b" 200 " in head, head
+    return reader, writer
+
+
+def end_streams() -> None:
+    """All of them end as a server ends them, so that nobody takes it for a failure."""
+    for transport in list(Fixed.streams):
+        transport.write(LAST)  # type: ignore[attr-defined]
+        Fixed.streams.discard(transport)
+
+
+async def drain(reader: asyncio.StreamReader, arrived: list[int]) -> None:
+    kept = b""
+    while (data := await reader.read(65536)) and not data.endswith(b"0\r\n\r\n"):
+        arrived[0] += (kept + data).count(b"data: ")
+        kept = data[-5:]
 
 
 def find(pattern: str, text: str) -> str:
@@ -263,9 +286,9 @@ async def bench(rounds: int, seconds: float, connections: int) -> tuple[dict[str
                 for name, values in events.items():
                     where = bare_port if name == "bare route" else gateway.port
                     by_model = name == "whole chain, by model"
-                    path, method = ("/v1/completions", "POST") if by_model else ("/stream", "GET")
+                    path, body = ("/v1/completions", PROMPT) if by_model else ("/stream", "")
                     hosts = ["Host: gateway.localhost" if by_model else host, authorization]
-                    values.append(await stream_us(where, path, hosts, method, envoy, seconds))
+                    values.append((await stream_us(where, path, hosts, body, envoy, seconds))[0])
         finally:
             await gateway.close()
             upstream.close()
