@@ -14,7 +14,7 @@ from homeport_control.xds.access_log import REPLICA_KEY
 from homeport_control.xds.paths import SOCKETS, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.token_filter import FILTER
-from homeport_control.xds.wire import ADS, resource, typed
+from homeport_control.xds.wire import ADS, newer, resource, typed
 
 _UNLIMITED = 1_000_000
 
@@ -51,15 +51,6 @@ _CLUSTER: dict[str, Any] = {
         "max_ejection_time": "10s",
         "max_ejection_percent": 50,
     },
-    "typed_extension_protocol_options": {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            explicit_http_config={"http_protocol_options": {}},
-            # Shorter than what servers close idle connections after (gunicorn 2 s, uvicorn and Node 5 s): a POST that
-            # meets a connection just being closed is lost, and it may not be retried.
-            common_http_protocol_options={"idle_timeout": "1s"},
-        )
-    },
 }
 
 
@@ -69,25 +60,48 @@ _RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"mini
 # the next one on the ring is taken. A session must stay where it is.
 _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
 
-_H2C: dict[str, Any] = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1000}},
-        common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
-    )
-}
+_PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_HTTP = typed(
+    _PROTOCOL,
+    explicit_http_config={"http_protocol_options": {}},
+    # Shorter than what servers close idle connections after (gunicorn 2 s, uvicorn and Node 5 s): a POST that meets a
+    # connection just being closed is lost, and it may not be retried.
+    common_http_protocol_options={"idle_timeout": "1s"},
+)
+_H2C = typed(
+    _PROTOCOL,
+    explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1000}},
+    common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
+)
+
+
+def _limited(max_body_bytes: int | None) -> dict[str, Any]:
+    """Counted as it passes, nothing is kept. A filter of the cluster: it holds at whichever address the service is called,
+    and costs nothing where there is no limit. (In the listener it could only be one number for all services.)"""
+    if max_body_bytes is None:
+        return {}
+    limit = newer("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=max_body_bytes)
+    codec = typed("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec")
+    return {
+        "http_filters": [
+            {"name": "homeport.body", "typed_config": limit},
+            {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
+        ]
+    }
 
 
 def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = False) -> Resource:
     """`direct`: some of its replicas are behind the doors of other hosts."""
-    return _cluster(service, traffic.h2c, traffic.affinity, direct)
+    return _cluster(service, traffic.h2c, traffic.affinity, direct, traffic.max_body_bytes)
 
 
 @lru_cache(maxsize=100_000)
-def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool) -> Resource:
+def _cluster(
+    service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None
+) -> Resource:
     content = {"name": service, **_CLUSTER}
-    if h2c:
-        content["typed_extension_protocol_options"] = _H2C
+    protocol = _H2C if h2c else _HTTP
+    content["typed_extension_protocol_options"] = {_PROTOCOL: protocol | _limited(max_body_bytes)}
     if affinity is not None:
         content |= _RING
     if affinity is not None and affinity.kind == "prefix":

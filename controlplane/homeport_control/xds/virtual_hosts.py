@@ -197,6 +197,9 @@ _SEALED: dict[str, Any] = {
     "header_filter": {"header": {"name": SEAL_HEADER, "string_match": {"exact": SEAL}}},
 }
 
+_AT_MODELS: dict[str, Any] = {
+    "header_filter": {"header": {"name": ":authority", "string_match": {"prefix": f"{MODELS_LABEL}."}}},
+}
 _SAID: dict[str, Any] = {
     "metadata_filter": {
         "matcher": {"filter": FILTER, "path": [{"key": SAID}], "value": {"bool_match": True}},
@@ -230,6 +233,8 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_status(401), errors.NO_TOKEN, {}),
                 (_status(403), errors.WRONG_TOKEN, {}),
                 (_status(404), errors.UNKNOWN_HOST, {}),
+                # The name is another one when the model was found: then it is the limit of the service that serves it.
+                ({"and_filter": {"filters": [_status(413), _AT_MODELS]}}, errors.TOO_LARGE_TO_READ, {}),
                 (_status(413), errors.TOO_LARGE, {}),
                 (_status(429), errors.TOO_MANY, {}),
                 *((_status(status), errors.BAD_REQUEST, {}) for status in (400, 426, 501)),

@@ -168,6 +168,7 @@ def test_a_change_of_traffic_changes_what_it_is_about() -> None:
     assert with_traffic(Traffic(idle_timeout_s=5)) == {(RDS, "homeport")}
     assert with_traffic(Traffic(rate_limits=(RateRule("/", 1.0),))) == {(RDS, "homeport")}
     assert with_traffic(Traffic(h2c=True)) == {(CDS, "hello")}
+    assert with_traffic(Traffic(max_body_bytes=1)) == {(CDS, "hello")}
     assert with_traffic(Traffic(Affinity("cookie", "x"))) == {(CDS, "hello"), (RDS, "homeport")}
 
 
