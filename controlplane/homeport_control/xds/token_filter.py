@@ -36,11 +36,14 @@ SERVICE_KEY = "service"
 _OPEN_KEY = "open"
 _FORWARD_KEY = "forward_token"
 _MODEL_KEY = "model"
+_TOGETHER_KEY = "together"  # so many bytes of a prompt keep requests on one replica
 # Doors, which a virtual host names.
 _OPEN = "open"
 _MODELS = "models"
 _USAGE = "usage"
 _OPEN_USAGE = "open, usage"
+_PREFIX = "prefix"
+_OPEN_PREFIX = "open, prefix"
 PREFIX_HEADER = "x-homeport-prefix"  # the hash of a prompt's first part, by which its replica is chosen
 SAID = "said"  # in a request's dynamic metadata: this filter has written the answer's body itself
 
@@ -52,10 +55,12 @@ def _joined(*names: str) -> str:
 
 
 _SOURCE = _joined("sha256", "grants", "tokens")
-_MODELS_SOURCE = _joined("sha256", "grants", "json", "models")
+_MODELS_SOURCE = _joined("sha256", "grants", "json", "prefix", "models")
 _USAGE_SOURCE = _joined("sha256", "grants", "usage", "tokens")
 _OPEN_SOURCE = _joined("open")
 _OPEN_USAGE_SOURCE = _joined("grants", "usage", "open")
+_PREFIX_SOURCE = _joined("sha256", "grants", "usage", "prefix", "tokens")
+_OPEN_PREFIX_SOURCE = _joined("grants", "usage", "prefix", "open")
 
 _PER_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 
@@ -64,15 +69,20 @@ NOT_ASKED: dict[str, Any] = {FILTER: typed(_PER_ROUTE, disabled=True)}
 BY_MODEL: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_MODELS)}
 
 
-def door(*, auth: bool, counts_usage: bool) -> dict[str, Any]:
-    """For the virtual host of a service. What an answer used is read only where a model answers: it costs."""
+def door(*, auth: bool, counts_usage: bool, by_prompt: bool = False) -> dict[str, Any]:
+    """For the virtual host of a service. What an answer used is read only where a model answers: it costs; and a request's
+    body only where it says which replica gets it."""
     name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, counts_usage))
+    if by_prompt:
+        name = _PREFIX if auth else _OPEN_PREFIX
     return {FILTER: typed(_PER_ROUTE, name=name)} if name else {}
 
 
-def route_metadata(service: str, *, auth: bool, forward_token: bool, model: str) -> dict[str, Any]:
+def route_metadata(
+    service: str, *, auth: bool, forward_token: bool, model: str, prefix_bytes: int = 0
+) -> dict[str, Any]:
     """Every route to a service must carry it: tokens for named services are compared with it."""
-    said: dict[str, Any] = {SERVICE_KEY: service}
+    said: dict[str, Any] = {SERVICE_KEY: service} | ({_TOGETHER_KEY: prefix_bytes} if prefix_bytes else {})
     said |= ({} if auth else {_OPEN_KEY: True}) | ({_FORWARD_KEY: True} if forward_token else {})
     return {"filter_metadata": {FILTER: said | ({_MODEL_KEY: model} if model else {})}}
 
@@ -140,6 +150,8 @@ def _token_filter(tokens: tuple[TokenGrant, ...], models: tuple[str, ...]) -> Re
             _OPEN: {"inline_string": _with_grants(_OPEN_SOURCE, ())},
             _OPEN_USAGE: {"inline_string": _with_grants(_OPEN_USAGE_SOURCE, ())},
             _USAGE: {"inline_string": lua_source(tokens, counts_usage=True)},
+            _PREFIX: {"inline_string": _with_grants(_PREFIX_SOURCE, tokens)},
+            _OPEN_PREFIX: {"inline_string": _with_grants(_OPEN_PREFIX_SOURCE, ())},
             _MODELS: {"inline_string": _models_source(tokens, models)},
         },
         # No route depends on the header that is taken away here; choosing the route twice would cost 3 us. Where one

@@ -76,7 +76,10 @@ def _hash_policy(affinity: Affinity) -> dict[str, Any]:
 def _service(
     name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic
 ) -> dict[str, Any]:
-    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
+    prefix_bytes = traffic.affinity.length if traffic.affinity else 0
+    metadata = route_metadata(
+        name, auth=auth, forward_token=forward_token, model=model, prefix_bytes=prefix_bytes
+    )
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
@@ -87,8 +90,9 @@ def _service(
         ],
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
-        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)) | for_host(traffic.rate_limits),
-    }
+        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model), by_prompt=bool(prefix_bytes))
+        | for_host(traffic.rate_limits),
+    } | ({"request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES)} if prefix_bytes else {})
 
 
 def _models(domains: list[str]) -> dict[str, Any]:

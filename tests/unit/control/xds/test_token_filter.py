@@ -62,3 +62,5 @@ def test_what_an_answer_used_is_read_only_where_a_model_answers() -> None:
         door(auth=a, counts_usage=u)["homeport.token"]["name"] for a, u in ((False, False), (True, True), (False, True))
     ]
     assert names == ["open", "usage", "open, usage"]
+    for auth, name in ((True, "prefix"), (False, "open, prefix")):
+        assert door(auth=auth, counts_usage=True, by_prompt=True)["homeport.token"]["name"] == name
