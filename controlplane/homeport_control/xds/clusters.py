@@ -1,9 +1,10 @@
 """One service's cluster (CDS) and endpoints (EDS).
 
-Covers balancing, connection limits and how a dead replica is left out. Does not cover retries (virtual_hosts).
-No active health checks on the loopback path: Docker's proxy accepts a connection whether or not anything listens
-behind it, so a TCP check proves nothing, and a first check would delay "in rotation" past the ACK. The agent probes;
-a dead container's port refuses, which is seen at the first request and retried elsewhere.
+Covers balancing, connection limits and how a dead replica is left out. Does not cover retries (virtual_hosts), nor which hosts
+are checked and how (paths).
+No active checks of replicas: Docker's proxy accepts a connection whether or not anything listens behind it, and a model that
+computes may not answer for long. The agent probes; a dead container's port refuses, which is seen at the first request and
+retried elsewhere. What is checked is the way to another host.
 """
 
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import Any
 
 from homeport_control.domain.gateway import DEFAULT_TRAFFIC, Affinity, Endpoint, Traffic
 from homeport_control.xds.access_log import REPLICA_KEY
-from homeport_control.xds.paths import SOCKETS, matched, named
+from homeport_control.xds.paths import CHECKED, SOCKETS, checked, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.token_filter import FILTER
 from homeport_control.xds.wire import ADS, newer, resource, typed
@@ -24,7 +25,9 @@ _CLUSTER: dict[str, Any] = {
     "connect_timeout": "1s",
     "lb_policy": "LEAST_REQUEST",
     # 0: never send to draining endpoints because few others are there (the default, 50 %, would do so in each rollout).
-    "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    # And what a check finds is with the workers at once: Envoy keeps it for up to a second else, the first good one of a new
+    # endpoint too.
+    "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
     "ignore_health_on_host_removal": True,
     "circuit_breakers": {
         "thresholds": [
@@ -37,7 +40,7 @@ _CLUSTER: dict[str, Any] = {
         ]
     },
     # Only failures to connect count, never what a replica answers. Of one replica none is left out, of more half:
-    # what is left out of one would be everything.
+    # what is left out of one would be everything. A host that answers says nothing of a replica behind it.
     "outlier_detection": {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": 3,
@@ -50,6 +53,7 @@ _CLUSTER: dict[str, Any] = {
         "base_ejection_time": "2s",
         "max_ejection_time": "10s",
         "max_ejection_percent": 50,
+        "successful_active_health_check_uneject_host": False,
     },
 }
 
@@ -107,7 +111,7 @@ def _cluster(
     if affinity is not None and affinity.kind == "prefix":
         content["common_lb_config"] = _CLUSTER["common_lb_config"] | _GUARDED
     if direct:
-        content |= SOCKETS
+        content |= SOCKETS | CHECKED
     return resource(CDS, service, content)
 
 
@@ -118,6 +122,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
             "endpoint": {
                 "address": {"socket_address": {"address": member.address, "port_value": member.port}},
                 **named(member),
+                **checked(member),
             },
             "health_status": "DRAINING" if member.draining else "HEALTHY",
             "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}} | matched(member)},

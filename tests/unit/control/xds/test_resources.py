@@ -79,6 +79,15 @@ def test_endpoints_carry_their_health_and_a_locality() -> None:
     ]
 
 
+def test_only_the_way_to_another_host_is_checked() -> None:
+    far = replace(HELLO, endpoints=(*HELLO.endpoints, Endpoint("s", "10.0.0.2", 9001, host_id="gpu-2")))
+    made = world(replace(BASE, services=(far, OPEN)), 1)
+    for name, checks in (("hello", 1), ("open", 0)):
+        assert len(cluster_pb2.Cluster.FromString(made.of(CDS)[name].body).health_checks) == checks
+    (group,) = endpoint_pb2.ClusterLoadAssignment.FromString(made.of(EDS)["hello"].body).endpoints
+    assert [it.endpoint.health_check_config.disable_active_health_check for it in group.lb_endpoints] == [True, False]
+
+
 def test_a_cluster_never_panics_and_may_retry() -> None:
     cluster = cluster_pb2.Cluster.FromString(world(BASE, 1).of(CDS)["hello"].body)
     assert cluster.common_lb_config.HasField("healthy_panic_threshold")
