@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, secrets
+from homeport_agent.envoy.limits import limits
 
 LOOPBACK = "127.0.0.1"
 _TYPE = "type.googleapis.com/envoy"
@@ -22,7 +23,8 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     """Paths are relative to its folder, which is where its supervisor starts it."""
     return {
         "node": {"id": "door", "cluster": "homeport"},
-        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}, "ignore_global_conn_limit": True},
+        **limits(),  # strangers may dial it too
         "dynamic_resources": {
             "lds_config": {"path_config_source": {"path": "./lds.json"}, "resource_api_version": "V3"},
             "cds_config": {"path_config_source": {"path": "./cds.json"}, "resource_api_version": "V3"},

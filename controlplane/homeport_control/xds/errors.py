@@ -46,6 +46,11 @@ TOO_SLOW = error(
     "service_unavailable_error",
     "response_timeout",
 )
+OVERLOADED = error(
+    "The gateway is out of memory for further requests; try again in a moment.",
+    "service_unavailable_error",
+    "gateway_overloaded",
+)
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
 NONSENSE = error(
     "A replica of %UPSTREAM_CLUSTER% answered something that is not HTTP, or more headers than the gateway takes.",

@@ -244,6 +244,7 @@ LOCAL_REPLIES: dict[str, Any] = {
                 *((_status(status), errors.BAD_REQUEST, {}) for status in (400, 426, 501)),
                 (_status(408), errors.TOO_LATE, {}),
                 (_status(431), errors.HEADERS_TOO_LARGE, {}),
+                (_status(503), errors.OVERLOADED, {}),  # the one without a flag
             )
         ),
     ]
