@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import resource
+from collections import Counter
 from collections.abc import AsyncIterator
 
+import psutil
 import pytest
 from homeport_agent.envoy import admin, limits, supervisor
 from homeport_control.domain.gateway import PublishedModel, ServiceRoute
@@ -12,6 +15,7 @@ from rig.gateway import TOKEN, Client, Gateway, read_body, read_head, replicas
 pytestmark = pytest.mark.envoy
 
 HEAP = 160 << 20
+LIMIT, COMERS = 2000, 5000  # as 50,000 and 125,000, with the files that a process may open
 
 
 @pytest.fixture
@@ -22,6 +26,68 @@ async def small(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     await asyncio.to_thread(supervisor.stop, gateway.run_dir)
     await gateway.start_agent()
     return gateway
+
+
+@pytest.fixture
+async def narrow(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    """A gateway that takes few connections, and files enough for those who come."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most[1], most[1]))
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", LIMIT)
+    await gateway.stop_agent()
+    await asyncio.to_thread(supervisor.stop, gateway.run_dir)
+    await gateway.start_agent()
+    yield gateway
+    resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+class Slow(asyncio.Protocol):
+    """A caller that sends half a head and waits: a slow loris. `lost` counts those that were closed."""
+
+    def __init__(self, lost: Counter[str], changed: asyncio.Event) -> None:
+        self._lost, self._changed = lost, changed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"GET / HTTP/1.1\r\nhost: hello.localhost\r\nx-a: ")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost["all"] += 1
+        self._changed.set()
+
+
+async def test_thousands_who_send_half_a_head_are_refused_above_the_limit_and_the_gateway_lives(
+    narrow: Gateway,
+) -> None:
+    async with replicas("a") as (a,):
+        await narrow.control.publish(narrow.snapshot(a.endpoint()))
+        assert (await narrow.client.request()).status == 200
+        pid = await asyncio.to_thread(supervisor.envoy_pid, narrow.run_dir)
+        assert pid is not None
+        before = psutil.Process(pid).memory_info().rss
+        lost, changed, there = Counter[str](), asyncio.Event(), []
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(60):
+            for _ in range(COMERS):
+                with contextlib.suppress(ConnectionError):
+                    transport, _ = await loop.create_connection(lambda: Slow(lost, changed), "127.0.0.1", narrow.port)
+                    there.append(transport)
+            while lost["all"] < len(there) - LIMIT:
+                changed.clear()
+                await changed.wait()
+        assert (await narrow.client.request()).status == 200, "who was there before is served"
+        assert await asyncio.to_thread(admin.look, narrow.run_dir) is not None, "its host sees it"
+        assert psutil.Process(pid).memory_info().rss - before < LIMIT * (64 << 10)
+        for transport in there:
+            transport.abort()
+        async with asyncio.timeout(20):
+            while True:
+                newcomer = Client(narrow.port)
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                    assert (await newcomer.request()).status == 200
+                    break
+        newcomer.close()
+        assert await asyncio.to_thread(supervisor.envoy_pid, narrow.run_dir) == pid, "it has not died"
 
 
 @contextlib.asynccontextmanager
