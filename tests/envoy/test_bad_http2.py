@@ -78,7 +78,8 @@ REQUESTS: dict[str, bytes] = {
     "headers cut by another frame": frame(HEADERS, END_STREAM, 1, block(GOOD)) + frame(PING, 0, 0, b"x" * 8),
     "a header block that is none": frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff" * 40),
     "a frame that is too long": frame(DATA, 0, 1, b"x" * 20_000),
-    "a window that grows by nothing": frame(HEADERS, END_HEADERS, 1, block(GOOD)) + frame(WINDOW_UPDATE, 0, 1, bytes(4)),
+    "a window that grows by nothing": frame(HEADERS, END_HEADERS, 1, block(GOOD))
+    + frame(WINDOW_UPDATE, 0, 1, bytes(4)),
     "settings of half an entry": frame(SETTINGS, 0, 0, b"\x00\x04\x00"),
 }
 

@@ -11,9 +11,10 @@ pytestmark = pytest.mark.envoy
 
 LIMIT = 1 << 20
 HOST = "web.localhost"
+LIMITED = Traffic(max_body_bytes=LIMIT)
 
 
-async def publish(gateway: Gateway, replica: Replica, traffic: Traffic = Traffic(max_body_bytes=LIMIT)) -> None:
+async def publish(gateway: Gateway, replica: Replica, traffic: Traffic = LIMITED) -> None:
     model = PublishedModel("llama")
     service = ServiceRoute("web", (HOST,), True, (replica.endpoint(),), model, traffic=traffic)
     await gateway.control.publish(gateway.snapshot(services=(service,)))

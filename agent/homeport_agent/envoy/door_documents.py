@@ -23,7 +23,10 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     """Paths are relative to its folder, which is where its supervisor starts it."""
     return {
         "node": {"id": "door", "cluster": "homeport"},
-        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}, "ignore_global_conn_limit": True},
+        "admin": {
+            "address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}},
+            "ignore_global_conn_limit": True,
+        },
         **limits(),  # strangers may dial it too
         "dynamic_resources": {
             "lds_config": {"path_config_source": {"path": "./lds.json"}, "resource_api_version": "V3"},

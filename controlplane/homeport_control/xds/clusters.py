@@ -100,9 +100,7 @@ def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = 
 
 
 @lru_cache(maxsize=100_000)
-def _cluster(
-    service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None
-) -> Resource:
+def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None) -> Resource:
     content = {"name": service, **_CLUSTER}
     protocol = _H2C if h2c else _HTTP
     content["typed_extension_protocol_options"] = {_PROTOCOL: protocol | _limited(max_body_bytes)}

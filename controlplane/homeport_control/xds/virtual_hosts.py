@@ -77,9 +77,7 @@ def _service(
     name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic
 ) -> dict[str, Any]:
     prefix_bytes = traffic.affinity.length if traffic.affinity else 0
-    metadata = route_metadata(
-        name, auth=auth, forward_token=forward_token, model=model, prefix_bytes=prefix_bytes
-    )
+    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model, prefix_bytes=prefix_bytes)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
