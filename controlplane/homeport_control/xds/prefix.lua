@@ -34,8 +34,13 @@ local function has_prompt(headers)
     and (not coding or coding == "identity") and (tonumber(headers:get("content-length")) or 0) <= MOST
 end
 
--- At a service's own address: JSON is waited for, anything else passes as it comes. The headers from before are dead after it.
+-- At a service's own address, if it wants that: JSON is waited for, anything else passes as it comes. Returns the headers: those
+-- from before are dead after a body.
 function keep_together(handle, headers)
+  local length = handle:metadata():get("together")
+  if not length then return headers end
   local body = has_prompt(headers) and handle:body()
-  mark_prefix(handle:headers(), body and body:getBytes(0, body:length()), handle:metadata():get("together"))
+  headers = handle:headers()
+  mark_prefix(headers, body and body:getBytes(0, body:length()), length)
+  return headers
 end

@@ -42,8 +42,6 @@ _OPEN = "open"
 _MODELS = "models"
 _USAGE = "usage"
 _OPEN_USAGE = "open, usage"
-_PREFIX = "prefix"
-_OPEN_PREFIX = "open, prefix"
 PREFIX_HEADER = "x-homeport-prefix"  # the hash of a prompt's first part, by which its replica is chosen
 SAID = "said"  # in a request's dynamic metadata: this filter has written the answer's body itself
 
@@ -56,11 +54,9 @@ def _joined(*names: str) -> str:
 
 _SOURCE = _joined("sha256", "grants", "tokens")
 _MODELS_SOURCE = _joined("sha256", "grants", "json", "prefix", "models")
-_USAGE_SOURCE = _joined("sha256", "grants", "usage", "tokens")
+_USAGE_SOURCE = _joined("sha256", "grants", "usage", "prefix", "tokens")
 _OPEN_SOURCE = _joined("open")
-_OPEN_USAGE_SOURCE = _joined("grants", "usage", "open")
-_PREFIX_SOURCE = _joined("sha256", "grants", "usage", "prefix", "tokens")
-_OPEN_PREFIX_SOURCE = _joined("grants", "usage", "prefix", "open")
+_OPEN_USAGE_SOURCE = _joined("grants", "usage", "prefix", "open")
 
 _PER_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 
@@ -69,12 +65,10 @@ NOT_ASKED: dict[str, Any] = {FILTER: typed(_PER_ROUTE, disabled=True)}
 BY_MODEL: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_MODELS)}
 
 
-def door(*, auth: bool, counts_usage: bool, by_prompt: bool = False) -> dict[str, Any]:
-    """For the virtual host of a service. What an answer used is read only where a model answers: it costs; and a request's
-    body only where it says which replica gets it."""
-    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, counts_usage))
-    if by_prompt:
-        name = _PREFIX if auth else _OPEN_PREFIX
+def door(*, auth: bool, has_prompts: bool) -> dict[str, Any]:
+    """For the virtual host of a service. What an answer used, and which replica a prompt belongs to, is read only where a model
+    answers or the file asks for it: it costs."""
+    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, has_prompts))
     return {FILTER: typed(_PER_ROUTE, name=name)} if name else {}
 
 
@@ -150,8 +144,6 @@ def _token_filter(tokens: tuple[TokenGrant, ...], models: tuple[str, ...]) -> Re
             _OPEN: {"inline_string": _with_grants(_OPEN_SOURCE, ())},
             _OPEN_USAGE: {"inline_string": _with_grants(_OPEN_USAGE_SOURCE, ())},
             _USAGE: {"inline_string": lua_source(tokens, counts_usage=True)},
-            _PREFIX: {"inline_string": _with_grants(_PREFIX_SOURCE, tokens)},
-            _OPEN_PREFIX: {"inline_string": _with_grants(_OPEN_PREFIX_SOURCE, ())},
             _MODELS: {"inline_string": _models_source(tokens, models)},
         },
         # No route depends on the header that is taken away here; choosing the route twice would cost 3 us. Where one

@@ -88,7 +88,7 @@ def _service(
         ],
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
-        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model), by_prompt=bool(prefix_bytes))
+        "typed_per_filter_config": door(auth=auth, has_prompts=bool(model or prefix_bytes))
         | for_host(traffic.rate_limits),
     } | ({"request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES)} if prefix_bytes else {})
 
