@@ -35,6 +35,7 @@ def test_limits_and_affinity_come_and_go_in_place(homeport: Stack) -> None:
     containers = {container.id for container in homeport.containers("web")}
     limited = (
         WEB + "rate_limits: [{prefix: /dear, rps: 0.001, burst: 1}]\nload_balancing: cookie\ntimeouts: {response: 1m}\n"
+        "max_body_size: 1MB\n"
     )
     done = homeport.apply(limited)
     assert done.returncode == 0, done.stderr
@@ -43,6 +44,8 @@ def test_limits_and_affinity_come_and_go_in_place(homeport: Stack) -> None:
     found = Counter(get(homeport, "/dear", Cookie=cookie)[0] for _ in range(5))
     assert found == {200: 2, 429: 3}
     assert get(homeport, "/dear")[1]["retry-after"] == "1000"
+    # Said, and never sent: the answer comes at once.
+    assert get(homeport, **{"Content-Length": str((1 << 20) + 1)})[0] == 413
     assert homeport.apply(WEB).returncode == 0
     wait_for("no limit any more", lambda: get(homeport, "/dear")[0] == 200, 5)
     assert "set-cookie" not in get(homeport)[1]

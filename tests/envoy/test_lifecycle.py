@@ -13,6 +13,7 @@ from homeport_agent.envoy.__main__ import main
 from homeport_control.domain.gateway import Endpoint
 from rig.envoys import eventually, listens, until_envoy_is_another, updates
 from rig.gateway import HOST, Gateway, replicas
+from rig.load import Load
 
 pytestmark = pytest.mark.envoy
 
@@ -75,6 +76,27 @@ async def test_a_killed_envoy_is_started_again_and_serves(gateway: Gateway) -> N
         gateway.client.close()
         assert (await gateway.client.request()).status == 200
         assert running(gateway)[0] == parent
+
+
+async def test_an_envoy_killed_under_load_is_back_in_a_moment_with_what_it_had(gateway: Gateway) -> None:
+    """Callers that connect again see connections that break or are refused, for a moment, and never another answer."""
+    clock = asyncio.get_running_loop().time
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint()))
+        async with Load(gateway, clients=8) as load:
+            await load.more(200)
+            served = load.answers[200]
+            killed = clock()
+            os.kill(running(gateway)[1] or 0, signal.SIGKILL)
+            while load.answers[200] <= served + 8:  # those were on their way
+                await load.more(1)
+            away_s = clock() - killed
+            await load.more(500)
+            failures = {what: count for what, count in load.answers.items() if what != 200}
+            await load.more(500)
+        assert all(isinstance(what, str) for what in failures), "no answer but a good one"
+        assert failures == {what: count for what, count in load.answers.items() if what != 200}, "none after that"
+        assert away_s < 2
 
 
 async def test_an_agent_that_comes_back_adopts_the_envoy_that_runs(gateway: Gateway) -> None:

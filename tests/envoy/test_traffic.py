@@ -18,7 +18,7 @@ from homeport_control.domain.gateway import (
     TokenGrant,
     Traffic,
 )
-from rig.gateway import TOKEN, Client, Gateway, Replica, Response, read_head, replicas, sha256
+from rig.gateway import TOKEN, Client, Gateway, Replica, Response, read_body, read_head, replicas, sha256
 
 pytestmark = pytest.mark.envoy
 
@@ -163,6 +163,53 @@ async def test_prompts_that_begin_alike_go_to_one_replica_unless_it_is_full(gate
             replica.release.set()
         for client in held:
             client.close()
+
+
+@pytest.mark.parametrize("auth", [True, False])
+async def test_prompts_keep_together_at_the_services_own_address_too(gateway: Gateway, auth: bool) -> None:
+    async with replicas("a", "b", "c") as all_of_them:
+        members = tuple(replica.endpoint() for replica in all_of_them)
+        traffic = Traffic(Affinity("prefix", length=120))
+        service = ServiceRoute("web", ("web.localhost",), auth, members, PublishedModel("llama"), traffic=traffic)
+        await gateway.control.publish(gateway.snapshot(services=(service,), tokens=TOKENS))
+        json_header = {"content-type": "application/json", "x-homeport-prefix": "the caller's"}
+
+        async def ask(start: str, end: str, host: str = "web.localhost") -> str:
+            messages = [{"role": "system", "content": start * 20}, {"role": "user", "content": end}]
+            answer = await gateway.client.request(
+                host, "/v1/chat/completions", method="POST", headers=json_header,
+                body=json.dumps({"model": "llama", "messages": messages}).encode(),
+            )  # fmt: skip
+            assert answer.status == 200
+            return str(answer.json()["replica"])
+
+        seen = {start: {await ask(start, f"question {n}") for n in range(5)} for start in map(str, range(1000, 1020))}
+        assert all(len(places) == 1 for places in seen.values())
+        assert len(set.union(*seen.values())) == 3
+        by_model = {start: {await ask(start, "again", "gateway.localhost")} for start in seen}
+        assert by_model == seen, "the same replica, whichever way it is called"
+
+        longer = (64 << 10) * b"x"
+        for headers in ({}, json_header):
+            answer = await gateway.client.request("web.localhost", method="PUT", headers=headers, body=longer)
+            assert (answer.status, answer.json()["body_bytes"]) == (200, len(longer))
+            assert "x-homeport-prefix" not in answer.json()["headers"], "it is never the caller's to say"  # type: ignore[operator]
+
+
+async def test_what_is_no_prompt_is_not_waited_for_where_prompts_choose_the_replica(gateway: Gateway) -> None:
+    async with replicas("a") as (a,):
+        await publish(gateway, Traffic(Affinity("prefix", length=120)), a.endpoint(), model="llama")
+        client, size = Client(gateway.port), 48 << 20  # more than the gateway would keep
+        headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", "content-length": str(size)}
+        reader = await client.send("PUT", "/", "web.localhost", headers)
+        assert client.writer is not None
+        for _ in range(48):
+            client.writer.write(b"x" * (1 << 20))
+            await client.writer.drain()
+        _, status, answered = await read_head(reader)
+        assert status == "200"
+        assert json.loads(await read_body(reader, answered))["body_bytes"] == size
+        client.close()
 
 
 async def test_an_answer_that_takes_too_long_is_given_up_and_a_silent_stream_too(gateway: Gateway) -> None:

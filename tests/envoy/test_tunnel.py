@@ -118,6 +118,18 @@ async def test_requests_come_as_they_were_sent_and_nothing_of_the_way_is_seen(
         assert not [name for name in (*headers, *answer.headers) if name.startswith("x-homeport")]
 
 
+async def test_replicas_on_all_three_ways_serve_together(gateway: Gateway, hub: Hub, far: FarHost) -> None:
+    async with replicas("near", "direct", "behind") as (near, direct, behind), caller(gateway) as client:
+        await hub.takes(far, direct, behind)
+        await gateway.control.publish(hub.snapshot(near.endpoint(), far.directly(direct), far.tunnelled(behind)))
+        seen = set()
+        async with asyncio.timeout(DEADLINE_S):
+            while seen != {"near", "direct", "behind"}:
+                answer = await client.request()
+                assert answer.status == 200
+                seen.add(answer.json()["replica"])
+
+
 async def test_websockets_and_streams_pass(gateway: Gateway, hub: Hub, far: FarHost) -> None:
     async with replicas("one") as (one,), caller(gateway) as client, caller(gateway) as other:
         await hub.takes(far, one)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homeport_agent.envoy.limits import limits
+from homeport_agent.envoy.limits import LEAST_HEAP_BYTES, limits
 
 SERVER_NAME = "homeport-server"  # the DNS name that every server certificate carries, whatever address it is dialled by
 XDS_CLUSTER = "homeport/server"  # no service can have this name
@@ -37,7 +37,9 @@ class Server:
     port: int  # the mTLS port
 
 
-def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -> dict[str, Any]:
+def bootstrap(
+    identity: Identity, gateway: str, server: Server, run_dir: Path, heap_bytes: int = LEAST_HEAP_BYTES
+) -> dict[str, Any]:
     """The bootstrap document. Equal facts make an equal document: a running Envoy is kept when it is unchanged."""
     return {
         "node": {"id": f"{identity.host_id}/{gateway}", "cluster": "homeport"},
@@ -45,7 +47,7 @@ def bootstrap(identity: Identity, gateway: str, server: Server, run_dir: Path) -
             "address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}},
             "ignore_global_conn_limit": True,  # the agent looks also when callers have taken all there are
         },
-        **limits(),
+        **limits(heap_bytes),
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",

@@ -13,6 +13,7 @@ from typing import Any
 from homeport_agent.envoy import door_tunnels
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, secrets
 from homeport_agent.envoy.documents import resources
+from homeport_agent.envoy.limits import limits
 from homeport_agent.model import DoorWish
 
 LOOPBACK = "127.0.0.1"
@@ -24,7 +25,11 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     """Paths are relative to its folder, which is where its supervisor starts it."""
     return {
         "node": {"id": "door", "cluster": "homeport"},
-        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}},
+            "ignore_global_conn_limit": True,
+        },
+        **limits(),  # strangers may dial it too
         "bootstrap_extensions": [door_tunnels.EXTENSION],
         "dynamic_resources": {
             "lds_config": {"path_config_source": {"path": "./lds.json"}, "resource_api_version": "V3"},

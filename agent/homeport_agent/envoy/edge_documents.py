@@ -14,6 +14,7 @@ from typing import Any
 
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, secrets
 from homeport_agent.envoy.documents import resources
+from homeport_agent.envoy.limits import limits
 from homeport_agent.envoy.tunnel_words import (
     CLUSTER,
     UNLIMITED,
@@ -35,7 +36,11 @@ def bootstrap(run_dir: Path) -> dict[str, Any]:
     """Paths are relative to its folder, which is where its supervisor starts it."""
     return {
         "node": {"id": "edge", "cluster": CLUSTER},
-        "admin": {"address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": str(run_dir / ADMIN_SOCKET), "mode": 0o600}},
+            "ignore_global_conn_limit": True,
+        },
+        **limits(),  # strangers may dial it too
         "bootstrap_extensions": [
             {
                 "name": "envoy.bootstrap.reverse_tunnel.upstream_socket_interface",

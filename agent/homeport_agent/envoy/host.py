@@ -15,7 +15,9 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from homeport_agent.envoy import admin, install, supervisor
+import psutil
+
+from homeport_agent.envoy import admin, install, limits, supervisor
 from homeport_agent.envoy.bootstrap import ADMIN_SOCKET, Identity, Server, bootstrap, peers, secrets
 from homeport_agent.envoy.standby import Standby
 from homeport_agent.model import GatewayObserved, GatewayRole
@@ -173,8 +175,9 @@ class EnvoyHost:
     def _documents(self, role: GatewayRole) -> dict[str, str]:
         identity = self._identity()
         server = Server(self._server_host(), role.xds_port)
+        most = limits.heap_bytes(psutil.virtual_memory().total)
         documents = {
-            "bootstrap.json": json.dumps(bootstrap(identity, self._name, server, self._run_dir), indent=1),
+            "bootstrap.json": json.dumps(bootstrap(identity, self._name, server, self._run_dir, most), indent=1),
             "sds.json": json.dumps(secrets(identity), indent=1),
             "peers.json": json.dumps(peers(identity), indent=1),
         }

@@ -140,6 +140,7 @@ class Traffic:
     response_timeout_s: int | None = None
     idle_timeout_s: int | None = 3600
     h2c: bool = False  # HTTP/2 without TLS to the replica
+    max_body_bytes: int | None = None  # of a request; None: as much as comes
 
 
 DEFAULT_TRAFFIC = Traffic()

@@ -285,4 +285,5 @@ def _traffic(spec: ServiceSpec) -> Traffic:
         length = (balancing.prefix_bytes or DEFAULT_PREFIX_BYTES) if balancing.affinity == "prefix" else 0
         affinity = Affinity(balancing.affinity, name, length)
     rules = tuple(RateRule(it.prefix, it.rps, it.burst, it.key, it.header or "") for it in spec.rate_limits)
-    return Traffic(affinity, rules, spec.timeouts.response_s, spec.timeouts.idle_s, spec.protocol == "h2c")
+    most = None if spec.max_body_size_mib is None else spec.max_body_size_mib << 20
+    return Traffic(affinity, rules, spec.timeouts.response_s, spec.timeouts.idle_s, spec.protocol == "h2c", most)

@@ -155,6 +155,7 @@ WRITTEN: dict[tuple[type[BaseModel], str], Schema] = {
     ),
     (ServiceSpec, "retry"): _either(*_BOOLEAN["anyOf"], {"$ref": "#/$defs/Retry"}),
     (ServiceSpec, "https"): _either({"const": "auto"}, *_BOOLEAN["anyOf"]),
+    (ServiceSpec, "max_body_size"): _either(*_SIZE["anyOf"], *_OFF["anyOf"]),
     (ServiceSpec, "creation_policy"): {"enum": ["reuse", "reuse-or-create", "reuse_or_create"]},
     (Resources, "disk"): _either(
         *_MEMORY_RANGE["anyOf"],

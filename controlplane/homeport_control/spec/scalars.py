@@ -123,3 +123,12 @@ def memory_text(mib: int) -> str:
         if mib and mib % _MEMORY_UNITS_MIB[unit] == 0:
             return f"{mib // _MEMORY_UNITS_MIB[unit]}{unit.upper()}"
     return f"{mib}MB"
+
+
+def memory_or_off_mib(value: object) -> int | None:
+    """As `parse_memory_mib`; None for `off`."""
+    return None if value is None or is_off(value) else parse_memory_mib(value)
+
+
+def memory_or_off_text(mib: int | None) -> str:
+    return "off" if mib is None else memory_text(mib)

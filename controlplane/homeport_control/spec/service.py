@@ -18,7 +18,16 @@ from homeport_control.spec.ranges import Range, range_text
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import replaces, retry_problems
 from homeport_control.spec.routing import LoadBalancing, Timeouts
-from homeport_control.spec.scalars import duration_or_off_s, duration_s, duration_text, number, whole, yes_or_no
+from homeport_control.spec.scalars import (
+    duration_or_off_s,
+    duration_s,
+    duration_text,
+    memory_or_off_mib,
+    memory_or_off_text,
+    number,
+    whole,
+    yes_or_no,
+)
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling, parse_replicas
 from homeport_control.spec.volumes import FileMapping, Volume, absolute, mounted_twice
 from homeport_control.spec.words import Name, Text, Words, arguments, labels, python_version, text_or_number
@@ -189,6 +198,12 @@ class ServiceSpec(Model):
         description="Which replica a request goes to: `least_request`, or what keeps requests together, a word or a map",
     )
     timeouts: Timeouts = Field(Timeouts(), description="When the gateway gives a request up")
+    max_body_size_mib: Annotated[int | None, reads(memory_or_off_mib), Shown(memory_or_off_text)] = Field(
+        None,
+        alias="max_body_size",
+        description="Largest body of a request, like `100MB`; a larger one is answered with 413. `off`: as large as callers "
+        "like. At the models' address never more than 32MB",
+    )
     protocol: Literal["http", "h2c"] = Field(
         "http", description="How replicas speak: `http`, HTTP/1.1; `h2c`, HTTP/2 without TLS, for gRPC"
     )

@@ -1,9 +1,10 @@
 """One service's cluster (CDS) and endpoints (EDS).
 
-Covers balancing, connection limits and how a dead replica is left out. Does not cover retries (virtual_hosts).
-No active health checks on the loopback path: Docker's proxy accepts a connection whether or not anything listens
-behind it, so a TCP check proves nothing, and a first check would delay "in rotation" past the ACK. The agent probes;
-a dead container's port refuses, which is seen at the first request and retried elsewhere.
+Covers balancing, connection limits and how a dead replica is left out. Does not cover retries (virtual_hosts), nor which hosts
+are checked and how (paths).
+No active checks of replicas: Docker's proxy accepts a connection whether or not anything listens behind it, and a model that
+computes may not answer for long. The agent probes; a dead container's port refuses, which is seen at the first request and
+retried elsewhere. What is checked is the way to another host.
 """
 
 from functools import lru_cache
@@ -11,10 +12,10 @@ from typing import Any
 
 from homeport_control.domain.gateway import DEFAULT_TRAFFIC, Affinity, Endpoint, Traffic
 from homeport_control.xds.access_log import REPLICA_KEY
-from homeport_control.xds.paths import SOCKETS, address, matched, named
+from homeport_control.xds.paths import CHECKED, SOCKETS, address, checked, matched, named
 from homeport_control.xds.subscription import CDS, EDS, Resource
 from homeport_control.xds.token_filter import FILTER
-from homeport_control.xds.wire import ADS, resource, typed
+from homeport_control.xds.wire import ADS, newer, resource, typed
 
 _UNLIMITED = 1_000_000
 
@@ -24,7 +25,9 @@ _CLUSTER: dict[str, Any] = {
     "connect_timeout": "1s",
     "lb_policy": "LEAST_REQUEST",
     # 0: never send to draining endpoints because few others are there (the default, 50 %, would do so in each rollout).
-    "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    # And what a check finds is with the workers at once: Envoy keeps it for up to a second else, the first good one of a new
+    # endpoint too.
+    "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
     "ignore_health_on_host_removal": True,
     "circuit_breakers": {
         "thresholds": [
@@ -37,7 +40,7 @@ _CLUSTER: dict[str, Any] = {
         ]
     },
     # Only failures to connect count, never what a replica answers. Of one replica none is left out, of more half:
-    # what is left out of one would be everything.
+    # what is left out of one would be everything. A host that answers says nothing of a replica behind it.
     "outlier_detection": {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": 3,
@@ -50,15 +53,7 @@ _CLUSTER: dict[str, Any] = {
         "base_ejection_time": "2s",
         "max_ejection_time": "10s",
         "max_ejection_percent": 50,
-    },
-    "typed_extension_protocol_options": {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            explicit_http_config={"http_protocol_options": {}},
-            # Shorter than what servers close idle connections after (gunicorn 2 s, uvicorn and Node 5 s): a POST that
-            # meets a connection just being closed is lost, and it may not be retried.
-            common_http_protocol_options={"idle_timeout": "1s"},
-        )
+        "successful_active_health_check_uneject_host": False,
     },
 }
 
@@ -69,38 +64,59 @@ _RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"mini
 # the next one on the ring is taken. A session must stay where it is.
 _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
 
-_H2C: dict[str, Any] = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        # With the default windows some who read slowly stop everybody on the connection.
-        explicit_http_config={
-            "http2_protocol_options": {
-                "max_concurrent_streams": 1000,
-                "initial_stream_window_size": 1 << 20,
-                "initial_connection_window_size": 256 << 20,
-            }
-        },
-        common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
-    )
-}
+_PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_HTTP = typed(
+    _PROTOCOL,
+    explicit_http_config={"http_protocol_options": {}},
+    # Shorter than what servers close idle connections after (gunicorn 2 s, uvicorn and Node 5 s): a POST that meets a
+    # connection just being closed is lost, and it may not be retried.
+    common_http_protocol_options={"idle_timeout": "1s"},
+)
+_H2C = typed(
+    _PROTOCOL,
+    # With the default windows some who read slowly stop everybody on the connection.
+    explicit_http_config={
+        "http2_protocol_options": {
+            "max_concurrent_streams": 1000,
+            "initial_stream_window_size": 1 << 20,
+            "initial_connection_window_size": 256 << 20,
+        }
+    },
+    common_http_protocol_options={"idle_timeout": "60s"},  # who speaks HTTP/2 says goodbye before it closes
+)
+
+
+def _limited(max_body_bytes: int | None) -> dict[str, Any]:
+    """Counted as it passes, nothing is kept. A filter of the cluster: it holds at whichever address the service is called,
+    and costs nothing where there is no limit. (In the listener it could only be one number for all services.)"""
+    if max_body_bytes is None:
+        return {}
+    limit = newer("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=max_body_bytes)
+    codec = typed("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec")
+    return {
+        "http_filters": [
+            {"name": "homeport.body", "typed_config": limit},
+            {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
+        ]
+    }
 
 
 def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = False) -> Resource:
     """`direct`: some of its replicas are behind the doors of other hosts."""
-    return _cluster(service, traffic.h2c, traffic.affinity, direct)
+    return _cluster(service, traffic.h2c, traffic.affinity, direct, traffic.max_body_bytes)
 
 
 @lru_cache(maxsize=100_000)
-def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool) -> Resource:
+def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None) -> Resource:
     content = {"name": service, **_CLUSTER}
-    if h2c:
-        content["typed_extension_protocol_options"] = _H2C
+    protocol = _H2C if h2c else _HTTP
+    content["typed_extension_protocol_options"] = {_PROTOCOL: protocol | _limited(max_body_bytes)}
     if affinity is not None:
         content |= _RING
     if affinity is not None and affinity.kind == "prefix":
         content["common_lb_config"] = _CLUSTER["common_lb_config"] | _GUARDED
     if direct:
-        content |= SOCKETS
+        content |= SOCKETS | CHECKED
     return resource(CDS, service, content)
 
 
@@ -111,6 +127,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
             "endpoint": {
                 "address": address(member),
                 **named(member),
+                **checked(member),
             },
             "health_status": "DRAINING" if member.draining else "HEALTHY",
             "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}} | matched(member)},

@@ -25,9 +25,14 @@ NOT_CHECKED = error(
 UNKNOWN_HOST = error(
     "No service is published at %REQ(:AUTHORITY)%. 'homeport ps' lists what is.", "not_found_error", "service_not_found"
 )
-TOO_LARGE = error(
+TOO_LARGE_TO_READ = error(
     "The body of this request is larger than the 32 MiB that the gateway reads to find the model's name in it. "
     "Send less, or call the service by its own address.",
+    "invalid_request_error",
+    "body_too_large",
+)
+TOO_LARGE = error(
+    "The body of this request is larger than %UPSTREAM_CLUSTER% takes ('max_body_size' in its file).",
     "invalid_request_error",
     "body_too_large",
 )
@@ -40,6 +45,11 @@ TOO_SLOW = error(
     "The replica of %UPSTREAM_CLUSTER% did not answer in the time that the service's file gives it.",
     "service_unavailable_error",
     "response_timeout",
+)
+OVERLOADED = error(
+    "The gateway is out of memory for further requests; try again in a moment.",
+    "service_unavailable_error",
+    "gateway_overloaded",
 )
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
 NONSENSE = error(

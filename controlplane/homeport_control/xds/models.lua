@@ -1,5 +1,5 @@
 -- The door of gateway.<domain>: a request names a model in its body, and goes to the service that declares it, if its
--- token is good for that service. Runs after sha256.lua, grants.lua and json.lua in one chunk. As at the other door
+-- token is good for that service. Runs after sha256.lua, grants.lua, json.lua and prefix.lua in one chunk. As at the other door
 -- (tokens.lua) every request arrives sealed, so a failure here lets nobody in.
 local MODELS, LISTED, is_any_open = {}, {}, false -- name -> services that serve it; names in their order
 
@@ -66,24 +66,6 @@ local function usable(grant, field)
   return found
 end
 
--- Where the conversation stands in the body: what comes first in it is what a replica's cache has.
-local function prompt_at(body)
-  return string.find(body, '"messages"', 1, true) or string.find(body, '"prompt"', 1, true)
-    or string.find(body, '"input"', 1, true)
-end
-
--- FNV-1a of so many bytes of the prompt, in hex; nil: it has none.
-local function prefix_of(body, length)
-  local from = prompt_at(body)
-  if not from then return nil end
-  local hash = tobit(0x811c9dc5)
-  for i = from, math.min(from + length - 1, #body) do
-    hash = bxor(hash, byte(body, i))
-    hash = tobit(hash + lshift(hash, 1) + lshift(hash, 4) + lshift(hash, 7) + lshift(hash, 8) + lshift(hash, 24))
-  end
-  return tohex(hash)
-end
-
 local function unknown(grant, name)
   -- A name with anything unusual in it is not said again: this is text inside of JSON.
   local which = #name <= 200 and string.find(name, "^[%w ._:/@+-]+$") and "model '" .. name .. "'" or "such model"
@@ -148,8 +130,7 @@ local function route(handle)
   headers = handle:headers()
   headers:replace(":authority", server.host)
   headers:replace(":path", server.prefix .. string.sub(path, 4) .. query)
-  local together = server.together > 0 and prefix_of(content, server.together)
-  if together then headers:replace("@PREFIX@", together) else headers:remove("@PREFIX@") end
+  mark_prefix(headers, server.together > 0 and content, server.together)
   headers:remove("accept-encoding") -- what it used is read in its answer (usage.lua)
   handle:clearRouteCache()
   -- The route that this leads to says whose it is and whether a token is asked for, not this filter's table: the two

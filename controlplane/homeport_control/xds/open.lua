@@ -3,4 +3,5 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   headers:remove("@SEAL@")
   if expect_usage then expect_usage(handle, headers) end
+  if keep_together then keep_together(handle, headers) end
 end

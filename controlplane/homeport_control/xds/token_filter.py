@@ -36,6 +36,7 @@ SERVICE_KEY = "service"
 _OPEN_KEY = "open"
 _FORWARD_KEY = "forward_token"
 _MODEL_KEY = "model"
+_TOGETHER_KEY = "together"  # so many bytes of a prompt keep requests on one replica
 # Doors, which a virtual host names.
 _OPEN = "open"
 _MODELS = "models"
@@ -52,10 +53,10 @@ def _joined(*names: str) -> str:
 
 
 _SOURCE = _joined("sha256", "grants", "tokens")
-_MODELS_SOURCE = _joined("sha256", "grants", "json", "models")
-_USAGE_SOURCE = _joined("sha256", "grants", "usage", "tokens")
+_MODELS_SOURCE = _joined("sha256", "grants", "json", "prefix", "models")
+_USAGE_SOURCE = _joined("sha256", "grants", "usage", "prefix", "tokens")
 _OPEN_SOURCE = _joined("open")
-_OPEN_USAGE_SOURCE = _joined("grants", "usage", "open")
+_OPEN_USAGE_SOURCE = _joined("grants", "usage", "prefix", "open")
 
 _PER_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 
@@ -64,15 +65,18 @@ NOT_ASKED: dict[str, Any] = {FILTER: typed(_PER_ROUTE, disabled=True)}
 BY_MODEL: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_MODELS)}
 
 
-def door(*, auth: bool, counts_usage: bool) -> dict[str, Any]:
-    """For the virtual host of a service. What an answer used is read only where a model answers: it costs."""
-    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, counts_usage))
+def door(*, auth: bool, has_prompts: bool) -> dict[str, Any]:
+    """For the virtual host of a service. What an answer used, and which replica a prompt belongs to, is read only where a model
+    answers or the file asks for it: it costs."""
+    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, has_prompts))
     return {FILTER: typed(_PER_ROUTE, name=name)} if name else {}
 
 
-def route_metadata(service: str, *, auth: bool, forward_token: bool, model: str) -> dict[str, Any]:
+def route_metadata(
+    service: str, *, auth: bool, forward_token: bool, model: str, prefix_bytes: int = 0
+) -> dict[str, Any]:
     """Every route to a service must carry it: tokens for named services are compared with it."""
-    said: dict[str, Any] = {SERVICE_KEY: service}
+    said: dict[str, Any] = {SERVICE_KEY: service} | ({_TOGETHER_KEY: prefix_bytes} if prefix_bytes else {})
     said |= ({} if auth else {_OPEN_KEY: True}) | ({_FORWARD_KEY: True} if forward_token else {})
     return {"filter_metadata": {FILTER: said | ({_MODEL_KEY: model} if model else {})}}
 

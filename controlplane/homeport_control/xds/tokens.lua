@@ -1,6 +1,6 @@
 -- The door. Every request arrives sealed (listener.py), and the router refuses what is still sealed; this filter breaks
 -- the seal of a request whose bearer token is good for the service. A Lua error lets a request go on in Envoy, sealed:
--- so this fails closed. Runs after sha256.lua and grants.lua in one chunk, and after usage.lua where a model is served.
+-- so this fails closed. Runs after sha256.lua and grants.lua in one chunk, and after usage.lua and prefix.lua where a model is served.
 
 -- Each request leaves a few small objects behind; collecting them at ten times the live size instead of twice costs a
 -- few MiB per worker and takes 1 us off each request.
@@ -18,6 +18,7 @@ local function check(handle)
   end
   note(handle, "token", grant.id)
   if expect_usage then expect_usage(handle, headers) end
+  if keep_together then headers = keep_together(handle, headers) end
   headers:remove("@SEAL@")
   return true
 end

@@ -81,7 +81,8 @@ def _hash_policy(affinity: Affinity) -> dict[str, Any]:
 def _service(
     name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic, mark: str
 ) -> dict[str, Any]:
-    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model)
+    prefix_bytes = traffic.affinity.length if traffic.affinity else 0
+    metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model, prefix_bytes=prefix_bytes)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
     return {
         "name": name,
@@ -92,9 +93,10 @@ def _service(
         ],
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
-        "typed_per_filter_config": door(auth=auth, counts_usage=bool(model)) | for_host(traffic.rate_limits),
+        "typed_per_filter_config": door(auth=auth, has_prompts=bool(model or prefix_bytes))
+        | for_host(traffic.rate_limits),
         **({"response_headers_to_remove": [MARK_HEADER]} if mark else {}),
-    }
+    } | ({"request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES)} if prefix_bytes else {})
 
 
 def _models(domains: list[str]) -> dict[str, Any]:
@@ -225,6 +227,9 @@ _SEALED: dict[str, Any] = {
     "header_filter": {"header": {"name": SEAL_HEADER, "string_match": {"exact": SEAL}}},
 }
 
+_AT_MODELS: dict[str, Any] = {
+    "header_filter": {"header": {"name": ":authority", "string_match": {"prefix": f"{MODELS_LABEL}."}}},
+}
 _SAID: dict[str, Any] = {
     "metadata_filter": {
         "matcher": {"filter": FILTER, "path": [{"key": SAID}], "value": {"bool_match": True}},
@@ -258,11 +263,14 @@ LOCAL_REPLIES: dict[str, Any] = {
                 (_status(401), errors.NO_TOKEN, {}),
                 (_status(403), errors.WRONG_TOKEN, {}),
                 (_status(404), errors.UNKNOWN_HOST, {}),
+                # The name is another one when the model was found: then it is the limit of the service that serves it.
+                ({"and_filter": {"filters": [_status(413), _AT_MODELS]}}, errors.TOO_LARGE_TO_READ, {}),
                 (_status(413), errors.TOO_LARGE, {}),
                 (_status(429), errors.TOO_MANY, {}),
                 *((_status(status), errors.BAD_REQUEST, {}) for status in (400, 426, 501)),
                 (_status(408), errors.TOO_LATE, {}),
                 (_status(431), errors.HEADERS_TOO_LARGE, {}),
+                (_status(503), errors.OVERLOADED, {}),  # the one without a flag
             )
         ),
     ]

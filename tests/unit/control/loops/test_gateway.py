@@ -297,13 +297,14 @@ async def test_how_requests_are_treated_is_the_files_own(state: State, gateway: 
         rate_limits=[{"rps": 5, "burst": 1}, {"prefix": "/v1", "rps": 0.5, "key": "header", "header": "X-Who"}],
         load_balancing="cookie",
         timeouts={"response": "30s", "idle": "off"},
+        max_body_size="10MB",
         protocol="h2c",
         forward_token=True,
     )
     await gateway.turn()
     found = {s.name: (s.traffic, s.forward_token) for s in gateway.published[-1].services}
     rules = (RateRule("/", 5.0, 1), RateRule("/v1", 0.5, 0, "header", "X-Who"))
-    assert found["web"] == (Traffic(Affinity("cookie", "homeport-replica"), rules, 30, None, h2c=True), True)
+    assert found["web"] == (Traffic(Affinity("cookie", "homeport-replica"), rules, 30, None, True, 10 << 20), True)
     assert found["hello"] == (Traffic(), False)
 
 

@@ -39,6 +39,7 @@ EXPECTED: dict[str, How] = {
     "rate_limits": IN_PLACE,
     "load_balancing": IN_PLACE,
     "timeouts": IN_PLACE,
+    "max_body_size": IN_PLACE,
     "protocol": IN_PLACE,
     "max_duration": IN_PLACE,
     "stop_duration": IN_PLACE,

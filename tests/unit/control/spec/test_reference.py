@@ -198,6 +198,9 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{load_balancing: {affinity: prefix, prefix_bytes: 4096}}", "load_balancing.prefix_bytes", 4096),
     ("{}", "timeouts", Timeouts(response_s=None, idle_s=3600)),
     ("{timeouts: {response: 5m, idle: off}}", "timeouts", Timeouts(response_s=300, idle_s=None)),
+    ("{}", "max_body_size_mib", None),
+    ("{max_body_size: off}", "max_body_size_mib", None),
+    ("{max_body_size: 100MB}", "max_body_size_mib", 100),
     ("{}", "protocol", "http"),
     ("{protocol: h2c}", "protocol", "h2c"),
     # rate_limits, privileged

@@ -81,6 +81,15 @@ def test_endpoints_carry_their_health_and_a_locality() -> None:
     ]
 
 
+def test_only_the_way_to_another_host_is_checked() -> None:
+    far = replace(HELLO, endpoints=(*HELLO.endpoints, Endpoint("s", "10.0.0.2", 9001, host_id="gpu-2")))
+    made = world(replace(BASE, services=(far, OPEN)), 1)
+    for name, checks in (("hello", 1), ("open", 0)):
+        assert len(cluster_pb2.Cluster.FromString(made.of(CDS)[name].body).health_checks) == checks
+    (group,) = endpoint_pb2.ClusterLoadAssignment.FromString(made.of(EDS)["hello"].body).endpoints
+    assert [it.endpoint.health_check_config.disable_active_health_check for it in group.lb_endpoints] == [True, False]
+
+
 def test_a_cluster_never_panics_and_may_retry() -> None:
     cluster = cluster_pb2.Cluster.FromString(world(BASE, 1).of(CDS)["hello"].body)
     assert cluster.common_lb_config.HasField("healthy_panic_threshold")
@@ -170,6 +179,7 @@ def test_a_change_of_traffic_changes_what_it_is_about() -> None:
     assert with_traffic(Traffic(idle_timeout_s=5)) == {(RDS, "homeport")}
     assert with_traffic(Traffic(rate_limits=(RateRule("/", 1.0),))) == {(RDS, "homeport")}
     assert with_traffic(Traffic(h2c=True)) == {(CDS, "hello")}
+    assert with_traffic(Traffic(max_body_bytes=1)) == {(CDS, "hello")}
     assert with_traffic(Traffic(Affinity("cookie", "x"))) == {(CDS, "hello"), (RDS, "homeport")}
 
 

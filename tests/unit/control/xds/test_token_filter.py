@@ -57,8 +57,8 @@ def test_each_name_of_a_model_has_a_line_and_the_oldest_service_comes_first() ->
 
 
 def test_what_an_answer_used_is_read_only_where_a_model_answers() -> None:
-    assert door(auth=True, counts_usage=False) == {}
+    assert door(auth=True, has_prompts=False) == {}
     names = [
-        door(auth=a, counts_usage=u)["homeport.token"]["name"] for a, u in ((False, False), (True, True), (False, True))
+        door(auth=a, has_prompts=u)["homeport.token"]["name"] for a, u in ((False, False), (True, True), (False, True))
     ]
     assert names == ["open", "usage", "open, usage"]
