@@ -20,6 +20,8 @@ Diary
                The direct way to replicas on other hosts: Report.door and reached, Assignment.door and reach; Host.paths.
                What each gateway wrote of its requests: LogRequest.access and gateway, UsageRequest, UsageBatch; the API's Usage
                and LogsRequest.access. An agent of protocol 4 is asked for neither.
+               Gateways on machines of their own, over SSH: PlanGatewayResponse.machines, ApplyGatewayResponse.installs,
+               Install.gateway, GatewayAnswer.gone.
 """
 
 PROTOCOL = 5

@@ -31,20 +31,27 @@ def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> 
         Text(f"Fleet {answer.name}: {_counts(answer.hosts, on_demand=answer.on_demand)}"),
         "",
     ]
+    parts += machines(answer.hosts)
+    if answer.on_demand and (kept := _kept(answer.hosts)):
+        parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
+    return Group(*parts, *new_keys(fingerprints))
+
+
+def machines(hosts: Sequence[api_pb2.FleetHost]) -> list[RenderableType]:
+    """What happens with each."""
     table = table_of("HOST", "USER", "VIA", "ACTION", "REASON")
-    for host in answer.hosts:
+    for host in hosts:
         place = host.place
         via = place.jump.hostname if place.HasField("jump") else ""
         table.add_row(Text(name_of(place)), Text(place.user), Text(via), state_text(host.action), Text(host.reason))
-    if answer.hosts:
-        parts += [table, ""]
-    if answer.on_demand and (kept := _kept(answer.hosts)):
-        parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
-    if fingerprints:
-        parts.append(Text("Host keys that are seen for the first time, and trusted from now on:"))
-        parts += [Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()]
-        parts.append("")
-    return Group(*parts)
+    return [table, ""] if hosts else []
+
+
+def new_keys(fingerprints: Mapping[str, str]) -> list[RenderableType]:
+    if not fingerprints:
+        return []
+    title = Text("Host keys that are seen for the first time, and trusted from now on:")
+    return [title, *(Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()), ""]
 
 
 def _kept(hosts: Sequence[api_pb2.FleetHost]) -> list[str]:

@@ -21,7 +21,7 @@ def host_for(wanted: str, hosts: Iterable[Host], local_addresses: Sequence[str])
     """The host that is meant by a gateway's `host`. `local`: the oldest that joined from the server's own machine."""
     if wanted != LOCAL:
         return next((host for host in hosts if host.name == wanted), None)
-    here = [host for host in hosts if host.address in local_addresses]
+    here = [host for host in hosts if host.address in local_addresses and not host.is_for_gateways]
     return min(here, key=lambda host: (host.created_at_s, host.id), default=None)
 
 
