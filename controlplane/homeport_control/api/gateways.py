@@ -213,11 +213,12 @@ class Gateways:
         host = machine.host if machine else decide.host_for(spec.host.hostname, there, self._local_addresses)
         wanted = _wanted(spec, before, host, is_first=not known)
         of_host = machine.problems if machine else _of_host(spec.host.hostname, host, there)
-        problems = [*of_host, *decide.clashes(wanted, known)]
+        there_then = replace(wanted, host_id=host.id if host else "")
+        problems = [*of_host, *decide.clashes(there_then, known)]
         if problems:
             raise BadDocument(problems)
-        then = [*(it for it in known if it.name != wanted.name), replace(wanted, host_id=host.id if host else "")]
-        left = await gateway_machines.gone(connection, then)
+        others = [it for it in known if it.name != wanted.name]
+        left = await gateway_machines.gone(connection, [*others, there_then])
         if before is None:
             return _Planned(wanted, None, "create", (), host, machine, left)
         changes = decide.changes(before, wanted)
