@@ -103,6 +103,7 @@ def test_one_that_cannot_be_installed_says_why_and_comes_when_it_is_applied_agai
     assert done.stdout == "Gateway edge is ready: services are published at http://NAME.edge.test\n"
     assert shown(server)["host"] == EDGE
     assert "nothing to do" in apply(server, machines, edge).stderr
+    assert edge.shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start") == "1024\n", "80 is the unit's right"
     unit = edge.shell("systemctl show homeport-agent -p User,SupplementaryGroups,Environment")
     assert "HOMEPORT_DOCKER_SOCKET=none" in unit
     assert "docker" not in unit.replace("HOMEPORT_DOCKER_SOCKET", "").lower()
@@ -128,6 +129,19 @@ def test_no_replica_is_placed_there(server: Stack) -> None:
     server.homeport("fleet", "undrain", EDGE)
     done = server.apply(yaml.safe_dump({**WEB, "name": "lost", "hosts": [EDGE]}), "--plan")
     assert "runs gateways only" in done.stdout + done.stderr
+
+
+def test_a_machine_stays_what_it_has_joined_as(machines: Hosts, server: Stack) -> None:
+    edge, _, far = machines.machines
+    done = apply(server, machines, far, name="third", domain="third.test")
+    assert done.returncode == 1
+    assert f"write that name for a gateway on it: host: {FAR}" in done.stderr
+    assert "HOMEPORT_DOCKER_SOCKET" not in far.shell("systemctl cat homeport-agent"), "nothing was changed there"
+    assert server.homeport("gateway", "delete", "third", "-y").returncode == 0
+    line = server.homeport("fleet", "join-command", "lab").stdout.strip()
+    joined = edge.run("su", "-", USER, "-c", line, check=False)
+    assert joined.returncode != 0
+    assert "runs gateways only; delete these first" in joined.stderr
 
 
 def test_it_answers_while_server_and_agent_are_killed(machines: Hosts, server: Stack) -> None:

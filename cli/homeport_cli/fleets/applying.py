@@ -106,6 +106,17 @@ def keep(host_keys: HostKeys, terminal: Terminal) -> None:
         terminal.say(f"{error.filename} cannot be written ({error.strerror}): the keys will be shown as new again")
 
 
+def server_host(settings: config.Config) -> str:
+    """The server as machines reach it. Raises UsageError."""
+    host = settings.server.rpartition(":")[0]
+    if host in {"localhost", "[::1]"} or host.startswith("127."):
+        raise UsageError(
+            f"hosts cannot reach the server as {settings.server}; log in by the address that they reach it by: "
+            "homeport login --server ADDRESS (and start the server with --bind)"
+        )
+    return host
+
+
 async def install(
     api: Api,
     terminal: Terminal,
@@ -118,13 +129,8 @@ async def install(
     """Why those failed that did, by name. Raises CliError."""
     if not installs:
         return {}
+    host = server_host(settings)
     joining = api.get_server().joining
-    host = settings.server.rpartition(":")[0]
-    if host in {"localhost", "[::1]"} or host.startswith("127."):
-        raise UsageError(
-            f"hosts cannot reach the server as {settings.server}; log in by the address that they reach it by: "
-            "homeport login --server ADDRESS (and start the server with --bind)"
-        )
     script = trust.fetch(host, joining.web_port, "/install.sh", settings.ca_pem).decode()
     source = Source.of(fleet, script, settings.server, joining.web_port)
     names = [show.name_of(it.place) for it in installs]

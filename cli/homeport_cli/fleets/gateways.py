@@ -10,9 +10,8 @@ from pathlib import Path
 
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.ssh.reach import Reach
-from rich.console import Group
 
-from homeport_cli import config, gateways, gatewaytable, render
+from homeport_cli import config, gateways, render
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
@@ -59,13 +58,17 @@ async def _apply(
     as_json: bool,
     force: bool,
 ) -> str:
+    settings = config.load(os.environ)
+    if force or any(it.action not in {"unchanged", "gone"} for it in planned.machines):
+        applying.server_host(settings)  # what cannot be installed is not applied
     host_keys, keys = HostKeys(_known_hosts()), Keys(interactive=terminal.interactive)
     reach = Reach(keys, host_keys)
     try:
         touched = [it for it in planned.machines if it.action != "unchanged" or force]
         fingerprints = await applying.get_to_know(reach, host_keys, touched)
-        shown = Group(gatewaytable.plan(planned), *show.machines(planned.machines), *show.new_keys(fingerprints))
-        (terminal.data if only_plan else terminal.say)(render.json_text(planned) if as_json else shown)
+        (terminal.data if only_plan else terminal.say)(
+            render.json_text(planned) if as_json else show.gateway_plan(planned, fingerprints)
+        )
         if only_plan:
             return ""
         verb = "Make" if planned.action == "create" else "Change"
@@ -75,7 +78,6 @@ async def _apply(
         applying.keep(host_keys, terminal)
         applied = api.apply_gateway(source.document_json, planned.plan_token, reinstall=force)
         source.refuse(applied.problems)
-        settings = config.load(os.environ)
         failed = await applying.install(api, terminal, reach, keys, applied.fleet, applied.installs, settings)
         for name, reason in failed.items():  # one at most
             raise CliError(

@@ -1,4 +1,4 @@
-"""How a fleet's plan and its progress look. Pure: values in, what is shown out."""
+"""How the plan of a fleet, or of a gateway over SSH, and the progress look. Pure: values in, what is shown out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from homeport_protos.ssh.places import Place, Wake
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from homeport_cli import gatewaytable
 from homeport_cli.render import state_text, table_of
 
 
@@ -35,6 +36,11 @@ def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> 
     if answer.on_demand and (kept := _kept(answer.hosts)):
         parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
     return Group(*parts, *new_keys(fingerprints))
+
+
+def gateway_plan(answer: api_pb2.PlanGatewayResponse, fingerprints: Mapping[str, str]) -> RenderableType:
+    """Of one with a machine over SSH."""
+    return Group(gatewaytable.plan(answer), *machines(answer.machines), *new_keys(fingerprints))
 
 
 def machines(hosts: Sequence[api_pb2.FleetHost]) -> list[RenderableType]:
