@@ -142,6 +142,9 @@ def test_a_machine_stays_what_it_has_joined_as(machines: Hosts, server: Stack) -
     joined = edge.run("su", "-", USER, "-c", line, check=False)
     assert joined.returncode != 0
     assert "runs gateways only; delete these first" in joined.stderr
+    edge.shell("sh /opt/homeport/install.sh --upgrade-now")
+    assert "HOMEPORT_DOCKER_SOCKET=none" in edge.shell("systemctl cat homeport-agent"), "upgraded it is the same"
+    assert call(edge, server.token) == "200"
 
 
 def test_it_answers_while_server_and_agent_are_killed(machines: Hosts, server: Stack) -> None:
@@ -155,9 +158,18 @@ def test_it_answers_while_server_and_agent_are_killed(machines: Hosts, server: S
     assert {call(edge, server.token) for _ in range(10)} == {"200"}
 
 
+def test_after_a_loss_of_power_it_is_back_by_itself(machines: Hosts, server: Stack) -> None:
+    edge = machines.machines[0]
+    edge.shell("systemctl start homeport-agent")
+    edge.power_loss()
+    wait_for("it answers", lambda: call(edge, server.token) == "200", 60)
+    wait_for("it is known", lambda: shown(server).get("ready") and not shown(server).get("notice"), 60)
+
+
 def test_applied_again_it_is_repaired(machines: Hosts, server: Stack) -> None:
     edge = machines.machines[0]
-    edge.shell("systemctl disable -q homeport-agent; rm -rf /opt/homeport/agent/current")
+    edge.shell("systemctl disable -q --now homeport-agent; rm -rf /opt/homeport/agent/current")
+    wait_for("it is told", lambda: "is unreachable" in shown(server).get("notice", ""))
     done = apply(server, machines, edge)
     assert done.returncode == 0, done.stderr
     assert "repair" in done.stderr

@@ -56,7 +56,8 @@ class Assignments:
             )
         if roles:  # for an agent that knows one gateway a host only
             assignment.gateway.CopyFrom(assignment.gateways[0])
-        if strangers := sorted({it.host_id for it in there} - {host_id, ""}):
+        has_replicas = host is None or not host.is_for_gateways
+        if has_replicas and (strangers := sorted({it.host_id for it in there} - {host_id, ""})):
             assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers))
         assignment.reach.extend(
             agent_pb2.Reach(host_id=other, address=door.address, port=door.ports[0])

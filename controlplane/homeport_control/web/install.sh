@@ -480,7 +480,8 @@ join_server() { # TOKEN
 write_units() { # 0 when something changed
     changed=1
     engine=SupplementaryGroups=docker
-    [ -z "$gateway" ] || engine=Environment=HOMEPORT_DOCKER_SOCKET=none
+    capabilities="CAP_SYSLOG CAP_DAC_READ_SEARCH CAP_NET_BIND_SERVICE"
+    [ -z "$gateway" ] || engine=Environment=HOMEPORT_DOCKER_SOCKET=none capabilities=CAP_NET_BIND_SERVICE
     # The agent uses the Docker engine, which is as good as root; what can be closed is what it never touches.
     # CAP_SYSLOG: the driver's errors in the kernel's log. CAP_DAC_READ_SEARCH: whether a volume's path is there.
     # CAP_NET_BIND_SERVICE: a gateway's Envoy listens on 80 and 443.
@@ -504,8 +505,8 @@ RestartPreventExitStatus=78
 KillMode=process
 UMask=0077
 NoNewPrivileges=yes
-AmbientCapabilities=CAP_SYSLOG CAP_DAC_READ_SEARCH CAP_NET_BIND_SERVICE
-CapabilityBoundingSet=CAP_SYSLOG CAP_DAC_READ_SEARCH CAP_NET_BIND_SERVICE
+AmbientCapabilities=$capabilities
+CapabilityBoundingSet=$capabilities
 ProtectSystem=strict
 ReadWritePaths=/var/lib/homeport
 ProtectHome=read-only

@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.control import State, add_gateway, add_host, add_replica, add_run, get_replica, get_run, opened, service
+from fixtures.control import (
+    State,
+    a_host,
+    add_gateway,
+    add_host,
+    add_replica,
+    add_run,
+    get_replica,
+    get_run,
+    opened,
+    service,
+)
 from homeport_control.agents.assignments import Assignments, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
-from homeport_control.domain.hosts import Door
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Door
 from homeport_control.domain.replicas import Wanted
 from homeport_control.domain.services import Revision
 from homeport_control.settings import ServerSettings
@@ -158,6 +169,15 @@ async def test_doors_open_to_gateways_elsewhere_and_these_are_told_whom_to_dial(
     assert list(far.door.gateway_host_ids) == ["gate"]
     assert list(gate.reach) == [agent_pb2.Reach(host_id="far", address="10.0.0.5", port=40001)]
     assert not far.reach
+
+
+async def test_a_machine_that_runs_gateways_only_has_no_door(state: State) -> None:
+    await add_host(state, "gate", gateway="local")
+    async with state.database.write() as write:
+        await hosts.insert(write, replace(a_host("edge"), fleet=GATEWAYS_FLEET))
+    await add_gateway(state, "main", "edge")
+    edge = await assignments(state).of_host("edge")
+    assert ([it.name for it in edge.gateways], edge.HasField("door")) == (["main"], False)
 
 
 async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:

@@ -106,6 +106,14 @@ async def test_it_stays_where_it_is_until_its_next_machine_has_joined(state: Sta
     assert (await admin("PlanGateway", request("ops@other"))).action == "unchanged"
 
 
+async def test_back_on_a_host_that_is_there_its_machine_is_to_be_taken_out(state: State, admin: Api) -> None:
+    await install(state, admin, await admin("ApplyGateway", request()), "edge")
+    planned = await admin("PlanGateway", request("local"))
+    assert [(it.action, it.host) for it in planned.machines] == [("gone", "edge-name")]
+    assert not (await admin("ApplyGateway", request("local"))).installs
+    assert (await get_gateway(state, "main")).host_id == "h1"
+
+
 async def test_the_last_gateway_that_leaves_a_machine_takes_it_along(state: State, admin: Api) -> None:
     await install(state, admin, await admin("ApplyGateway", request()), "edge")
     more = {"name": "more", "domain": "b.c", "http_port": 8080}
