@@ -17,7 +17,9 @@ from homeport_agent import lock, renewal
 from homeport_agent.admission import Look
 from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
+from homeport_agent.engine.base import Engine
 from homeport_agent.engine.docker import DockerEngine
+from homeport_agent.engine.none import NoEngine
 from homeport_agent.envoy.access_log import AccessLog
 from homeport_agent.envoy.bootstrap import Identity as EnvoyIdentity
 from homeport_agent.envoy.door import Door, own_address
@@ -71,7 +73,7 @@ async def run(settings: AgentSettings) -> bool:
     identity = store.read()
     held = lock.take(settings.state_dir)
     boot_id = uuid.uuid4().hex
-    engine, gpus, machine = DockerEngine(settings.docker_socket), NvmlGpus(), Machine()
+    engine, gpus, machine = _engine(settings), NvmlGpus(), Machine()
     journal = Journal(settings.state_dir / "journal.json")
     stop, has_left = asyncio.Event(), False
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -161,6 +163,12 @@ async def run(settings: AgentSettings) -> bool:
         await engine.close()
         lock.release(held)
     return has_left
+
+
+def _engine(settings: AgentSettings) -> Engine:
+    if settings.docker_socket is None:
+        return NoEngine(str(settings.state_dir))
+    return DockerEngine(settings.docker_socket)
 
 
 def _look(sampler: FactsSampler, health: HealthRoom) -> Look:

@@ -16,7 +16,7 @@ class BadSettings(Exception):
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
     state_dir: Path
-    docker_socket: str = DEFAULT_DOCKER_SOCKET
+    docker_socket: str | None = DEFAULT_DOCKER_SOCKET  # None: this host runs no containers, only gateways
     log_format: str = "text"  # or "json"
     envoy_concurrency: int = 0  # Envoy's workers on a gateway host; 0: one per core
     xid_table: Path | None = None  # what the owner says of XID codes; None: xids.toml in the state directory
@@ -26,10 +26,11 @@ class AgentSettings:
             raise BadSettings(f"HOMEPORT_LOG_FORMAT is {self.log_format!r}; text or json")
 
 
-def docker_socket(environment: Mapping[str, str]) -> str:
-    """HOMEPORT_DOCKER_SOCKET, or DOCKER_HOST when it is a socket. Raises BadSettings on another kind of DOCKER_HOST."""
+def docker_socket(environment: Mapping[str, str]) -> str | None:
+    """HOMEPORT_DOCKER_SOCKET, None where that is `none`; or DOCKER_HOST when it is a socket. Raises BadSettings on another
+    kind of DOCKER_HOST."""
     if own := environment.get("HOMEPORT_DOCKER_SOCKET"):
-        return own.removeprefix("unix://")
+        return None if own == "none" else own.removeprefix("unix://")
     host = environment.get("DOCKER_HOST", "")
     if host and not host.startswith("unix://"):
         # The agent counts this machine's memory, GPUs and ports: containers elsewhere would not be what it says.

@@ -143,13 +143,14 @@ class Api:
     def plan_gateway(self, document_json: str) -> api_pb2.PlanGatewayResponse:
         return self._call("PlanGateway", api_pb2.PlanGatewayRequest(json=document_json), api_pb2.PlanGatewayResponse)
 
-    def apply_gateway(self, document_json: str, plan_token: str) -> api_pb2.ApplyGatewayResponse:
-        request = api_pb2.PlanGatewayRequest(json=document_json, plan_token=plan_token)
+    def apply_gateway(
+        self, document_json: str, plan_token: str, *, reinstall: bool = False
+    ) -> api_pb2.ApplyGatewayResponse:
+        request = api_pb2.PlanGatewayRequest(json=document_json, plan_token=plan_token, reinstall=reinstall)
         return self._call("ApplyGateway", request, api_pb2.ApplyGatewayResponse)
 
-    def delete_gateway(self, name: str) -> str:
-        """What was done, in a sentence."""
-        return self._call("DeleteGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer).sentence
+    def delete_gateway(self, name: str) -> api_pb2.GatewayAnswer:
+        return self._call("DeleteGateway", api_pb2.GatewayRequest(name=name), api_pb2.GatewayAnswer)
 
     def get_gateway_ca(self, name: str) -> api_pb2.GatewayCaResponse:
         """Of the default gateway without a name."""

@@ -3,8 +3,6 @@
 What it does not cover: how it all looks (`gatewaytable`).
 """
 
-from homeport_protos.api.v1 import api_pb2
-
 from homeport_cli import gatewaytable, render
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
@@ -15,11 +13,28 @@ READY_S = 180.0  # its Envoy may have to be downloaded first, 40 MB
 
 
 def apply(
-    api: Api, terminal: Terminal, source: Manifest, *, yes: bool, detach: bool, only_plan: bool, as_json: bool
+    api: Api,
+    terminal: Terminal,
+    source: Manifest,
+    *,
+    yes: bool,
+    detach: bool,
+    only_plan: bool,
+    as_json: bool,
+    force: bool,
 ) -> None:
-    """Raises CliError."""
+    """Raises CliError. `force`: its machine, reached by SSH, is installed again."""
     planned = api.plan_gateway(source.document_json)
     source.refuse(planned.problems)
+    if planned.machines and (force or planned.action != "unchanged"):
+        from homeport_cli.fleets import gateways as machines  # SSH costs a third of a second: only who needs it pays
+
+        done = machines.apply(
+            api, terminal, source, planned, yes=yes, detach=detach, only_plan=only_plan, as_json=as_json, force=force
+        )
+        if done:
+            terminal.data(done)
+        return
     (terminal.data if only_plan else terminal.say)(render.json_text(planned) if as_json else gatewaytable.plan(planned))
     if only_plan:
         return
@@ -35,8 +50,7 @@ def apply(
     if detach:
         terminal.data(name)
         return
-    gateway = _until_ready(api, terminal, name)
-    terminal.data(f"Gateway {name} is ready: services are published at {gateway.example_url}")
+    terminal.data(until_ready(api, terminal, name))
 
 
 def delete(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
@@ -44,11 +58,16 @@ def delete(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
     if not terminal.confirm(f"Delete the gateway {name}?", yes=yes):
         terminal.say("Nothing was deleted.")
         return
-    terminal.data(api.delete_gateway(name))
+    answer = api.delete_gateway(name)
+    if answer.gone:
+        from homeport_cli.fleets import gateways as machines
+
+        machines.take_out(api, terminal, answer.gone)
+    terminal.data(answer.sentence)
 
 
-def _until_ready(api: Api, terminal: Terminal, name: str) -> api_pb2.Gateway:
-    """Each reason why it is not is told once. Raises CliError."""
+def until_ready(api: Api, terminal: Terminal, name: str) -> str:
+    """A sentence when it is. Each reason why it is not is told once. Raises CliError."""
     said = ""
     try:
         for answer in api.watch_gateways(READY_S):
@@ -56,7 +75,7 @@ def _until_ready(api: Api, terminal: Terminal, name: str) -> api_pb2.Gateway:
             if gateway is None:
                 raise CliError(f"the gateway {name} was deleted meanwhile")
             if gateway.ready:
-                return gateway
+                return f"Gateway {name} is ready: services are published at {gateway.example_url}"
             if gateway.message != said:
                 said = gateway.message
                 terminal.say(f"{name}: {said}")

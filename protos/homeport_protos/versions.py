@@ -22,6 +22,8 @@ Diary
                and LogsRequest.access. An agent of protocol 4 is asked for neither.
                The last configuration of a gateway (discovery.proto: ADS as node HOST/NAME/keeper). An older server refuses it,
                and the agent asks again each minute; an older agent does not ask.
+               Gateways on machines of their own, over SSH: PlanGatewayResponse.machines, ApplyGatewayResponse.installs,
+               Install.gateway, GatewayAnswer.gone.
 """
 
 PROTOCOL = 5

@@ -11,6 +11,7 @@ from homeport_control.spec.base import Model, keys_of
 from homeport_control.spec.document import parse
 from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig, Wake
 from homeport_control.spec.gateway import Certificate, GatewaySpec
+from homeport_control.spec.gateway_host import GatewayHost
 from homeport_control.spec.gpu import GpuSpec
 from homeport_control.spec.json_schema import TYPES, schema
 from homeport_control.spec.probes import Header, Probe
@@ -90,6 +91,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     Certificate: {"type": "self-signed"},
     FileMapping: {"local_path": "a", "path": "b"},
     FleetHost: {"hostname": "a"},
+    GatewayHost: {"hostname": "a", "user": "u"},
     GpuSpec: {"memory": "24GB"},
     Header: {"name": "A", "value": "b"},
     LoadBalancing: {},

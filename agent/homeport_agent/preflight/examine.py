@@ -37,16 +37,8 @@ def examine(settings: AgentSettings, here: Machine) -> Iterator[Check]:
     version = here.driver_version()
     if slots or sample.gpus:
         yield from _gpus(slots, sample, version, here)
-    try:
-        info = _docker_info(settings.docker_socket)
-    except EngineError as error:
-        yield Check("fail", "Docker", str(error))
-    else:
-        yield checks.docker(info)
-        usable = [it.uuid for it in sample.gpus if not it.mig_enabled]
-        if usable:
-            yield _trial(settings.docker_socket, usable[0])
-        yield _disk(str(info.get("DockerRootDir") or "/var/lib/docker"))
+    if settings.docker_socket is not None:
+        yield from _docker(settings.docker_socket, [it.uuid for it in sample.gpus if not it.mig_enabled])
     yield checks.clock(machine.is_clock_synchronised())
     yield from _ports(settings)
 
@@ -96,6 +88,18 @@ def _gpus(slots: tuple[PciGpu, ...], sample: GpuSample, version: str, here: Mach
         yield checks.nvml(slots, sample, version)
     yield from checks.modes(checks.whole(sample))
     yield checks.kernel_log(here.kernel_log_problem())
+
+
+def _docker(socket_path: str, usable: list[str]) -> Iterator[Check]:
+    try:
+        info = _docker_info(socket_path)
+    except EngineError as error:
+        yield Check("fail", "Docker", str(error))
+        return
+    yield checks.docker(info)
+    if usable:
+        yield _trial(socket_path, usable[0])
+    yield _disk(str(info.get("DockerRootDir") or "/var/lib/docker"))
 
 
 def _docker_info(socket_path: str) -> dict[str, Any]:

@@ -44,7 +44,14 @@ def apply(
         return
     if kind_of(source.document_json) == "gateway":
         with connect() as api:
-            gateways.apply(api, terminal(), source, yes=yes, detach=detach, only_plan=only_plan, as_json=as_json)
+            gateways.apply(
+                *(api, terminal(), source),
+                yes=yes,
+                detach=detach,
+                only_plan=only_plan,
+                as_json=as_json,
+                force=force,
+            )
         return
     wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
     screen = terminal()

@@ -43,7 +43,7 @@ async def _apply(
     reach = Reach(keys, host_keys)
     try:
         touched = [host for host in planned.hosts if host.action != "unchanged" or force]
-        fingerprints = await _get_to_know(reach, host_keys, touched)
+        fingerprints = await get_to_know(reach, host_keys, touched)
         (terminal.data if only_plan else terminal.say)(
             render.json_text(planned) if as_json else show.plan(planned, fingerprints)
         )
@@ -55,10 +55,10 @@ async def _apply(
         if not terminal.confirm(show.question(planned), yes=yes):
             terminal.say("Nothing was changed.")
             return
-        _keep(host_keys, terminal)
+        keep(host_keys, terminal)
         applied = api.apply_fleet(source.document_json, settings.server, reinstall=force)
         _refuse(source, applied.problems)
-        failed = await _install(api, terminal, reach, keys, applied, settings) if applied.installs else {}
+        failed = await install(api, terminal, reach, keys, applied.name, applied.installs, settings)
         gone = [host for host in planned.hosts if host.action == "gone" and host.host]
         failed |= await _take_out(api, terminal, reach, gone)
     finally:
@@ -74,7 +74,7 @@ async def _apply(
     terminal.data(f"Fleet {planned.name} is as the file says.")
 
 
-async def _get_to_know(reach: Reach, host_keys: HostKeys, touched: Sequence[api_pb2.FleetHost]) -> dict[str, str]:
+async def get_to_know(reach: Reach, host_keys: HostKeys, touched: Sequence[api_pb2.FleetHost]) -> dict[str, str]:
     """Fingerprints of the keys that are seen for the first time; they are accepted for this run.
 
     A machine that shows none is left to the installation, which says why.
@@ -99,33 +99,43 @@ async def _get_to_know(reach: Reach, host_keys: HostKeys, touched: Sequence[api_
     return dict(sorted(fingerprints.items()))
 
 
-def _keep(host_keys: HostKeys, terminal: Terminal) -> None:
+def keep(host_keys: HostKeys, terminal: Terminal) -> None:
     try:
         host_keys.keep()
     except OSError as error:
         terminal.say(f"{error.filename} cannot be written ({error.strerror}): the keys will be shown as new again")
 
 
-async def _install(
-    api: Api,
-    terminal: Terminal,
-    reach: Reach,
-    keys: Keys,
-    applied: api_pb2.ApplyFleetResponse,
-    settings: config.Config,
-) -> dict[str, str]:
-    joining = api.get_server().joining
+def server_host(settings: config.Config) -> str:
+    """The server as machines reach it. Raises UsageError."""
     host = settings.server.rpartition(":")[0]
     if host in {"localhost", "[::1]"} or host.startswith("127."):
         raise UsageError(
             f"hosts cannot reach the server as {settings.server}; log in by the address that they reach it by: "
             "homeport login --server ADDRESS (and start the server with --bind)"
         )
-    script = trust.fetch(host, joining.web_port, "/install.sh", settings.ca_pem).decode()
-    source = Source.of(applied.name, script, settings.server, joining.web_port)
-    names = [show.name_of(it.place) for it in applied.installs]
+    return host
 
-    reach.load_keys(show.place_of(it.place) for it in applied.installs)  # asks, before anything is drawn
+
+async def install(
+    api: Api,
+    terminal: Terminal,
+    reach: Reach,
+    keys: Keys,
+    fleet: str,
+    installs: Sequence[api_pb2.Install],
+    settings: config.Config,
+) -> dict[str, str]:
+    """Why those failed that did, by name. Raises CliError."""
+    if not installs:
+        return {}
+    host = server_host(settings)
+    joining = api.get_server().joining
+    script = trust.fetch(host, joining.web_port, "/install.sh", settings.ca_pem).decode()
+    source = Source.of(fleet, script, settings.server, joining.web_port)
+    names = [show.name_of(it.place) for it in installs]
+
+    reach.load_keys(show.place_of(it.place) for it in installs)  # asks, before anything is drawn
     board = Board(terminal, names)
 
     def ask_password(which: list[str]) -> str:
@@ -136,7 +146,7 @@ async def _install(
 
     with board:
         registering = Registering(api, reach, keys, board, source, ask_password)
-        await registering.run(applied.installs)
+        await registering.run(installs)
     return registering.failed
 
 
@@ -149,15 +159,20 @@ async def _take_out(api: Api, terminal: Terminal, reach: Reach, gone: Sequence[a
         except CliError as error:
             failed[show.name_of(host.place)] = str(error)
             continue
-        try:
-            async with reach.to(show.place_of(host.place)) as ssh:
-                await remote.uninstall(ssh, await remote.become_root(ssh))
-        except (CannotReach, remote.WantsPassword) as error:
-            terminal.say(
-                f"{show.name_of(host.place)}: {error or 'sudo wants a password'}; its agent has forgotten the server, the "
-                "rest goes with: sudo sh /opt/homeport/install.sh --uninstall"
-            )
+        await clean(terminal, reach, host)
     return failed
+
+
+async def clean(terminal: Terminal, reach: Reach, host: api_pb2.FleetHost) -> None:
+    """Nothing of us is left on a machine that was removed; where it is not reached, it is said what to do."""
+    try:
+        async with reach.to(show.place_of(host.place)) as ssh:
+            await remote.uninstall(ssh, await remote.become_root(ssh))
+    except (CannotReach, remote.WantsPassword) as error:
+        terminal.say(
+            f"{show.name_of(host.place)}: {error or 'sudo wants a password'}; its agent has forgotten the server, the "
+            "rest goes with: sudo sh /opt/homeport/install.sh --uninstall"
+        )
 
 
 def _refuse(source: Manifest, problems: Sequence[api_pb2.Problem]) -> None:

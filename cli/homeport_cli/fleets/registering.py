@@ -106,8 +106,9 @@ class Registering:
                     await self._survey(place, ssh, root)
                     return
                 await self._step(place, "installing")
+                arguments = f"{self._source.arguments}{' --gateway' if wanted.gateway else ''}"
                 host_id = await remote.install(
-                    ssh, root, self._source.script, self._source.arguments, wanted.token, self._show(place)
+                    ssh, root, self._source.script, arguments, wanted.token, self._show(place)
                 )
                 await self._tell(api_pb2.RegistrationReport(step="connected", host_id=host_id), place)
             except (CannotReach, CliError) as error:

@@ -1,4 +1,4 @@
-"""How a fleet's plan and its progress look. Pure: values in, what is shown out."""
+"""How the plan of a fleet, or of a gateway over SSH, and the progress look. Pure: values in, what is shown out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from homeport_protos.ssh.places import Place, Wake
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from homeport_cli import gatewaytable
 from homeport_cli.render import state_text, table_of
 
 
@@ -31,20 +32,32 @@ def plan(answer: api_pb2.PlanFleetResponse, fingerprints: Mapping[str, str]) -> 
         Text(f"Fleet {answer.name}: {_counts(answer.hosts, on_demand=answer.on_demand)}"),
         "",
     ]
+    parts += machines(answer.hosts)
+    if answer.on_demand and (kept := _kept(answer.hosts)):
+        parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
+    return Group(*parts, *new_keys(fingerprints))
+
+
+def gateway_plan(answer: api_pb2.PlanGatewayResponse, fingerprints: Mapping[str, str]) -> RenderableType:
+    """Of one with a machine over SSH."""
+    return Group(gatewaytable.plan(answer), *machines(answer.machines), *new_keys(fingerprints))
+
+
+def machines(hosts: Sequence[api_pb2.FleetHost]) -> list[RenderableType]:
+    """What happens with each."""
     table = table_of("HOST", "USER", "VIA", "ACTION", "REASON")
-    for host in answer.hosts:
+    for host in hosts:
         place = host.place
         via = place.jump.hostname if place.HasField("jump") else ""
         table.add_row(Text(name_of(place)), Text(place.user), Text(via), state_text(host.action), Text(host.reason))
-    if answer.hosts:
-        parts += [table, ""]
-    if answer.on_demand and (kept := _kept(answer.hosts)):
-        parts += [Text(f"The server keeps, encrypted, to bring them up when a run needs them: {', '.join(kept)}"), ""]
-    if fingerprints:
-        parts.append(Text("Host keys that are seen for the first time, and trusted from now on:"))
-        parts += [Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()]
-        parts.append("")
-    return Group(*parts)
+    return [table, ""] if hosts else []
+
+
+def new_keys(fingerprints: Mapping[str, str]) -> list[RenderableType]:
+    if not fingerprints:
+        return []
+    title = Text("Host keys that are seen for the first time, and trusted from now on:")
+    return [title, *(Text(f"  {name}  {fingerprint}") for name, fingerprint in fingerprints.items()), ""]
 
 
 def _kept(hosts: Sequence[api_pb2.FleetHost]) -> list[str]:

@@ -68,7 +68,8 @@ class Assignments:
             )
         if roles:  # for an agent that knows one gateway a host only
             assignment.gateway.CopyFrom(assignment.gateways[0])
-        if strangers := sorted({it.host_id for it in there} - {host_id, ""}):
+        has_replicas = host is None or not host.is_for_gateways
+        if has_replicas and (strangers := sorted({it.host_id for it in there} - {host_id, ""})):
             tunnels = [self._tunnel(it) for it in dialled if it.id in strangers]
             assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers, tunnels=tunnels))
         if edge := dialling(host_id, doors) if roles else {}:

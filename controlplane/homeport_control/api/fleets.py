@@ -20,12 +20,12 @@ from homeport_control.decide.fleets import fleet_changes
 from homeport_control.decide.standing import as_host, next_try
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.domain.fleets import Fleet, Place, PlaceChange, Registration
-from homeport_control.domain.hosts import Host, HostFacts
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Host, HostFacts
 from homeport_control.spec.document import load_json, parse
 from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig
 from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.support import unsupported
-from homeport_control.store import fleets, hosts, replicas, tokens
+from homeport_control.store import fleets, gateways, hosts, replicas, tokens
 from homeport_control.store.connect import Database, Write
 from homeport_control.store.tokens import TokenRecord
 from homeport_control.trust.sealing import Sealer
@@ -59,7 +59,7 @@ class Fleets:
         return api_pb2.PlanFleetResponse(
             name=wanted.name,
             action=planned.action,
-            hosts=[_change_message(it) for it in planned.changes],
+            hosts=[change_message(it) for it in planned.changes],
             on_demand=wanted.on_demand,
         )
 
@@ -96,7 +96,7 @@ class Fleets:
                 registration = Registration(wanted.name, change.place, "registered", now_s, "", change.host_id, standby)
                 await fleets.register(write, registration)
                 token = "" if wanted.on_demand else await new_token(write, self._ca_sha256, wanted.name, now_s)
-                answer.installs.add(place=_place_message(change.place), token=token, survey=wanted.on_demand)
+                answer.installs.add(place=place_message(change.place), token=token, survey=wanted.on_demand)
         return answer
 
     async def report(self, caller: Caller, request: api_pb2.RegistrationReport) -> api_pb2.RegistrationAnswer:
@@ -112,7 +112,9 @@ class Fleets:
                 await surveys.keep(write, self._sealer, registration, facts, request.access, time.time())
                 return api_pb2.RegistrationAnswer()
             if request.host_id:
-                await fleets.became(write, registration, request.host_id)
+                host = await fleets.became(write, registration, request.host_id)
+                if host.is_for_gateways:
+                    await gateways.machine_came(write, host, registration.place.address)
             await fleets.register(
                 write,
                 replace(
@@ -161,12 +163,7 @@ def pending_message(registration: Registration, now_s: float) -> api_pb2.Host:
         message.ClearField("id")
         message.reason += next_try(standby, now_s)
         return message
-    works = not registration.error and registration.step != "registered" and now_s - registration.since_s < STALLED_S
-    reason = registration.step
-    if registration.error:
-        reason = f"{registration.step} failed: {registration.error}; next try: when the fleet is applied again"
-    elif not works:
-        reason += "; nobody is at it: apply the fleet again"
+    works, reason = progress(registration, now_s)
     return api_pb2.Host(
         name=registration.place.hostname,
         fleet=registration.fleet,
@@ -225,6 +222,15 @@ def _jump(jump: ProxyJump, user: str, identity: str) -> Place:
     return Place(jump.hostname, jump.port, jump.user or user, jump.identity_file or identity)
 
 
+def progress(registration: Registration, now_s: float) -> tuple[bool, str]:
+    """Whether somebody is at the machine, and how far it is."""
+    works = not registration.error and registration.step != "registered" and now_s - registration.since_s < STALLED_S
+    what = "gateway" if registration.fleet == GATEWAYS_FLEET else "fleet"
+    if registration.error:
+        return works, f"{registration.step} failed: {registration.error}; next try: when the {what} is applied again"
+    return works, registration.step if works else f"{registration.step}; nobody is at it: apply the {what} again"
+
+
 async def _relabel(write: Write, before: Fleet | None, after: Fleet) -> None:
     """Hosts that are there get the fleet's labels and region; labels of their own stay."""
     old = set(before.labels) if before else set()
@@ -263,9 +269,9 @@ async def new_token(write: Write, ca_sha256: str, fleet: str, now_s: float) -> s
     return plain
 
 
-def _change_message(change: PlaceChange) -> api_pb2.FleetHost:
+def change_message(change: PlaceChange) -> api_pb2.FleetHost:
     return api_pb2.FleetHost(
-        place=_place_message(change.place),
+        place=place_message(change.place),
         action=change.action,
         reason=change.reason,
         host=change.host_name,
@@ -273,13 +279,13 @@ def _change_message(change: PlaceChange) -> api_pb2.FleetHost:
     )
 
 
-def _place_message(place: Place) -> api_pb2.Place:
+def place_message(place: Place) -> api_pb2.Place:
     return api_pb2.Place(
         hostname=place.hostname,
         port=place.port,
         user=place.user,
         identity_file=place.identity_file,
-        jump=_place_message(place.jump) if place.jump else None,
+        jump=place_message(place.jump) if place.jump else None,
         wake_mac=place.wake_mac,
         wake_broadcast=place.wake_broadcast,
     )

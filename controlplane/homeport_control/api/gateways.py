@@ -11,15 +11,18 @@ from secrets import randbits
 from homeport_protos.api.v1 import api_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeport_control.api import gateway_machines
 from homeport_control.api.auth import Caller
 from homeport_control.api.convert import timestamp
+from homeport_control.api.gateway_machines import Machine
 from homeport_control.api.plans import problem_messages
 from homeport_control.decide import gateways as decide
 from homeport_control.decide.certificates import ca_of, sources, trouble
 from homeport_control.domain.certificates import CA, Kept
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
+from homeport_control.domain.fleets import PlaceChange
 from homeport_control.domain.gateway import HTTP3_OFF, LOCAL, Certificate, Gateway
-from homeport_control.domain.hosts import Connection, Host
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Connection, Host
 from homeport_control.domain.services import Run
 from homeport_control.spec.diff import Change
 from homeport_control.spec.document import load_json, parse
@@ -28,7 +31,7 @@ from homeport_control.spec.naming import random_name
 from homeport_control.spec.problems import BadDocument, Problem
 from homeport_control.spec.service import spec_from_json
 from homeport_control.spec.support import unsupported
-from homeport_control.store import certificates, gateways, hosts, runs
+from homeport_control.store import certificates, fleets, gateways, hosts, runs
 from homeport_control.store.connect import Database
 from homeport_control.trust.tokens import sha256_hex
 
@@ -43,6 +46,9 @@ class _Planned:
     action: str  # create, update, unchanged
     changes: tuple[tuple[Change, str], ...]
     host: Host | None
+    machine: Machine | None = None  # where it is reached by SSH
+    gone: tuple[PlaceChange, ...] = ()  # machines that no gateway needs then
+    is_kept: bool = False  # nothing of the gateway itself changes
 
     @property
     def token(self) -> str:
@@ -51,8 +57,11 @@ class _Planned:
 
 
 class Gateways:
-    def __init__(self, database: Database, start_s: float, local_addresses: Sequence[str] = LOOPBACK) -> None:
+    def __init__(
+        self, database: Database, start_s: float, ca_sha256: str = "", local_addresses: Sequence[str] = LOOPBACK
+    ) -> None:
         """`start_s`: how long a gateway that is starting is waited for."""
+        self._ca_sha256 = ca_sha256
         self._database = database
         self._start_s = start_s
         self._local_addresses = local_addresses
@@ -70,6 +79,7 @@ class Gateways:
             properties=[api_pb2.Property(name=name, value=value) for name, value in _properties(planned)],
             changes=[api_pb2.Change(path=it.path, old=it.old, new=it.new, how=how) for it, how in planned.changes],
             plan_token=planned.token,
+            machines=gateway_machines.messages(planned.machine, planned.gone),
         )
 
     async def apply(self, caller: Caller, request: api_pb2.PlanGatewayRequest) -> api_pb2.ApplyGatewayResponse:
@@ -83,13 +93,17 @@ class Gateways:
             name = planned.wanted.name
             if request.plan_token and request.plan_token != planned.token:
                 raise Conflict(f"gateway {name} was changed after this plan was made; apply it again to see it anew")
-            if planned.action != "unchanged":
+            if not planned.is_kept:
                 what = "was made" if planned.before is None else "was changed"
                 keys = f": {', '.join(it.path for it, _ in planned.changes)}" if planned.changes else ""
                 await gateways.put(write, planned.wanted, f"gateway {name} {what}{keys}")
                 if planned.before is not None and planned.before.certificate != planned.wanted.certificate:
                     await certificates.try_again(write, name)
-        return api_pb2.ApplyGatewayResponse(name=name, action=planned.action)
+            await gateway_machines.forget_unjoined(write, planned.gone)
+            answer = api_pb2.ApplyGatewayResponse(name=name, action=planned.action, fleet=GATEWAYS_FLEET)
+            if planned.machine is not None and (planned.machine.installs or request.reinstall):
+                answer.installs.append(await gateway_machines.register(write, planned.machine, self._ca_sha256))
+        return answer
 
     async def delete(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
         """Raises Denied, NotFound; Conflict while services need it."""
@@ -109,7 +123,10 @@ class Gateways:
                     f"gateway {name} is the default; choose another first: homeport gateway set-default NAME"
                 )
             await gateways.remove(write, gateway)
-        return api_pb2.GatewayAnswer(sentence=f"gateway {name} is deleted")
+            left = await gateway_machines.gone(write.connection, [it for it in known if it.name != name])
+            await gateway_machines.forget_unjoined(write, left)
+        machines = gateway_machines.messages(None, [it for it in left if it.host_id])
+        return api_pb2.GatewayAnswer(sentence=f"gateway {name} is deleted", gone=machines)
 
     async def set_default(self, caller: Caller, name: str) -> api_pb2.GatewayAnswer:
         """Raises Denied, NotFound."""
@@ -129,9 +146,18 @@ class Gateways:
             by_id = {host.id: host for host in await hosts.list_all(connection)}
             published = _services(await runs.list_unsettled(connection), known)
             kept = await certificates.list_all(connection)
+            machines = await fleets.registered(connection)
         now_s = time.time()
         return [
-            _message(it, by_id.get(it.host_id), published.get(it.name, []), sources(kept, it), ca_of(kept, it), now_s)
+            _message(
+                it,
+                by_id.get(it.host_id),
+                published.get(it.name, []),
+                sources(kept, it),
+                ca_of(kept, it),
+                gateway_machines.progress_of(it, machines, now_s),
+                now_s,
+            )
             for it in known
         ]
 
@@ -186,17 +212,24 @@ class Gateways:
         known = await gateways.list_all(connection)
         there = await hosts.list_all(connection)
         before = _meant(spec, known)
-        host = decide.host_for(spec.host, there, self._local_addresses)
+        machine = await gateway_machines.planned(connection, spec.host)
+        host = machine.host if machine else decide.host_for(spec.host.hostname, there, self._local_addresses)
         wanted = _wanted(spec, before, host, is_first=not known)
-        problems = [*_of_host(spec.host, host, there), *decide.clashes(wanted, known)]
+        of_host = machine.problems if machine else _of_host(spec.host.hostname, host, there)
+        there_then = replace(wanted, host_id=host.id if host else "")
+        problems = [*of_host, *decide.clashes(there_then, known)]
         if problems:
             raise BadDocument(problems)
+        others = [it for it in known if it.name != wanted.name]
+        left = await gateway_machines.gone(connection, [*others, there_then])
         if before is None:
-            return _Planned(wanted, None, "create", (), host)
+            return _Planned(wanted, None, "create", (), host, machine, left)
         changes = decide.changes(before, wanted)
         # The server's own, applied as it is: from now on it is as the file says, whatever the server's settings are.
         same = not changes and before.applied == wanted.applied
-        return _Planned(wanted, before, "unchanged" if same else "update", changes, host)
+        same = same and (machine is None or before.host_id == wanted.host_id)
+        action = "unchanged" if same and not left and not (machine and machine.installs) else "update"
+        return _Planned(wanted, before, action, changes, host, machine, left, is_kept=same)
 
 
 def _spec(json: str) -> GatewaySpec:
@@ -231,17 +264,19 @@ def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_
         http_port=spec.http_port,
         domain=spec.domain,
         https_port=0 if certificate.type == "none" else spec.https_port,
-        wanted_host=spec.host,
+        wanted_host=spec.host.text,
         certificate=certificate,
         trusted_addresses=spec.trusted_addresses,
         http3=spec.http3,
         default=spec.default or is_first or (before is not None and before.default),
         applied=True,
-        message=gateways.NOT_HEARD if host else gateways.NO_HOST,
+        message=gateways.NOT_HEARD if host else gateways.NO_MACHINE if spec.host.is_ssh else gateways.NO_HOST,
         created_at_s=time.time(),
     )
     if before is None:
         return wanted
+    if host is None and spec.host.is_ssh:  # it stays where it is until its machine has come
+        wanted = replace(wanted, host_id=before.host_id)
     kept = replace(wanted, created_at_s=before.created_at_s)
     if wanted.domain != before.domain:
         kept = replace(kept, old_domain=before.domain)
@@ -256,9 +291,9 @@ def _of_host(wanted: str, host: Host | None, there: Sequence[Host]) -> list[Prob
     if host is not None or wanted == LOCAL:
         return []
     names = ", ".join(it.name for it in there[:5]) + (", …" if len(there) > 5 else "")
-    if any(mark in wanted for mark in "@.:"):
-        hint = "Make it a host of a fleet first (`homeport apply -f FLEET.yml`), and write its name there"
-        return [Problem("host", f"`{wanted}` is no host here, and an SSH address is not supported yet", hint)]
+    if any(mark in wanted for mark in ".:"):
+        hint = f"To reach a machine by SSH, say as whom: `host: USER@{wanted}`"
+        return [Problem("host", f"there is no host `{wanted}`", hint)]
     return [Problem("host", f"there is no host `{wanted}`", f"These are there: `local`{', ' if names else ''}{names}")]
 
 
@@ -267,10 +302,17 @@ def _properties(planned: _Planned) -> Iterable[tuple[str, str]]:
     yield "Configuration", "gateway"
     yield "Name", wanted.name
     yield "Domain", f"*.{wanted.domain}, models at {wanted.models_url}"
-    yield "Host", planned.host.name if planned.host else f"{wanted.wanted_host} ({gateways.NO_HOST})"
+    yield "Host", _host_text(planned)
     yield "Listens on", decide.places(wanted) + (", HTTP/3 by UDP" if wanted.http3 else "")
     yield "Certificate", decide.certificate_text(wanted.certificate)
     yield "Default", "yes" if wanted.default else "no"
+
+
+def _host_text(planned: _Planned) -> str:
+    if planned.machine is not None:
+        known_as = f", the host {planned.host.name}" if planned.host else ""
+        return f"{planned.wanted.wanted_host} over SSH{known_as}: it runs gateways only"
+    return planned.host.name if planned.host else f"{planned.wanted.wanted_host} ({gateways.NO_HOST})"
 
 
 def _services(unsettled: Iterable[Run], known: Sequence[Gateway]) -> dict[str, list[str]]:
@@ -296,14 +338,16 @@ def _message(
     services: Sequence[str],
     kept: Sequence[Kept],
     ca: Sequence[Kept],
+    machine: str,
     now_s: float,
 ) -> api_pb2.Gateway:
+    """`machine`: how far the one is that it waits for."""
     ends = [it.not_after_s for it in kept if it.chain_pem]
     return api_pb2.Gateway(
         name=gateway.name,
         domain=gateway.domain,
         ready=gateway.ready,
-        message="" if gateway.ready else gateway.message,
+        message="" if gateway.ready else gateway.message if host or not machine else machine,
         host=host.name if host else "",
         example_url=gateway.url_of("NAME"),
         default=gateway.default,
@@ -313,12 +357,16 @@ def _message(
         certificate=gateway.certificate.type,
         old_domain=gateway.old_domain,
         created_at=timestamp(gateway.created_at_s),
-        notice="; ".join([*_notices(gateway, host), *filter(None, (trouble(it, now_s) for it in (*ca, *kept)))]),
+        notice="; ".join(
+            [*_notices(gateway, host, machine), *filter(None, (trouble(it, now_s) for it in (*ca, *kept)))]
+        ),
         certificate_until=timestamp(min(ends)) if ends else None,
     )
 
 
-def _notices(gateway: Gateway, host: Host | None) -> Iterable[str]:
+def _notices(gateway: Gateway, host: Host | None, machine: str) -> Iterable[str]:
+    if host is not None and machine:
+        yield f"it moves from {host.name} to {machine}"
     if gateway.refused.startswith(HTTP3_OFF):
         yield gateway.refused
     elif gateway.refused:

@@ -77,7 +77,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     ) -> None:
         self._database = database
         self._facts = facts
-        self._gateways = Gateways(database, gateway_start_s)
+        self._gateways = Gateways(database, gateway_start_s, facts.ca_sha256)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
         self._code = CodeApi(code)

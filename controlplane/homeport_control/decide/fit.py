@@ -95,6 +95,8 @@ def barred(host: Host, ask: Ask, now_s: float) -> Lack | None:
     if host.connection is Connection.UNREACHABLE:
         away_s = max(0.0, now_s - host.connection_since_s)
         return Lack("unreachable", f"is unreachable since {away_s:.0f} s", -away_s)
+    if host.is_for_gateways:
+        return Lack("gateways", "runs gateways only")
     if host.cordoned:
         return Lack("cordoned", "is cordoned")
     if host.facts.docker_unavailable:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Host
 from homeport_control.spec.diff import Change
+from homeport_control.spec.gateway_host import address_of
 from homeport_control.spec.problems import Problem
 
 _ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, not bound
@@ -21,7 +22,7 @@ def host_for(wanted: str, hosts: Iterable[Host], local_addresses: Sequence[str])
     """The host that is meant by a gateway's `host`. `local`: the oldest that joined from the server's own machine."""
     if wanted != LOCAL:
         return next((host for host in hosts if host.name == wanted), None)
-    here = [host for host in hosts if host.address in local_addresses]
+    here = [host for host in hosts if host.address in local_addresses and not host.is_for_gateways]
     return min(here, key=lambda host: (host.created_at_s, host.id), default=None)
 
 
@@ -41,12 +42,19 @@ def clashes(candidate: Gateway, others: Iterable[Gateway]) -> Iterator[Problem]:
             yield Problem(
                 "domain", f"`{candidate.domain}` is the domain of the gateway `{other.name}`", "Choose another"
             )
-        if not candidate.host_id or other.host_id != candidate.host_id:
+        if not _share_a_host(candidate, other):
             continue
         for key, port in (("http_port", candidate.http_port), ("https_port", candidate.https_port)):
             if any(port == taken and _meet(candidate.listen_address, address) for address, taken in other.listens):
                 message = f"{port} is the port of the gateway `{other.name}` on the same host"
                 yield Problem(key, message, "Choose another port or `address`")
+
+
+def _share_a_host(one: Gateway, other: Gateway) -> bool:
+    machine = address_of(one.wanted_host)  # one that is not installed yet is no host
+    return bool(one.host_id and one.host_id == other.host_id) or (
+        machine is not None and machine == address_of(other.wanted_host)
+    )
 
 
 def _meet(one: str, other: str) -> bool:

@@ -7,6 +7,10 @@ each second and never written down (agents/telemetry).
 from dataclasses import dataclass
 from enum import StrEnum
 
+GATEWAYS_FLEET = (
+    "@gateways"  # of machines that were installed for gateways over SSH; no file's fleet can have that name
+)
+
 
 class Connection(StrEnum):
     CONNECTED = "connected"
@@ -155,6 +159,11 @@ class Host:
     # a host that joined before they were kept; any is good.
     serials: tuple[str, ...] = ()
     door: Door = Door()
+
+    @property
+    def is_for_gateways(self) -> bool:
+        """It runs gateways only: no replica is placed there, and it needs no Docker."""
+        return self.fleet == GATEWAYS_FLEET
 
     @property
     def health(self) -> Health:

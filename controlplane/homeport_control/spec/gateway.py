@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from homeport_control.spec.base import Model, reads
+from homeport_control.spec.base import Model, Shown, reads
+from homeport_control.spec.gateway_host import GatewayHost
 from homeport_control.spec.problems import Mistake, quoted
 from homeport_control.spec.scalars import yes_or_no
 from homeport_control.spec.words import Name, Text
@@ -123,11 +124,11 @@ class GatewaySpec(Model):
         "`gateway.example.com` for models; its DNS must say so"
     )
     default: Annotated[bool, reads(yes_or_no)] = Field(False, description="Publishes the services that name no gateway")
-    host: str = Field(
-        "local",
-        min_length=1,
-        description="Where it runs: `local`, beside the server; or a host of a fleet, by its name. That host's agent installs "
-        "its Envoy and keeps it running",
+    host: Annotated[GatewayHost, Shown(lambda host: str(host.text))] = Field(
+        GatewayHost(hostname="local"),
+        description="Where it runs: `local`, beside the server; a host of a fleet, by its name; or any machine by its SSH "
+        "address, `ops@edge.example.com` or a map, which then runs gateways only. An agent there installs its Envoy and keeps "
+        "it running",
     )
     address: Annotated[str | None, reads(_address)] = Field(
         None,

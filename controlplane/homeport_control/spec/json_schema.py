@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from homeport_control.spec.base import Shown
 from homeport_control.spec.fleet import FleetHost, FleetSpec, ProxyJump, SshConfig, Wake
 from homeport_control.spec.gateway import Certificate, GatewaySpec
+from homeport_control.spec.gateway_host import GatewayHost
 from homeport_control.spec.gpu import VENDORS, GpuSpec
 from homeport_control.spec.probes import Header, Probe
 from homeport_control.spec.ranges import Range
@@ -123,6 +124,7 @@ SHORT: dict[type[BaseModel], tuple[Schema, ...]] = {
     LoadBalancing: ({"enum": ["least_request", "none", "cookie", "prefix"]},),
     ProxyJump: (_TEXT,),
     FleetHost: (_TEXT,),
+    GatewayHost: ({"type": "string", "minLength": 1, "examples": ["local", "ops@edge.example.com"]},),
     Wake: (_TEXT,),
     Certificate: ({"enum": ["lets-encrypt", "acme", "files", "self-signed", "none"]},),
 }
@@ -252,10 +254,12 @@ def _of_type(annotation: Any, name: str, definitions: dict[str, Schema]) -> Sche
 
 def _default(field: FieldInfo) -> Any:
     value = field.default
-    if field.is_required() or value is None or isinstance(value, tuple | BaseModel | dict):
+    if field.is_required() or value is None:
         return None
     shown = next((mark for mark in field.metadata if isinstance(mark, Shown)), None)
-    return shown.text(value) if shown is not None else value
+    if shown is not None:
+        return shown.text(value)
+    return None if isinstance(value, tuple | BaseModel | dict) else value
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.domain.fleets import Fleet, Phase, Place, Registration, Standby
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Host
 from homeport_control.store import events, hosts
 from homeport_control.store.connect import Write
 from homeport_control.store.hosts import facts_from_row
@@ -123,9 +123,11 @@ async def became(write: Write, registration: Registration, host_id: str) -> Host
     if host is None:
         raise NotFound(f"no host {host_id}; apply the fleet again")
     if host.fleet != registration.fleet:
+        way = f"remove it there first: homeport fleet delete {host.name}"
+        if registration.fleet == GATEWAYS_FLEET:
+            way = f"write `host: {host.name}` for a gateway on it"
         raise Conflict(
-            f"{registration.place.hostname} is the host {host.name} of the fleet {host.fleet} already; "
-            f"remove it there first: homeport fleet delete {host.name}"
+            f"{registration.place.hostname} is the host {host.name} of the fleet {host.fleet} already; {way}"
         )
     await hosts.update(write, host_id, {"address": registration.place.hostname, "backend": "ssh"})
     return host

@@ -11,12 +11,14 @@ from homeport_control.domain import happenings
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.gateway import LOCAL, Certificate, Gateway
 from homeport_control.domain.hosts import Host
+from homeport_control.spec.gateway_host import address_of
 from homeport_control.store import events, hosts, meta
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import acknowledged, certificates, gateways
 
 NOT_HEARD = "its Envoy has not been heard yet"
 NO_HOST = "no host has its role yet: join the server's own machine"
+NO_MACHINE = "its machine is not installed yet: apply it again"
 _MADE = "local_gateway_made"  # once per server: one that its owner deletes stays deleted
 
 
@@ -85,14 +87,25 @@ async def observed(write: Write, host_id: str, seen: Iterable[tuple[str, bool, s
 async def host_came(write: Write, host: Host, *, is_local: bool) -> None:
     """A new host: gateways that wait for one of its name, or for one on the server's machine, get it."""
     for gateway in await list_all(write.connection):
-        if not gateway.host_id and (gateway.wanted_host == host.name or (is_local and gateway.wanted_host == LOCAL)):
+        is_local_one = is_local and not host.is_for_gateways
+        if not gateway.host_id and (
+            gateway.wanted_host == host.name or (is_local_one and gateway.wanted_host == LOCAL)
+        ):
+            await update(write, gateway.name, host_id=host.id, ready=False, message=NOT_HEARD)
+
+
+async def machine_came(write: Write, host: Host, address: tuple[str, int]) -> None:
+    """It was installed over SSH: gateways that want the machine of this address have it from now on, and leave another."""
+    for gateway in await list_all(write.connection):
+        if address_of(gateway.wanted_host) == address and gateway.host_id != host.id:
             await update(write, gateway.name, host_id=host.id, ready=False, message=NOT_HEARD)
 
 
 async def host_gone(write: Write, host: Host) -> None:
     """The host was removed; its gateways wait for another."""
     for gateway in await of_host(write.connection, host.id):
-        why = NO_HOST if gateway.wanted_host == LOCAL else f"its host {host.name} was removed: apply it with another"
+        again = "again, or with another" if address_of(gateway.wanted_host) else "with another"
+        why = NO_HOST if gateway.wanted_host == LOCAL else f"its host {host.name} was removed: apply it {again}"
         await update(write, gateway.name, host_id="", ready=False, message=why)
 
 

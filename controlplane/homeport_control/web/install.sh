@@ -10,6 +10,7 @@ set -eu
 usage() {
     cat <<'END'
 usage: install.sh --join TOKEN --server HOST[:PORT] [--web-port N] [--name NAME] [--label NAME=VALUE]... [--bundle FILE]
+                  [--gateway]                                 for gateways only: no Docker, no replicas
        install.sh --check --server HOST[:PORT] [--web-port N]     look only, change nothing
        install.sh --survey --server HOST[:PORT] [--web-port N]    the same, and say what this machine has
        install.sh --upgrade                                       to the server's agent; back when it does not connect
@@ -207,12 +208,15 @@ existing() { # PATH, or the nearest folder above it that exists
 }
 free_mib() { df -Pm "$(existing "$1")" | awk 'NR == 2 {print $4}'; } # PATH
 check_disk() {
-    for want in "$OPT 500" "$STATE 200" "/var/lib/docker 2000"; do
-        free=$(free_mib "${want% *}")
-        if [ "$free" -ge "${want##* }" ]; then good disk "${want% *}: $free MB free"; else
-            bad disk "${want% *} has $free MB free, ${want##* } MB are needed" "free space there"
-        fi
-    done
+    check_free "$OPT" 500
+    check_free "$STATE" 200
+    [ -n "$gateway" ] || check_free /var/lib/docker 2000
+}
+check_free() { # PATH MIB
+    free=$(free_mib "$1")
+    if [ "$free" -ge "$2" ]; then good disk "$1: $free MB free"; else
+        bad disk "$1 has $free MB free, $2 MB are needed" "free space there"
+    fi
 }
 
 check_server() {
@@ -255,10 +259,12 @@ check_ports() { # where replicas are published
 
 preflight() {
     check_system
-    check_docker
-    check_gpus
+    if [ -z "$gateway" ]; then
+        check_docker
+        check_gpus
+        check_ports
+    fi
     check_disk
-    check_ports
     check_server
     [ "$failures" -gt 0 ] || check_clock
     [ "$failures" -eq 0 ] || die "$failures of the checks above failed; nothing was changed"
@@ -447,9 +453,9 @@ forget_old_builds() { # all but the newest ones
 ensure_user() {
     if ! id homeport >/dev/null 2>&1; then
         useradd --system --user-group --no-create-home --home-dir "$STATE" --shell /usr/sbin/nologin homeport
-        say user "homeport made, in the group docker"
+        say user "homeport made"
     fi
-    usermod -aG docker homeport
+    [ -n "$gateway" ] || usermod -aG docker homeport
     mkdir -p "$STATE/upgrade"
     chown homeport:homeport "$STATE" "$STATE/upgrade"
     chmod 700 "$STATE"
@@ -473,8 +479,12 @@ join_server() { # TOKEN
 
 write_units() { # 0 when something changed
     changed=1
+    engine=SupplementaryGroups=docker
+    capabilities="CAP_SYSLOG CAP_DAC_READ_SEARCH CAP_NET_BIND_SERVICE"
+    [ -z "$gateway" ] || engine=Environment=HOMEPORT_DOCKER_SOCKET=none capabilities=CAP_NET_BIND_SERVICE
     # The agent uses the Docker engine, which is as good as root; what can be closed is what it never touches.
     # CAP_SYSLOG: the driver's errors in the kernel's log. CAP_DAC_READ_SEARCH: whether a volume's path is there.
+    # CAP_NET_BIND_SERVICE: a gateway's Envoy listens on 80 and 443.
     # Only the agent itself is ended with its unit: Envoy's supervisor lives beside it and must outlive it.
     write_unit homeport-agent.service <<END && changed=0
 # Written by Homeport's install.sh; install.sh --uninstall removes it.
@@ -486,7 +496,7 @@ StartLimitIntervalSec=0
 
 [Service]
 User=homeport
-SupplementaryGroups=docker
+$engine
 ExecStart=$VERSIONS/current/bin/python -P -m homeport_agent run --state-dir $STATE
 Restart=always
 RestartSec=1
@@ -495,8 +505,8 @@ RestartPreventExitStatus=78
 KillMode=process
 UMask=0077
 NoNewPrivileges=yes
-AmbientCapabilities=CAP_SYSLOG CAP_DAC_READ_SEARCH
-CapabilityBoundingSet=CAP_SYSLOG CAP_DAC_READ_SEARCH
+AmbientCapabilities=$capabilities
+CapabilityBoundingSet=$capabilities
 ProtectSystem=strict
 ReadWritePaths=/var/lib/homeport
 ProtectHome=read-only
@@ -549,7 +559,7 @@ write_unit() { # NAME, its content on standard input: 0 when it is new or change
 
 keep_settings() {
     mkdir -p "$OPT"
-    printf 'server=%s\nweb_port=%s\n' "$server_host:$api_port" "$web_port" >"$OPT/host.conf.new"
+    printf 'server=%s\nweb_port=%s\ngateway=%s\n' "$server_host:$api_port" "$web_port" "$gateway" >"$OPT/host.conf.new"
     mv "$OPT/host.conf.new" "$OPT/host.conf"
     cp "$work/install.sh" "$OPT/install.sh.new"
     mv "$OPT/install.sh.new" "$OPT/install.sh"
@@ -597,6 +607,14 @@ make_work() {
     trap 'exit 143' TERM
 }
 
+check_role() { # what it has joined as, it stays
+    [ -e "$STATE/identity/server.json" ] && [ "$(setting gateway)" != "$gateway" ] || return 0
+    joined_as=$(joined_name)
+    [ -n "$gateway" ] || die "this machine is the host $joined_as and runs gateways only; delete these first: homeport gateway delete"
+    die "this machine is the host $joined_as of a fleet already; write that name for a gateway on it: host: $joined_as"
+}
+joined_name() { sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null || true; }
+
 join() {
     [ -n "$server" ] || bad_usage "--server is missing; \`homeport fleet join-command\` prints the whole line"
     [ "$token" != - ] || read -r token || true
@@ -606,13 +624,14 @@ join() {
     esac
     began_all_s=$(date +%s)
     begin
+    check_role
     set_server "$server" "$given_web_port"
     preflight
     ca_hash=${token#hpj_}
     fetch_ca "${ca_hash%%_*}"
     fetch_agent
     get /install.sh "$work/install.sh"
-    ensure_docker
+    [ -n "$gateway" ] || ensure_docker
     ensure_build
     ensure_user
     join_server "$token"
@@ -663,6 +682,7 @@ upgrade_now() { # when it fails, the last line of what it prints says why
     umask 022
     make_work
     set_server "$(setting server)" "$(setting web_port)"
+    gateway=$(setting gateway)
     cp "$STATE/identity/ca.pem" "$work/ca.pem" || die "this host has not joined a server"
     fetch_agent
     get /install.sh "$work/install.sh"
@@ -721,7 +741,7 @@ uninstall() {
         read -r answer
         case $answer in y | Y | yes) ;; *) die "nothing was removed" ;; esac
     fi
-    host_name=$(sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || host_name=
+    host_name=$(joined_name)
     server_id=$(sed -n 's/.*"server_id": *"\([^"]*\)".*/\1/p' "$STATE/identity/server.json" 2>/dev/null) || server_id=
     # The agent first: it would start again what is removed. Its Envoy lives by itself.
     for unit in $OUR_UNITS; do
@@ -756,7 +776,7 @@ uninstall() {
 }
 
 main() {
-    command='' token='' server='' given_web_port='' name='' labels='' bundle='' yes=''
+    command='' token='' server='' given_web_port='' name='' labels='' bundle='' gateway='' yes=''
     while [ $# -gt 0 ]; do
         case $1 in
         --join | --server | --web-port | --name | --label | --bundle)
@@ -771,6 +791,7 @@ main() {
             esac
             shift
             ;;
+        --gateway) gateway=1 ;;
         --check) command=check ;;
         --survey) command=survey ;;
         --upgrade) command=upgrade ;;

@@ -15,6 +15,7 @@ def test_the_socket_of_docker_may_be_elsewhere() -> None:
     assert from_environment(None, {"DOCKER_HOST": "unix:///run/d.sock"}).docker_socket == "/run/d.sock"
     both = {"DOCKER_HOST": "unix:///run/d.sock", "HOMEPORT_DOCKER_SOCKET": "/run/e.sock"}
     assert from_environment(None, both).docker_socket == "/run/e.sock"
+    assert from_environment(None, {"HOMEPORT_DOCKER_SOCKET": "none"}).docker_socket is None, "there are no containers"
 
 
 def test_the_owners_table_of_xids_may_be_anywhere() -> None:

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_cli import accesstable, checks, gatewaytable, hostcard, hosttable, progress, render, toptext
 from homeport_cli.context import Terminal, _console
 from homeport_cli.eventtext import EventText
+from homeport_cli.fleets import show
 from homeport_cli.usage import usage
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import host_pb2
@@ -170,7 +171,28 @@ GATEWAYS = [
         example_url="http://NAME.example.com",
         message="port 443 is taken by pid 811 (nginx)",
     ),
+    api_pb2.Gateway(
+        name="edge",
+        domain="edge.example.com",
+        example_url="https://NAME.edge.example.com",
+        wanted_host="ops@edge.example.com",
+        message="ops@edge.example.com: connecting failed: no route to host; next try: when the gateway is applied again",
+    ),
 ]
+GATEWAY_PLAN = api_pb2.PlanGatewayResponse(
+    name="main", action="update",
+    properties=[
+        api_pb2.Property(name="Name", value="main"),
+        api_pb2.Property(name="Host", value="ops@edge.example.com over SSH: it runs gateways only"),
+    ],
+    changes=[api_pb2.Change(path="host", old="ops@old", new="ops@edge.example.com", how="names must point to that")],
+    machines=[
+        api_pb2.FleetHost(place=api_pb2.Place(hostname="edge.example.com", port=22, user="ops"), action="new",
+                          reason="agent and Envoy are installed"),
+        api_pb2.FleetHost(place=api_pb2.Place(hostname="old", port=22, user="ops"), action="gone",
+                          reason="no gateway is on it any more", host="old-1"),
+    ],
+)  # fmt: skip
 CHECKS = [checks.git("/usr/bin/git"), checks.clock(12.0), *checks.hosts(HOSTS)]
 REFUSED = api_pb2.ListOffersResponse(refusals=REFUSALS)
 CREATE = api_pb2.PlanResponse(
@@ -196,6 +218,7 @@ SHOWN: dict[str, Callable[[int], RenderableType]] = {  # of the screen's width
     "ps-empty": lambda width: render.runs([], NOW_S, width=width),
     "fleet-list": lambda width: hosttable.hosts(HOSTS, NOW_S, width),
     "fleet-get": lambda _: hostcard.host(HOSTS[0], RUNS, NOW_S),
+    "gateway-plan": lambda _: show.gateway_plan(GATEWAY_PLAN, {"edge.example.com": "ssh-ed25519 SHA256:2Rw0kP"}),
     "gateway-list": lambda _: gatewaytable.gateways(GATEWAYS),
     "offer": lambda _: render.offered(api_pb2.ListOffersResponse(offers=OFFERS, refusals=REFUSALS)),
     "offer-none": lambda _: render.offered(REFUSED),

@@ -1631,10 +1631,13 @@ class Install(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     SURVEY_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """to join with, once"""
     survey: _builtins.bool
     """look at it and hand over how the server reaches it, no more: it is installed when a run needs it"""
+    gateway: _builtins.bool
+    """it is to run gateways only: installed without Docker"""
     @_builtins.property
     def place(self) -> Global___Place: ...
     def __init__(
@@ -1643,10 +1646,11 @@ class Install(_message.Message):
         place: Global___Place | None = ...,
         token: _builtins.str = ...,
         survey: _builtins.bool = ...,
+        gateway: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "survey", b"survey", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "place", b"place", "survey", b"survey", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2695,19 +2699,23 @@ class PlanGatewayRequest(_message.Message):
 
     JSON_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    REINSTALL_FIELD_NUMBER: _builtins.int
     json: _builtins.str
     """the document, as Document.json"""
     plan_token: _builtins.str
     """with ApplyGateway: of the plan; refused when what it was made of has changed; empty: not compared"""
+    reinstall: _builtins.bool
+    """with ApplyGateway: its machine, reached by SSH, also when that is in order"""
     def __init__(
         self,
         *,
         json: _builtins.str = ...,
         plan_token: _builtins.str = ...,
+        reinstall: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "plan_token", b"plan_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "plan_token", b"plan_token", "reinstall", b"reinstall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2723,6 +2731,7 @@ class PlanGatewayResponse(_message.Message):
     PROPERTIES_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    MACHINES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     action: _builtins.str
     """"create", "update", "unchanged" """
@@ -2737,6 +2746,10 @@ class PlanGatewayResponse(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """with "update"; `how` says in words what a change does"""
 
+    @_builtins.property
+    def machines(self) -> _containers.RepeatedCompositeFieldContainer[Global___FleetHost]:
+        """reached by SSH: its own, and those that no gateway needs any more ("gone")"""
+
     def __init__(
         self,
         *,
@@ -2746,10 +2759,11 @@ class PlanGatewayResponse(_message.Message):
         properties: _abc.Iterable[Global___Property] | None = ...,
         changes: _abc.Iterable[Global___Change] | None = ...,
         plan_token: _builtins.str = ...,
+        machines: _abc.Iterable[Global___FleetHost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changes", b"changes", "name", b"name", "plan_token", b"plan_token", "problems", b"problems", "properties", b"properties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changes", b"changes", "machines", b"machines", "name", b"name", "plan_token", b"plan_token", "problems", b"problems", "properties", b"properties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2762,20 +2776,30 @@ class ApplyGatewayResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    INSTALLS_FIELD_NUMBER: _builtins.int
+    FLEET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     action: _builtins.str
+    fleet: _builtins.str
+    """that this is reported for"""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]: ...
+    @_builtins.property
+    def installs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Install]:
+        """its machine, when it is to be installed now: who applies does that, and reports"""
+
     def __init__(
         self,
         *,
         problems: _abc.Iterable[Global___Problem] | None = ...,
         name: _builtins.str = ...,
         action: _builtins.str = ...,
+        installs: _abc.Iterable[Global___Install] | None = ...,
+        fleet: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "name", b"name", "problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "fleet", b"fleet", "installs", b"installs", "name", b"name", "problems", b"problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2827,16 +2851,22 @@ class GatewayAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SENTENCE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     sentence: _builtins.str
     """what was done"""
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[Global___FleetHost]:
+        """machines reached by SSH that no gateway needs any more: who deletes takes them out"""
+
     def __init__(
         self,
         *,
         sentence: _builtins.str = ...,
+        gone: _abc.Iterable[Global___FleetHost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.control import State, add_gateway, add_host, add_replica, add_run, get_replica, get_run, opened, service
+from fixtures.control import (
+    State,
+    a_host,
+    add_gateway,
+    add_host,
+    add_replica,
+    add_run,
+    get_replica,
+    get_run,
+    opened,
+    service,
+)
 from homeport_control.agents.assignments import Assignments, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
-from homeport_control.domain.hosts import Door
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Door
 from homeport_control.domain.replicas import Wanted
 from homeport_control.domain.services import Revision
 from homeport_control.settings import ServerSettings
@@ -176,6 +187,15 @@ async def test_a_host_that_cannot_be_dialled_is_told_to_dial_and_the_gateways_ho
         await hosts.update(write, "gate", {"address": "127.0.0.1"})
     [tunnel] = (await assignments(state).of_host("far")).door.tunnels
     assert tunnel.address == "", "the server's own machine is where the host finds the server"
+
+
+async def test_a_machine_that_runs_gateways_only_has_no_door(state: State) -> None:
+    await add_host(state, "gate", gateway="local")
+    async with state.database.write() as write:
+        await hosts.insert(write, replace(a_host("edge"), fleet=GATEWAYS_FLEET))
+    await add_gateway(state, "main", "edge")
+    edge = await assignments(state).of_host("edge")
+    assert ([it.name for it in edge.gateways], edge.HasField("door")) == (["main"], False)
 
 
 async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:

@@ -111,7 +111,8 @@ async def test_the_servers_own_may_be_applied_and_is_as_the_file_says_from_then_
     ("fields", "path", "words"),
     [
         ({"host": "gpu-9"}, "host", "there is no host `gpu-9`"),
-        ({"host": "root@10.0.0.7"}, "host", "an SSH address is not supported yet"),
+        ({"host": "10.0.0.7"}, "host", "there is no host `10.0.0.7`"),
+        ({"host": {"hostname": "edge", "port": 2222}}, "host", "has no user"),
         ({"domain": "localhost", "http_port": 7480}, "http_port", "7480 is the port of the gateway `local`"),
         ({"domain": "localhost"}, "domain", "`localhost` is the domain of the gateway `local`"),
         ({"http_port": 0}, "http_port", "is not a port"),

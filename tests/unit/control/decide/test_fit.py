@@ -7,7 +7,7 @@ from fakes.hosts import NOW, ask, claim, finding, gpu, host
 from homeport_control.decide.ask import Filters
 from homeport_control.decide.capacity import capacity
 from homeport_control.decide.fit import Needs, fits, lacks
-from homeport_control.domain.hosts import Connection, Host, Reservation
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Connection, Host, Reservation
 
 
 def reasons(machine: Host, claims: tuple[Reservation, ...] = (), **asked: Any) -> list[str]:
@@ -51,6 +51,7 @@ def test_only_the_lower_end_of_cpu_and_memory_is_asked_of_a_host() -> None:
         ({"price": 2.5}, Filters(max_price=2.0), "costs $2.5 an hour, max_price is $2"),
         ({"connection": Connection.UNREACHABLE, "connection_since_s": 988.0}, Filters(), "is unreachable since 12 s"),
         ({"cordoned": True}, Filters(), "is cordoned"),
+        ({"fleet": GATEWAYS_FLEET}, Filters(), "runs gateways only"),
         ({"facts": {"docker_unavailable": "no socket."}}, Filters(), "has no Docker: no socket"),
     ],
 )
