@@ -25,6 +25,8 @@ KEEPER = "/keeper"  # at the end of the node's id: not the Envoy itself, but who
 _OWN: dict[str, int | str] = {
     "grpc.keepalive_time_ms": 10_000,  # as Envoy's own: nothing hurries here
     "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.initial_reconnect_backoff_ms": 500,
+    "grpc.max_reconnect_backoff_ms": 500,
     "grpc.max_receive_message_length": 64 << 20,
 }
 _OPTIONS = tuple((dict(OPTIONS) | _OWN).items())
@@ -42,6 +44,7 @@ TYPES = (
 )
 
 WRITE_S = 1.0  # after a change; many changes are one write
+CONNECT_S = 3.0  # then a fresh channel: gRPC itself would wait ever longer between its tries, and Envoy with it
 RETRY_S = 1.0
 REFUSED_RETRY_S = 60.0  # a server that is older than this, or a host whose role has just gone
 
@@ -75,6 +78,8 @@ class LastKeeper:
                     away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
                     wait_s = RETRY_S if away else REFUSED_RETRY_S
                     sentence = "" if away else why(error, f"{target.host}:{target.port}")
+                except TimeoutError:
+                    wait_s, sentence = RETRY_S, ""
                 except OSError as error:
                     wait_s, sentence = RETRY_S, str(error)
                 finally:
@@ -85,7 +90,8 @@ class LastKeeper:
                 await asyncio.sleep(wait_s)
 
     async def _follow(self, channel: grpc.aio.Channel, host_id: str) -> None:
-        await channel.channel_ready()
+        async with asyncio.timeout(CONNECT_S):
+            await channel.channel_ready()
         self._on_server(True)
         open_stream = channel.stream_stream(
             METHOD,
