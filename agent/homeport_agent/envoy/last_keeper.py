@@ -22,6 +22,8 @@ from homeport_agent.envoy.last_world import LastWorld
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 KEEPER = "/keeper"  # at the end of the node's id: not the Envoy itself, but who keeps its last configuration
+# Any other code is a broken connection, which gRPC has many words for.
+_REFUSALS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED)
 _OWN: dict[str, int | str] = {
     "grpc.keepalive_time_ms": 10_000,  # as Envoy's own: nothing hurries here
     "grpc.keepalive_timeout_ms": 5_000,
@@ -75,9 +77,9 @@ class LastKeeper:
                         await self._follow(channel, identity().host_id)
                     wait_s, sentence = RETRY_S, ""
                 except AioRpcError as error:
-                    away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-                    wait_s = RETRY_S if away else REFUSED_RETRY_S
-                    sentence = "" if away else why(error, f"{target.host}:{target.port}")
+                    refused = error.code() in _REFUSALS
+                    wait_s = REFUSED_RETRY_S if refused else RETRY_S
+                    sentence = why(error, f"{target.host}:{target.port}") if refused else ""
                 except TimeoutError:
                     wait_s, sentence = RETRY_S, ""
                 except OSError as error:
