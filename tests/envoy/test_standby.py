@@ -13,6 +13,7 @@ from homeport_agent.envoy import admin, last_keeper, last_world, supervisor
 from homeport_agent.envoy.bootstrap import STANDBY_CLUSTER
 from homeport_agent.envoy.last_keeper import TYPES
 from homeport_agent.envoy.last_world import BEFORE, FILE
+from homeport_agent.envoy.standby import LOOK_AGAIN_S
 from homeport_control.domain.gateway import GatewaySnapshot, PublishedModel, ServedCertificate, TokenGrant
 from homeport_control.trust import gateway_ca
 from homeport_control.xds.resources import world
@@ -260,6 +261,21 @@ async def test_an_envoy_that_runs_is_never_led_back_by_an_older_file(
         await gateway.control.start()
         await gateway.control.until(lambda: gateway.control.connections > connections)
         assert (await gateway.client.request()).status == 403
+
+
+async def test_an_envoy_that_waits_at_the_standby_is_back_at_the_server_within_seconds(gateway: Gateway) -> None:
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        await kept(gateway, gateway.snapshot(a.endpoint()))
+        for replica in (b, a):
+            connections = gateway.control.connections
+            await gateway.control.stop()
+            await eventually(lambda: is_at_the_standby(gateway))
+            await gateway.control.start()
+            # Sooner than the stream at the standby ends by itself.
+            await gateway.control.until(lambda n=connections: gateway.control.connections > n, LOOK_AGAIN_S - 1)
+            await gateway.control.publish(gateway.snapshot(replica.endpoint()))
+            assert (await gateway.client.request()).json()["replica"] == replica.name
 
 
 async def test_its_files_are_for_their_owner_only(gateway: Gateway) -> None:

@@ -22,9 +22,13 @@ from homeport_agent.envoy.last_world import LastWorld
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 KEEPER = "/keeper"  # at the end of the node's id: not the Envoy itself, but who keeps its last configuration
+# Any other code is a broken connection, which gRPC has many words for.
+_REFUSALS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED)
 _OWN: dict[str, int | str] = {
     "grpc.keepalive_time_ms": 10_000,  # as Envoy's own: nothing hurries here
     "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.initial_reconnect_backoff_ms": 500,
+    "grpc.max_reconnect_backoff_ms": 500,
     "grpc.max_receive_message_length": 64 << 20,
 }
 _OPTIONS = tuple((dict(OPTIONS) | _OWN).items())
@@ -42,6 +46,7 @@ TYPES = (
 )
 
 WRITE_S = 1.0  # after a change; many changes are one write
+CONNECT_S = 3.0  # then a fresh channel: gRPC itself would wait ever longer between its tries, and Envoy with it
 RETRY_S = 1.0
 REFUSED_RETRY_S = 60.0  # a server that is older than this, or a host whose role has just gone
 
@@ -72,9 +77,11 @@ class LastKeeper:
                         await self._follow(channel, identity().host_id)
                     wait_s, sentence = RETRY_S, ""
                 except AioRpcError as error:
-                    away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-                    wait_s = RETRY_S if away else REFUSED_RETRY_S
-                    sentence = "" if away else why(error, f"{target.host}:{target.port}")
+                    refused = error.code() in _REFUSALS
+                    wait_s = REFUSED_RETRY_S if refused else RETRY_S
+                    sentence = why(error, f"{target.host}:{target.port}") if refused else ""
+                except TimeoutError:
+                    wait_s, sentence = RETRY_S, ""
                 except OSError as error:
                     wait_s, sentence = RETRY_S, str(error)
                 finally:
@@ -85,7 +92,8 @@ class LastKeeper:
                 await asyncio.sleep(wait_s)
 
     async def _follow(self, channel: grpc.aio.Channel, host_id: str) -> None:
-        await channel.channel_ready()
+        async with asyncio.timeout(CONNECT_S):
+            await channel.channel_ready()
         self._on_server(True)
         open_stream = channel.stream_stream(
             METHOD,

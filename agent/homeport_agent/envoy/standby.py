@@ -24,6 +24,7 @@ from homeport_agent.envoy.last_keeper import CLUSTERS, LISTENERS, METHOD, LastKe
 from homeport_agent.envoy.last_world import LastWorld
 
 _ALL_AT_ONCE = frozenset({LISTENERS, CLUSTERS})  # Envoy asks for all of them; for others by name
+LOOK_AGAIN_S = 10.0  # a stream's life: then Envoy dials the server again, whatever is known of it here
 
 log = logging.getLogger("homeport.agent")
 
@@ -82,7 +83,7 @@ class Standby:
         async with asyncio.TaskGroup() as tasks:
             answering = tasks.create_task(self._answer(world, requests, context))
             back = tasks.create_task(self._server_is_there.wait())
-            await asyncio.wait((answering, back), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((answering, back), timeout=LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
             answering.cancel()
             back.cancel()
 
