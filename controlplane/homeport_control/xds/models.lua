@@ -144,8 +144,8 @@ local function route(handle)
   end
   if grant then
     note(handle, "token", grant.id)
-    -- It is ours, and no replica's to see, not even where none is asked for.
-    if not metadata:get("forward_token") then headers:remove("authorization") end
+    -- It is ours, and no replica's to see, not even where none is asked for; where one is, the route takes it away.
+    if metadata:get("open") and not metadata:get("forward_token") then headers:remove("authorization") end
   end
   note(handle, "model", name)
   headers:remove("@SEAL@")

@@ -18,8 +18,16 @@ _LIMIT = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 _NO_LIMIT = 4_294_967_295
 _ALWAYS = {"runtime_key": "homeport.none", "default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 _PREFIX = "rate"
+_NO_BUCKET = {"max_tokens": _NO_LIMIT, "tokens_per_fill": _NO_LIMIT, "fill_interval": "1s"}
 
-IN_LISTENER: dict[str, Any] = {"name": FILTER, "typed_config": typed(_LIMIT, stat_prefix=_PREFIX)}
+# Off where a virtual host does not say otherwise: it would cost 1 us of each request.
+IN_LISTENER: dict[str, Any] = {
+    "name": FILTER,
+    "disabled": True,
+    "typed_config": typed(_LIMIT, stat_prefix=_PREFIX),
+}
+# For the virtual host of models, of which a request leaves for that of a service: which filters there are is decided before.
+BY_MODEL: dict[str, Any] = {FILTER: typed(_LIMIT, stat_prefix=_PREFIX, token_bucket=_NO_BUCKET)}
 
 
 def for_host(rules: tuple[RateRule, ...]) -> dict[str, Any]:
@@ -30,7 +38,7 @@ def for_host(rules: tuple[RateRule, ...]) -> dict[str, Any]:
         _LIMIT,
         stat_prefix=_PREFIX,
         # Rules are descriptors; what none of them is about meets this bucket.
-        token_bucket={"max_tokens": _NO_LIMIT, "tokens_per_fill": _NO_LIMIT, "fill_interval": "1s"},
+        token_bucket=_NO_BUCKET,
         filter_enabled=_ALWAYS,
         filter_enforced=_ALWAYS,
         max_dynamic_descriptors=CALLERS,

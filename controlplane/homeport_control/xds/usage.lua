@@ -47,15 +47,15 @@ function envoy_on_response(handle)
   local kind, coding = headers:get("content-type"), headers:get("content-encoding")
   if not kind or (coding and coding ~= "identity") then return end
   if not string.find(kind, "^text/event%-stream") and not string.find(kind, "^application/json") then return end
-  local tail = ""
+  local before -- this one; cut only when more comes, as most answers in JSON are one piece: it costs more than reading
   for chunk in handle:bodyChunks() do
     local size = chunk:length()
     if size > 0 then
       local text = chunk:getBytes(0, size)
-      if tail ~= "" then text = tail .. text end
-      read(handle, text)
       -- An event that is whole needs nothing of the next one.
-      tail = string.sub(text, -2) == "\n\n" and "" or string.sub(text, -TAIL)
+      if before and string.sub(before, -2) ~= "\n\n" then text = string.sub(before, -TAIL) .. text end
+      read(handle, text)
+      before = text
     end
   end
 end

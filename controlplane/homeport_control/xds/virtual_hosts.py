@@ -10,9 +10,8 @@ from typing import Any
 
 from homeport_control.domain.certificates import ALL_NAMES
 from homeport_control.domain.gateway import MODELS_LABEL, Affinity, GatewaySnapshot, Proof, ServiceRoute, Traffic
-from homeport_control.xds import errors
+from homeport_control.xds import errors, rate_limits
 from homeport_control.xds.paths import MARK_HEADER, retriable
-from homeport_control.xds.rate_limits import for_host
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
     BY_MODEL,
@@ -67,7 +66,8 @@ def _route(
     }
     if traffic.affinity is not None:
         route["hash_policy"] = [_hash_policy(traffic.affinity)]
-    return {"match": {"prefix": "/", **match}, "metadata": metadata, "route": route}
+    # The name is what the access log calls the service.
+    return {"name": service, "match": {"prefix": "/", **match}, "metadata": metadata, "route": route}
 
 
 def _hash_policy(affinity: Affinity) -> dict[str, Any]:
@@ -94,13 +94,14 @@ def _service(
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
         "typed_per_filter_config": door(auth=auth, has_prompts=bool(model or prefix_bytes))
-        | for_host(traffic.rate_limits),
+        | rate_limits.for_host(traffic.rate_limits),
         **({"response_headers_to_remove": [MARK_HEADER]} if mark else {}),
     } | ({"request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES)} if prefix_bytes else {})
 
 
-def _models(domains: list[str]) -> dict[str, Any]:
-    """Where the body says which service is meant. A request that stays on this route is answered 404."""
+def _models(domains: list[str], *, limited: bool) -> dict[str, Any]:
+    """Where the body says which service is meant. A request that stays on this route is answered 404. `limited`: one of
+    the services has rate limits."""
     # A route that forwards, to a cluster that no request can name: before a direct response the limit would not count.
     nowhere = {"cluster_header": ":none", "cluster_not_found_response_code": "NOT_FOUND", "idle_timeout": UPLOAD_IDLE}
     return {
@@ -108,7 +109,7 @@ def _models(domains: list[str]) -> dict[str, Any]:
         "domains": domains,
         "request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES),
         "routes": [{"match": {"prefix": "/"}, "route": nowhere}],
-        "typed_per_filter_config": BY_MODEL,
+        "typed_per_filter_config": BY_MODEL | (rate_limits.BY_MODEL if limited else {}),
     }
 
 
@@ -174,7 +175,9 @@ def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
     taken = {name for facts, _ in services for name in facts[1]}  # by a service from before there were models
     rest = [_NOBODY]
     if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
-        host = _models(models) if door.models else _elsewhere("homeport/models", models, door.https_port)
+        limited = any(traffic.rate_limits for (*_, traffic, _mark), _ in services)
+        there = _models(models, limited=limited) if door.models else None
+        host = there or _elsewhere("homeport/models", models, door.https_port)
         rest.insert(0, _proving(host, door.proofs))
     frame = {"name": door.name, "ignore_port_in_host_matching": True}
     frame |= _told_of(door.http3_port) if door.http3_port else {}

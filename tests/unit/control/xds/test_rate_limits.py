@@ -8,6 +8,7 @@ from homeport_control.xds.rate_limits import FILTER, IN_LISTENER, for_host
 def test_without_rules_nothing_is_said_and_the_listeners_filter_limits_nothing() -> None:
     assert for_host(()) == {}
     assert set(IN_LISTENER["typed_config"]) == {"@type", "stat_prefix"}
+    assert IN_LISTENER["disabled"]
 
 
 @pytest.mark.parametrize(
