@@ -27,10 +27,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from homeport_agent.envoy import host as envoy_host
 from homeport_agent.envoy import supervisor
 from homeport_control.domain.gateway import Endpoint, PublishedModel, ServiceRoute, TokenGrant
+from homeport_control.xds.access_log import ACCESS_LOG
 from rig.gateway import TOKEN, Gateway, envoy_binary, sha256
 from rig.ports import free_port
 
-BARS = "bars: token auth >= 0.85, whole chain (model, 2 KB prompt) >= 0.65 of the bare route; <= 12 us on top per event"
+BARS = """bars: token auth >= 0.85, whole chain (model, 2 KB prompt) >= 0.65 of the bare route's requests per second
+      p50 at one connection: + <= 0.1 ms and <= 0.2 ms; first byte by model: + <= 0.3 ms (1 KB) and <= 10 ms (256 KB)
+      <= 12 us on top per event"""
 STREAMS, EVENTS_PER_S = 100, 50
 EVENT = b"""data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"llama",\
 "choices":[{"index":0,"delta":{"content":"word"}}],"usage":null}\n\n"""
@@ -47,6 +50,9 @@ PROMPT = json.dumps(
     {"messages": [{"role": "user", "content": "hello world " * 160}], "stream": False, "model": "llama"}
 )
 
+PROMPT_OF = '{"messages":[{"role":"user","content":"%s"}],"model":"llama-2"}'
+PROMPTS = {"1 KB": 1 << 10, "256 KB": 256 << 10}
+
 
 class Fixed(asyncio.Protocol):
     """As little of an upstream as possible: an answer for each head of a request; to `/stream` events without an end."""
@@ -55,8 +61,19 @@ class Fixed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.awaited = 0  # bytes of a body: as a model, it answers when the prompt is there
 
     def data_received(self, data: bytes) -> None:
+        if self.awaited:
+            self.awaited -= len(data)
+            if self.awaited <= 0:
+                self.awaited = 0
+                self.transport.write(JSON)  # type: ignore[attr-defined]
+            return
+        if data.startswith(b"POST") and (length := re.search(rb"content-length: (\d+)", data, re.IGNORECASE)):
+            self.awaited = max(0, int(length[1]) - (len(data) - data.index(b"\r\n\r\n") - 4))
+            if self.awaited:
+                return
         answer = JSON if data.startswith(b"POST") else BODY
         if b"/stream" in data[:100]:
             answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -77,11 +94,20 @@ class Slices:
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
+    alone_ms: list[float] = field(default_factory=list)  # p50 at one connection
     failed: int = 0
 
 
-def bare(port: int, upstream: int) -> dict[str, Any]:
-    """The same Envoy without anything of ours: a listener, a route, a router."""
+def bare(port: int, logged_port: int, upstream: int) -> dict[str, Any]:
+    """The same Envoy without anything of ours: a listener, a route, a router; at the second port with our access log."""
+    one, other = _bare(port, upstream), _bare(logged_port, upstream)
+    (listener,) = other["listeners"]
+    listener["name"] = "bare, logged"
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [ACCESS_LOG]
+    return {"listeners": [*one["listeners"], listener], "clusters": one["clusters"]}
+
+
+def _bare(port: int, upstream: int) -> dict[str, Any]:
     address = {"socket_address": {"address": "127.0.0.1", "port_value": upstream}}
     prefix = "type.googleapis.com/envoy.extensions.filters"
     return {
@@ -166,12 +192,34 @@ async def measure(slices: Slices, envoy: int, seconds: float, connections: int) 
     text = (await wrk.communicate())[0].decode()
     lua.unlink(missing_ok=True)
     requests = int(find(r"(\d+) requests in", text))
+    if connections == 1:
+        slices.alone_ms.append(milliseconds(find(r"\n +50% +(\S+)", text)))
+        return
     slices.rps.append(float(find(r"Requests/sec:\s+([\d.]+)", text)))
     slices.p50_ms.append(milliseconds(find(r"\n +50% +(\S+)", text)))
     slices.p99_ms.append(milliseconds(find(r"\n +99% +(\S+)", text)))
     slices.cpu_us.append((cpu_s(envoy) - before) / max(requests, 1) * 1e6)
     slices.failed += int(find(r"Non-2xx or 3xx responses: (\d+)", text) or 0)
     slices.failed += sum(map(int, re.findall(r" (?:connect|read|write|timeout) (\d+)", text)))
+
+
+async def first_byte_ms(port: int, host: str, prompt_bytes: int, requests: int = 40) -> float:
+    """Median from the first byte of a request to the first of its answer, one after the other on one connection."""
+    body = PROMPT_OF % ("x" * prompt_bytes)
+    lines = ["POST /v1/completions HTTP/1.1", host, f"Authorization: Bearer {TOKEN}", f"content-length: {len(body)}"]
+    request = "\r\n".join([*lines, "", body]).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    loop, taken = asyncio.get_running_loop(), []
+    for _ in range(requests):
+        began = loop.time()
+        writer.write(request)
+        head = await asyncio.wait_for(reader.read(1), 10)
+        taken.append((loop.time() - began) * 1000)
+        head += await reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head, head
+        await reader.readexactly(len(ANSWER))
+    writer.close()
+    return statistics.median(taken)
 
 
 async def stream_us(
@@ -237,16 +285,20 @@ def milliseconds(text: str) -> float:
     return number / 1000 if text.endswith("us") else number if text.endswith("ms") else number * 1000
 
 
-async def bench(rounds: int, seconds: float, connections: int) -> tuple[dict[str, Slices], dict[str, list[float]]]:
+Found = tuple[dict[str, Slices], dict[str, list[float]], dict[str, list[tuple[float, float]]]]
+
+
+async def bench(rounds: int, seconds: float, connections: int) -> Found:
+    """Slices, microseconds per event, and first bytes of the bare route and by model."""
     loop = asyncio.get_running_loop()
     upstream = await loop.create_server(Fixed, "127.0.0.1", 0)
     upstream_port = upstream.sockets[0].getsockname()[1]
-    bare_port = free_port()
+    bare_port, logged_port = free_port(), free_port()
     real = envoy_host.bootstrap
 
     def with_bare_route(*arguments: Any) -> dict[str, Any]:
         document = real(*arguments)
-        for kind, entries in bare(bare_port, upstream_port).items():
+        for kind, entries in bare(bare_port, logged_port, upstream_port).items():
             document["static_resources"].setdefault(kind, []).extend(entries)
         return document
 
@@ -268,6 +320,7 @@ async def bench(rounds: int, seconds: float, connections: int) -> tuple[dict[str
             host, authorization = "Host: hello.localhost", f"Authorization: Bearer {TOKEN}"
             variants = {
                 "bare route": Slices(f"http://127.0.0.1:{bare_port}/", [host, authorization]),
+                "bare route, our access log": Slices(f"http://127.0.0.1:{logged_port}/", [host, authorization]),
                 "our chain, auth: false": Slices(ours, ["Host: open.localhost", authorization]),
                 "token auth (1001 tokens)": Slices(ours, [host, authorization]),
                 "bare route, 2 KB POST": Slices(f"http://127.0.0.1:{bare_port}/v1/completions", [host], named),
@@ -281,6 +334,12 @@ async def bench(rounds: int, seconds: float, connections: int) -> tuple[dict[str
             for _ in range(rounds):
                 for slices in variants.values():
                     await measure(slices, envoy, seconds, connections)
+                    await measure(slices, envoy, 1, 1)
+            first: dict[str, list[tuple[float, float]]] = {name: [] for name in PROMPTS}
+            for _ in range(rounds):
+                for name, size in PROMPTS.items():
+                    plain = await first_byte_ms(bare_port, host, size)
+                    first[name].append((plain, await first_byte_ms(gateway.port, "Host: gateway.localhost", size)))
             events: dict[str, list[float]] = {"bare route": [], "token auth": [], "whole chain, by model": []}
             for _ in range(rounds):
                 for name, values in events.items():
@@ -292,12 +351,15 @@ async def bench(rounds: int, seconds: float, connections: int) -> tuple[dict[str
         finally:
             await gateway.close()
             upstream.close()
-    return variants, events
+    return variants, events, first
 
 
-def table(variants: dict[str, Slices], events: dict[str, list[float]]) -> str:
+def table(
+    variants: dict[str, Slices], events: dict[str, list[float]], first: dict[str, list[tuple[float, float]]]
+) -> str:
     lines = [
         f"{'':28} {'rps':>8} {'ratio':>6} {'best/best':>9} {'p50 ms':>7} {'p99 ms':>7} {'CPU us':>7} {'failed':>6}"
+        f" {'1 conn. p50':>11} {'on top':>6}"
     ]
     for name, slices in variants.items():
         base = variants[slices.against]
@@ -306,11 +368,25 @@ def table(variants: dict[str, Slices], events: dict[str, list[float]]) -> str:
             f"{name:28} {statistics.median(slices.rps):8.0f} {statistics.median(pairs):6.2f} "
             f"{max(slices.rps) / max(base.rps):9.2f} {statistics.median(slices.p50_ms):7.2f} "
             f"{statistics.median(slices.p99_ms):7.2f} {min(slices.cpu_us):7.1f} {slices.failed:6}"
+            f" {statistics.median(slices.alone_ms):11.3f} {on_top(slices.alone_ms, base.alone_ms):6.3f}"
+        )
+    token, logged = variants["token auth (1001 tokens)"], variants["bare route, our access log"]
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(token.rps, logged.rps, strict=True))
+    lines.append(f"token auth against the bare route with the same access log: {ratio:.2f}")
+    for name, pairs in first.items():
+        plain, ours = [it[0] for it in pairs], [it[1] for it in pairs]
+        lines.append(
+            f"first byte, {name} prompt: {statistics.median(plain):.2f} ms bare, {statistics.median(ours):.2f} ms by model,"
+            f" {on_top(ours, plain):.2f} ms on top"
         )
     lines.append(f"{'':28} {'us/event':>8} {'on top':>6}   ({STREAMS} streams with {EVENTS_PER_S} events/s each)")
     least = min(events["bare route"])
     lines += [f"{name:28} {min(values):8.1f} {min(values) - least:6.1f}" for name, values in events.items()]
     return "\n".join([*lines, f"{BARS} (median of the rounds' ratios; CPU: Envoy's, least of the rounds)"])
+
+
+def on_top(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(one - other for one, other in zip(ours, theirs, strict=True))
 
 
 def main() -> int:
@@ -324,9 +400,9 @@ def main() -> int:
         print("wrk is not installed", file=sys.stderr)
         return 1
     os.environ.setdefault("HOMEPORT_ENVOY_BINARY", str(envoy_binary()))
-    variants, events = asyncio.run(bench(options.rounds, options.slice_s, options.connections))
-    found = {name: vars(s) for name, s in variants.items()} | {"events_us": events}
-    print(json.dumps(found) if options.json else table(variants, events))
+    variants, events, first = asyncio.run(bench(options.rounds, options.slice_s, options.connections))
+    found = {name: vars(s) for name, s in variants.items()} | {"events_us": events, "first_byte_ms": first}
+    print(json.dumps(found) if options.json else table(variants, events, first))
     return 0
 
 

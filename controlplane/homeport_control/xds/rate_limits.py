@@ -20,7 +20,7 @@ _ALWAYS = {"runtime_key": "homeport.none", "default_value": {"numerator": 100, "
 _PREFIX = "rate"
 _NO_BUCKET = {"max_tokens": _NO_LIMIT, "tokens_per_fill": _NO_LIMIT, "fill_interval": "1s"}
 
-# Off where a virtual host does not say otherwise: it would cost 1 us of each request.
+# Off where a virtual host does not say otherwise: it would be 2 % of each request's instructions.
 IN_LISTENER: dict[str, Any] = {
     "name": FILTER,
     "disabled": True,

@@ -47,7 +47,7 @@ function envoy_on_response(handle)
   local kind, coding = headers:get("content-type"), headers:get("content-encoding")
   if not kind or (coding and coding ~= "identity") then return end
   if not string.find(kind, "^text/event%-stream") and not string.find(kind, "^application/json") then return end
-  local before -- this one; cut only when more comes, as most answers in JSON are one piece: it costs more than reading
+  local before -- this one; cut only when more comes, as most answers in JSON are one piece
   for chunk in handle:bodyChunks() do
     local size = chunk:length()
     if size > 0 then
