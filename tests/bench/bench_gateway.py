@@ -373,8 +373,8 @@ def table(
     token, logged = variants["token auth (1001 tokens)"], variants["bare route, our access log"]
     ratio = statistics.median(ours / theirs for ours, theirs in zip(token.rps, logged.rps, strict=True))
     lines.append(f"token auth against the bare route with the same access log: {ratio:.2f}")
-    for name, pairs in first.items():
-        plain, ours = [it[0] for it in pairs], [it[1] for it in pairs]
+    for name, both in first.items():
+        plain, ours = [it[0] for it in both], [it[1] for it in both]
         lines.append(
             f"first byte, {name} prompt: {statistics.median(plain):.2f} ms bare, {statistics.median(ours):.2f} ms by model,"
             f" {on_top(ours, plain):.2f} ms on top"

@@ -40,7 +40,7 @@ FIELDS: dict[str, Any] = {
     "protocol": "%PROTOCOL%",
     "replica": f"%UPSTREAM_METADATA({FILTER}:{REPLICA_KEY})%",
     "request_id": "%REQ(X-REQUEST-ID)%",
-    "service": "%ROUTE_NAME%",  # only routes to a service have one; its metadata would say the same in five times the instructions
+    "service": "%ROUTE_NAME%",  # only routes to a service have one; their metadata says the same at five times the cost
     "status": "%RESPONSE_CODE%",
     "time": "%START_TIME%",
     "token": _said("token"),
