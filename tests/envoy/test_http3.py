@@ -150,7 +150,7 @@ async def test_a_port_that_is_taken_is_a_refusal_that_names_its_listener_and_the
             pair, control = lab.wildcard(), lab.gateway.control
             version = control.xds.publish(lab.snapshot(a, pair))
             assert not await control.xds.wait_acked("local", version, 10)
-            known = Acknowledged("h1")
+            known = Acknowledged("local", "h1")
             known.take_nack(control.nacked[-1][1], 0.0)
             assert f"cannot bind '127.0.0.1:{lab.port}': Address already in use" in known.http3_off
             await control.publish(lab.snapshot(a, pair, on=False))
