@@ -6,31 +6,27 @@ Nothing is started here: the agent of its host gets the role with the next assig
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from secrets import randbits
 
 from homeport_protos.api.v1 import api_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.api import gateway_machines
 from homeport_control.api.auth import Caller
-from homeport_control.api.convert import timestamp
+from homeport_control.api.gateway_file import meant, problems_of_host, spec_of, wanted_of
 from homeport_control.api.gateway_machines import Machine
+from homeport_control.api.gateway_message import gateway_message
 from homeport_control.api.plans import problem_messages
 from homeport_control.decide import gateways as decide
-from homeport_control.decide.certificates import ca_of, sources, trouble
-from homeport_control.domain.certificates import CA, Kept
+from homeport_control.decide.certificates import ca_of, sources
+from homeport_control.domain.certificates import CA
 from homeport_control.domain.errors import Conflict, NotFound, NotReady
 from homeport_control.domain.fleets import PlaceChange
-from homeport_control.domain.gateway import HTTP3_OFF, LOCAL, Certificate, Gateway
-from homeport_control.domain.hosts import GATEWAYS_FLEET, Connection, Host
+from homeport_control.domain.gateway import Gateway
+from homeport_control.domain.hosts import GATEWAYS_FLEET, Host
 from homeport_control.domain.services import Run
 from homeport_control.spec.diff import Change
-from homeport_control.spec.document import load_json, parse
-from homeport_control.spec.gateway import GatewaySpec
-from homeport_control.spec.naming import random_name
-from homeport_control.spec.problems import BadDocument, Problem
+from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.service import spec_from_json
-from homeport_control.spec.support import unsupported
 from homeport_control.store import certificates, fleets, gateways, hosts, runs
 from homeport_control.store.connect import Database
 from homeport_control.trust.tokens import sha256_hex
@@ -149,7 +145,7 @@ class Gateways:
             machines = await fleets.registered(connection)
         now_s = time.time()
         return [
-            _message(
+            gateway_message(
                 it,
                 by_id.get(it.host_id),
                 published.get(it.name, []),
@@ -208,14 +204,14 @@ class Gateways:
 
     async def _planned(self, connection: AsyncConnection, json: str) -> _Planned:
         """Raises BadDocument."""
-        spec = _spec(json)
+        spec = spec_of(json)
         known = await gateways.list_all(connection)
         there = await hosts.list_all(connection)
-        before = _meant(spec, known)
+        before = meant(spec, known)
         machine = await gateway_machines.planned(connection, spec.host)
         host = machine.host if machine else decide.host_for(spec.host.hostname, there, self._local_addresses)
-        wanted = _wanted(spec, before, host, is_first=not known)
-        of_host = machine.problems if machine else _of_host(spec.host.hostname, host, there)
+        wanted = wanted_of(spec, before, host, is_first=not known)
+        of_host = machine.problems if machine else problems_of_host(spec.host.hostname, host, there)
         there_then = replace(wanted, host_id=host.id if host else "")
         problems = [*of_host, *decide.clashes(there_then, known)]
         if problems:
@@ -230,71 +226,6 @@ class Gateways:
         same = same and (machine is None or before.host_id == wanted.host_id)
         action = "unchanged" if same and not left and not (machine and machine.installs) else "update"
         return _Planned(wanted, before, action, changes, host, machine, left, is_kept=same)
-
-
-def _spec(json: str) -> GatewaySpec:
-    """Raises BadDocument."""
-    spec = parse(load_json(json)).spec
-    if not isinstance(spec, GatewaySpec):
-        raise BadDocument([Problem("type", "is no gateway")])
-    if problems := unsupported(spec):
-        raise BadDocument(problems)
-    return spec
-
-
-def _meant(spec: GatewaySpec, known: Iterable[Gateway]) -> Gateway | None:
-    """The gateway that the file is about. One without a name is found again by its domain."""
-    return next((it for it in known if (it.name == spec.name if spec.name else it.domain == spec.domain)), None)
-
-
-def _wanted(spec: GatewaySpec, before: Gateway | None, host: Host | None, *, is_first: bool) -> Gateway:
-    name = before.name if before else spec.name or random_name(randbits(64))
-    certificate = Certificate(
-        spec.certificate.type,
-        spec.certificate.email or "",
-        spec.certificate.directory or "",
-        spec.certificate.cert or "",
-        spec.certificate.key or "",
-        spec.certificate.hook or "",
-    )
-    wanted = Gateway(
-        name=name,
-        host_id=host.id if host else "",
-        listen_address=spec.listen_address,
-        http_port=spec.http_port,
-        domain=spec.domain,
-        https_port=0 if certificate.type == "none" else spec.https_port,
-        wanted_host=spec.host.text,
-        certificate=certificate,
-        trusted_addresses=spec.trusted_addresses,
-        http3=spec.http3,
-        default=spec.default or is_first or (before is not None and before.default),
-        applied=True,
-        message=gateways.NOT_HEARD if host else gateways.NO_MACHINE if spec.host.is_ssh else gateways.NO_HOST,
-        created_at_s=time.time(),
-    )
-    if before is None:
-        return wanted
-    if host is None and spec.host.is_ssh:  # it stays where it is until its machine has come
-        wanted = replace(wanted, host_id=before.host_id)
-    kept = replace(wanted, created_at_s=before.created_at_s)
-    if wanted.domain != before.domain:
-        kept = replace(kept, old_domain=before.domain)
-    elif before.old_domain:
-        kept = replace(kept, old_domain=before.old_domain)
-    if wanted.host_id == before.host_id:
-        kept = replace(kept, ready=before.ready, message=before.message, refused=before.refused)
-    return kept
-
-
-def _of_host(wanted: str, host: Host | None, there: Sequence[Host]) -> list[Problem]:
-    if host is not None or wanted == LOCAL:
-        return []
-    names = ", ".join(it.name for it in there[:5]) + (", …" if len(there) > 5 else "")
-    if any(mark in wanted for mark in ".:"):
-        hint = f"To reach a machine by SSH, say as whom: `host: USER@{wanted}`"
-        return [Problem("host", f"there is no host `{wanted}`", hint)]
-    return [Problem("host", f"there is no host `{wanted}`", f"These are there: `local`{', ' if names else ''}{names}")]
 
 
 def _properties(planned: _Planned) -> Iterable[tuple[str, str]]:
@@ -330,46 +261,3 @@ def _named(name: str, known: Iterable[Gateway]) -> Gateway:
     if found is None:
         raise NotFound(f"no gateway {name}; `homeport gateway list` shows all")
     return found
-
-
-def _message(
-    gateway: Gateway,
-    host: Host | None,
-    services: Sequence[str],
-    kept: Sequence[Kept],
-    ca: Sequence[Kept],
-    machine: str,
-    now_s: float,
-) -> api_pb2.Gateway:
-    """`machine`: how far the one is that it waits for."""
-    ends = [it.not_after_s for it in kept if it.chain_pem]
-    return api_pb2.Gateway(
-        name=gateway.name,
-        domain=gateway.domain,
-        ready=gateway.ready,
-        message="" if gateway.ready else gateway.message if host or not machine else machine,
-        host=host.name if host else "",
-        example_url=gateway.url_of("NAME"),
-        default=gateway.default,
-        wanted_host=gateway.wanted_host,
-        listens=decide.places(gateway) + (", HTTP/3 by UDP" if gateway.http3 else ""),
-        services=services,
-        certificate=gateway.certificate.type,
-        old_domain=gateway.old_domain,
-        created_at=timestamp(gateway.created_at_s),
-        notice="; ".join(
-            [*_notices(gateway, host, machine), *filter(None, (trouble(it, now_s) for it in (*ca, *kept)))]
-        ),
-        certificate_until=timestamp(min(ends)) if ends else None,
-    )
-
-
-def _notices(gateway: Gateway, host: Host | None, machine: str) -> Iterable[str]:
-    if host is not None and machine:
-        yield f"it moves from {host.name} to {machine}"
-    if gateway.refused.startswith(HTTP3_OFF):
-        yield gateway.refused
-    elif gateway.refused:
-        yield f"Envoy refused its newest configuration, the last good one stays: {gateway.refused}"
-    if host is not None and host.connection is not Connection.CONNECTED:
-        yield f"its host {host.name} is unreachable ({host.connection_reason}); what it serves goes on"
