@@ -196,7 +196,7 @@ RIVALS = (
         get="/",
         debian=True,
     ),
-    # The newest whose extra [proxy] the registry has whole. 1.82.7, 1.82.8 and 1.107.0 were not its makers'.
+    # One whose extra [proxy] the registry has whole; 1.108.14 and 1.110.2 ask for parts that it has not.
     Rival(
         "LiteLLM",
         "1.108.6",

@@ -31,7 +31,7 @@ def look(run_dir: Path) -> EnvoyState | None:
     try:
         info = json.loads(get(run_dir, "/server_info"))
         listeners = json.loads(get(run_dir, "/listeners?format=json"))
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError):
         return None
     places = [entry["local_address"] for entry in listeners.get("listener_statuses", ())]
     addresses = (it.get("socket_address", {}) for it in places)
@@ -57,9 +57,12 @@ class _UnixConnection(http.client.HTTPConnection):
 def get(run_dir: Path, path: str) -> bytes:
     """The body of one admin answer; OSError when there is none."""
     with contextlib.closing(_UnixConnection(run_dir / ADMIN_SOCKET)) as connection:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"Envoy's admin socket broke off its answer to {path}: {error!r}") from None
     if response.status != http.client.OK:
         raise OSError(f"Envoy's admin socket answered {response.status} to {path}")
     return body

@@ -1,25 +1,33 @@
 """An Envoy that is configured by files, under a supervisor of its own: it outlives the agent and needs no server.
 
-Covers writing what changed, starting, adopting after a restart of the agent, and starting anew when what it is started with is
-another. Does not cover what stands in the files, nor when it ought to run. Not for two tasks at once.
+Covers writing what changed, starting, adopting after a restart of the agent, starting anew when what it is started with is
+another, and the loop that follows a wish. Does not cover what stands in the files, nor when it ought to run.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from homeport_agent.envoy import admin, install, supervisor
 from homeport_agent.envoy.admin import EnvoyState
 
+Wish = TypeVar("Wish")
+Seen = TypeVar("Seen")
+
+RETRY_S = 5.0  # after a failure: a port that is taken, a registry that cannot be reached
 OPENING_S = 10.0  # a listener that is not open after this found its place taken: Envoy tries each only once
 ARGUMENTS = ("--concurrency", "1")
 _MARK = "started-with"
 
 
 class FileEnvoy:
+    """Not for two tasks at once."""
+
     def __init__(self, install_dir: Path, run_dir: Path, installing: asyncio.Lock) -> None:
         """`installing`: held while the binary is installed; all Envoys of a host have one."""
         self._install_dir = install_dir
@@ -69,3 +77,60 @@ class FileEnvoy:
             fresh.write_text(text)
             fresh.replace(self.run_dir / name)
         return bool(changed)
+
+
+class FollowsWish(ABC, Generic[Wish, Seen]):
+    """`apply` notes the newest wish, `run` does the work; `on_change` is called when `observed()` has changed."""
+
+    def __init__(self, envoy: FileEnvoy, on_change: Callable[[], None]) -> None:
+        self._envoy = envoy
+        self._on_change = on_change
+        self._wish: Wish | None = None
+        self._known = False
+        self._observed: Seen | None = None
+        self._wake = asyncio.Event()
+
+    @abstractmethod
+    async def _keep(self, wish: Wish) -> tuple[Seen, float]:
+        """What is seen, and seconds until the next look. Raises EnvoyUnavailable, OSError."""
+
+    @abstractmethod
+    def _failed(self, why: str) -> Seen: ...
+
+    def apply(self, wish: Wish | None) -> None:
+        """None: it is not to run."""
+        if not self._known or wish != self._wish:
+            self._wish, self._known = wish, True
+            self._wake.set()
+
+    def observed(self) -> Seen | None:
+        """None: it is not to run, and does not."""
+        return self._observed
+
+    async def run(self) -> None:
+        """Until cancelled; its Envoy goes on."""
+        while True:
+            wait_s = await self._turn() if self._known else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _turn(self) -> float | None:
+        """Seconds until the next one; None: when something changes."""
+        wish = self._wish
+        if wish is None:
+            await self._envoy.stop()
+            self._say(None)
+            return None
+        try:
+            seen, wait_s = await self._keep(wish)
+        except (install.EnvoyUnavailable, OSError) as error:
+            seen, wait_s = self._failed(str(error)), RETRY_S
+        self._say(seen)
+        return wait_s
+
+    def _say(self, observed: Seen | None) -> None:
+        if observed != self._observed:
+            self._observed = observed
+            self._on_change()

@@ -13,15 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from homeport_agent.envoy.bootstrap import Identity
-from homeport_agent.envoy.by_files import FileEnvoy
+from homeport_agent.envoy.by_files import FileEnvoy, FollowsWish
 from homeport_agent.envoy.door_documents import bootstrap, documents
 from homeport_agent.envoy.host import DOOR_FOLDER, envoy_dir
-from homeport_agent.envoy.install import EnvoyUnavailable
 from homeport_agent.model import DoorObserved, DoorWish
 
 LOOK_S = 2.0
 OPENING_LOOK_S = 0.05  # while a port is to open
-RETRY_S = 5.0
 # No packet goes there: it is asked which of our own addresses one would leave by (RFC 5737).
 ANYWHERE = ("192.0.2.1", 9)
 
@@ -30,8 +28,8 @@ def door_dir(state_dir: Path) -> Path:
     return envoy_dir(state_dir) / DOOR_FOLDER
 
 
-class Door:
-    """`apply` notes the wish, `look_again` that ports may have changed; `run` does the work."""
+class Door(FollowsWish[DoorWish, DoorObserved]):
+    """The wish None: no gateway of another host may come in. `look_again`: ports may have changed."""
 
     def __init__(
         self,
@@ -46,74 +44,33 @@ class Door:
         """`address`: of this machine, where gateways dial it; raises OSError. `ports`: of its replicas on loopback, sorted.
         `server_host`: where the server is found from here.
         """
+        super().__init__(FileEnvoy(envoy_dir(state_dir), door_dir(state_dir), installing), on_change)
         self._server_host = server_host
-        self._envoy = FileEnvoy(envoy_dir(state_dir), door_dir(state_dir), installing)
         self._identity = identity
         self._address = address
         self._ports = ports
-        self._on_change = on_change
-        self._wish: DoorWish | None = None
-        self._known = False
-        self._observed: DoorObserved | None = None
-        self._wake = asyncio.Event()
         self._seen: tuple[int, ...] = ()
-
-    def apply(self, wish: DoorWish | None) -> None:
-        """None: no gateway of another host may come in."""
-        if not self._known or wish != self._wish:
-            self._wish, self._known = wish, True
-            self._wake.set()
 
     def look_again(self) -> None:
         if self._wish is not None and self._ports() != self._seen:
             self._wake.set()
 
-    def observed(self) -> DoorObserved | None:
-        return self._observed
-
-    async def run(self) -> None:
-        """Until cancelled; its Envoy goes on."""
-        while True:
-            wait_s = await self._turn() if self._known else None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-
-    async def _turn(self) -> float | None:
-        """Seconds until the next one; None: when something changes."""
-        wish = self._wish
-        if wish is None:
-            await self._envoy.stop()
-            self._say(None)
-            return None
-        try:
-            address = await asyncio.to_thread(self._address)
-            open_ports = await self._keep(wish, address)
-        except (EnvoyUnavailable, OSError) as error:
-            self._say(DoorObserved("", (), str(error)))
-            return RETRY_S
-        closed = [port for port in self._seen if port not in open_ports]
-        message = f"{address}:{closed[0]} is not open" if closed else ""
-        self._say(DoorObserved(address, open_ports, message))
-        return OPENING_LOOK_S if closed and not self._envoy.is_late() else LOOK_S
-
-    async def _keep(self, wish: DoorWish, address: str) -> tuple[int, ...]:
-        """The ports that are open. Raises EnvoyUnavailable, OSError."""
+    async def _keep(self, wish: DoorWish) -> tuple[DoorObserved, float]:
+        address = await asyncio.to_thread(self._address)
         self._seen = self._ports()
         tunnels = tuple(it if it.address else replace(it, address=self._server_host()) for it in wish.tunnels)
         files = documents(self._identity(), address, self._seen, replace(wish, tunnels=tunnels))
         state = await self._envoy.keep(bootstrap(self._envoy.run_dir), files)
         listening = state.listening if state is not None else frozenset()
-        open_ports = tuple(port for port in self._seen if (address, port) in listening)
-        if state is not None and len(open_ports) < len(self._seen) and self._envoy.is_late():
+        closed = [port for port in self._seen if (address, port) not in listening]
+        if state is not None and closed and self._envoy.is_late():
             await self._envoy.forget("lds.json")
-        return open_ports
+        wait_s = OPENING_LOOK_S if closed and not self._envoy.is_late() else LOOK_S
+        opened = tuple(port for port in self._seen if port not in closed)
+        return DoorObserved(address, opened, f"{address}:{closed[0]} is not open" if closed else ""), wait_s
 
-    def _say(self, observed: DoorObserved | None) -> None:
-        if observed != self._observed:
-            self._observed = observed
-            self._on_change()
+    def _failed(self, why: str) -> DoorObserved:
+        return DoorObserved("", (), why)
 
 
 def own_address(host: str, port: int) -> str:
