@@ -15,7 +15,8 @@ from homeport_agent.model import Reached, ReachTarget
 
 DIAL_S = 2.0
 AGAIN_S = 5.0  # for those that did not answer
-LOOK_S = 60.0  # for those that did
+PER_S = 16.0  # of those that did, at most so many: a handshake costs a millisecond
+LOOK_S = 5.0  # but not sooner than this
 AT_ONCE = 32
 
 
@@ -49,7 +50,8 @@ class Reaching:
                 self._on_change()
             failed = any(it.error for it in found)
             with suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_S if failed else LOOK_S if targets else None):
+                look_s = max(LOOK_S, len(targets) / PER_S) if targets else None
+                async with asyncio.timeout(AGAIN_S if failed else look_s):
                     await self._wake.wait()
 
     def _trust(self) -> ssl.SSLContext:
