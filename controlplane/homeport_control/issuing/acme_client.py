@@ -6,6 +6,7 @@ the words for what goes wrong. Does not cover who answers the proof (`show`), no
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import josepy
 import josepy.jwk
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from homeport_control.domain.certificates import DNS_01, LETS_ENCRYPT, CannotIssue, Issued
 
 REQUEST_S = 20
+NONCES = 5  # asked for in a row, each twice
 ORDER_S = 90.0
 USER_AGENT = "homeport"
 MIN_RATE_LIMIT_S = 3600.0
@@ -32,7 +34,7 @@ def obtain(
 ) -> Issued:
     """`show(where, text)` returns when the name answers so at that path, or that TXT record says so. Raises CannotIssue."""
     account_key = josepy.jwk.JWKRSA.load(account_key_pem.encode())
-    network = client.ClientNetwork(account_key, user_agent=USER_AGENT, timeout=REQUEST_S)
+    network = _Network(account_key, user_agent=USER_AGENT, timeout=REQUEST_S)
     waits = _Waits(network)
     try:
         return _obtain(network, account_key, directory or LETS_ENCRYPT, email, name, challenge, show)
@@ -56,6 +58,19 @@ def obtain(
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} was not understood: {error}") from None
     except (requests.RequestException, OSError) as error:
         raise CannotIssue(f"the authority at {directory or LETS_ENCRYPT} cannot be reached: {_reason(error)}") from None
+
+
+class _Network(client.ClientNetwork):
+    """A nonce that an authority refuses is no fault of the order (RFC 8555, 6.5); the library itself asks once more only."""
+
+    def post(self, *arguments: Any, **more: Any) -> requests.Response:
+        for _ in range(NONCES - 1):
+            try:
+                return super().post(*arguments, **more)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*arguments, **more)
 
 
 class _Waits:
