@@ -24,6 +24,7 @@ class EnvoyState:
     is_configured: bool  # it has had a first configuration from the server, accepted or not
     listening: frozenset[tuple[str, int]]
     sockets: frozenset[str] = frozenset()  # paths, as they were given to it
+    listeners: frozenset[str] = frozenset()  # by name, those that listen nowhere too
 
 
 def look(run_dir: Path) -> EnvoyState | None:
@@ -39,6 +40,7 @@ def look(run_dir: Path) -> EnvoyState | None:
         uptime_s=float(info["uptime_current_epoch"].removesuffix("s")),
         is_configured=info["state"] == "LIVE",
         listening=frozenset((a.get("address", ""), int(a.get("port_value", 0))) for a in addresses),
+        listeners=frozenset(it.get("name", "") for it in listeners.get("listener_statuses", ())),
         sockets=frozenset(it["pipe"]["path"] for it in places if "pipe" in it),
     )
 

@@ -58,9 +58,10 @@ class FileEnvoy:
         """What was written last has had its time to be taken up."""
         return asyncio.get_running_loop().time() - self._wrote_at_s > OPENING_S
 
-    async def forget(self, name: str) -> None:
-        """A file that is written anew by the next `keep`: what failed in it is tried again."""
-        await asyncio.to_thread((self.run_dir / name).unlink, missing_ok=True)
+    async def forget(self, *names: str) -> None:
+        """Files that are written anew by the next `keep`: what failed in them is tried again."""
+        for name in names:
+            await asyncio.to_thread((self.run_dir / name).unlink, missing_ok=True)
 
     def _read(self, name: str) -> str:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.by_files import FileEnvoy, FollowsWish
 from homeport_agent.envoy.door_documents import bootstrap, documents
+from homeport_agent.envoy.door_tunnels import listener_name
 from homeport_agent.envoy.host import DOOR_FOLDER, envoy_dir
 from homeport_agent.model import DoorObserved, DoorWish
 
@@ -63,8 +64,9 @@ class Door(FollowsWish[DoorWish, DoorObserved]):
         state = await self._envoy.keep(bootstrap(self._envoy.run_dir), files)
         listening = state.listening if state is not None else frozenset()
         closed = [port for port in self._seen if (address, port) not in listening]
-        if state is not None and closed and self._envoy.is_late():
-            await self._envoy.forget("lds.json")
+        missing = [it for it in wish.tunnels if state is not None and listener_name(it) not in state.listeners]
+        if state is not None and (closed or missing) and self._envoy.is_late():
+            await self._envoy.forget("cds.json", "lds.json")
         wait_s = OPENING_LOOK_S if closed and not self._envoy.is_late() else LOOK_S
         opened = tuple(port for port in self._seen if port not in closed)
         return DoorObserved(address, opened, f"{address}:{closed[0]} is not open" if closed else ""), wait_s

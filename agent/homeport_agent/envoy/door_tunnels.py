@@ -68,11 +68,11 @@ def listener(identity: Identity, tunnel: TunnelTo) -> dict[str, Any]:
     )
     return typed(
         "config.listener.v3.Listener",
-        name=_name(tunnel),
+        name=listener_name(tunnel),
         listener_filters_timeout="0s",
         address={
             "socket_address": {
-                "address": f"rc://{name_of(own)}:{CLUSTER}:homeport@{_name(tunnel)}:{COUNT}",
+                "address": f"rc://{name_of(own)}:{CLUSTER}:homeport@{listener_name(tunnel)}:{COUNT}",
                 "port_value": 0,
                 "resolver_name": "envoy.resolvers.reverse_connection",
             }
@@ -87,7 +87,7 @@ def listener(identity: Identity, tunnel: TunnelTo) -> dict[str, Any]:
     )
 
 
-def _name(tunnel: TunnelTo) -> str:
+def listener_name(tunnel: TunnelTo) -> str:
     return f"edge-{tunnel.gateway_host_id}"
 
 
@@ -108,10 +108,10 @@ def _edge(identity: Identity, tunnel: TunnelTo) -> dict[str, Any]:
     )
     return typed(
         "config.cluster.v3.Cluster",
-        name=_name(tunnel),
+        name=listener_name(tunnel),
         type="STRICT_DNS",
         connect_timeout="3s",
-        load_assignment=_at(_name(tunnel), address),
+        load_assignment=_at(listener_name(tunnel), address),
         transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": tls},
     )
 

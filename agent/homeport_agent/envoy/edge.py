@@ -53,8 +53,11 @@ class Edge(FollowsWish[EdgeWish, EdgeObserved]):
             if problem := await asyncio.to_thread(admin.port_problem, EVERYWHERE, wish.port):
                 raise OSError(problem)
             if self._envoy.is_late():
-                await self._envoy.forget("lds.json")
+                await self._envoy.forget("cds.json", "lds.json")
             return EdgeObserved("the edge is starting")
+        wanted = {f"./{socket_name(it.host_id, port)}" for it in wish.hosts for port in it.ports}
+        if not wanted <= state.sockets and self._envoy.is_late():
+            await self._envoy.forget("cds.json", "lds.json")
         tunnels = await asyncio.to_thread(self._tunnels)
         here = [
             EdgeHost(it.host_id, tuple(p for p in it.ports if f"./{socket_name(it.host_id, p)}" in state.sockets))
