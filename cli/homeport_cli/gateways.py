@@ -3,6 +3,8 @@
 What it does not cover: how it all looks (`gatewaytable`).
 """
 
+import asyncio
+
 from homeport_cli import gatewaytable, render
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
@@ -29,8 +31,18 @@ def apply(
     if planned.machines and (force or planned.action != "unchanged"):
         from homeport_cli.fleets import gateways as machines  # SSH costs a third of a second: only who needs it pays
 
-        done = machines.apply(
-            api, terminal, source, planned, yes=yes, detach=detach, only_plan=only_plan, as_json=as_json, force=force
+        done = asyncio.run(
+            machines.apply(
+                api,
+                terminal,
+                source,
+                planned,
+                yes=yes,
+                detach=detach,
+                only_plan=only_plan,
+                as_json=as_json,
+                force=force,
+            )
         )
         if done:
             terminal.data(done)

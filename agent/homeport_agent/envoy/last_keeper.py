@@ -46,6 +46,7 @@ TYPES = (
 )
 
 WRITE_S = 1.0  # after a change; many changes are one write
+AGAIN_S = 60.0  # after one that failed
 CONNECT_S = 3.0  # then a fresh channel: gRPC itself would wait ever longer between its tries, and Envoy with it
 RETRY_S = 1.0
 REFUSED_RETRY_S = 60.0  # a server that is older than this, or a host whose role has just gone
@@ -122,6 +123,8 @@ class LastKeeper:
                 self._is_whole = True
             except OSError as error:
                 log.warning("the last configuration of gateway %s cannot be written: %s", self._gateway, error)
+                self._changed.set()
+                await asyncio.sleep(AGAIN_S)
 
 
 async def _each(stream: Any) -> AsyncIterator[discovery_pb2.DeltaResponse]:

@@ -21,7 +21,7 @@ from homeport_cli.fleets.keys import Keys
 from homeport_cli.manifest import Manifest
 
 
-def apply(
+async def apply(
     api: Api,
     terminal: Terminal,
     source: Manifest,
@@ -34,30 +34,6 @@ def apply(
     force: bool,
 ) -> str:
     """What came of it; empty: nothing was done. Raises CliError."""
-    return asyncio.run(
-        _apply(
-            api, terminal, source, planned, yes=yes, detach=detach, only_plan=only_plan, as_json=as_json, force=force
-        )
-    )
-
-
-def take_out(api: Api, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
-    """Machines that no gateway needs any more; one that is not reached cleans itself as far as it can. Raises CliError."""
-    asyncio.run(_take_out_alone(api, terminal, machines))
-
-
-async def _apply(
-    api: Api,
-    terminal: Terminal,
-    source: Manifest,
-    planned: api_pb2.PlanGatewayResponse,
-    *,
-    yes: bool,
-    detach: bool,
-    only_plan: bool,
-    as_json: bool,
-    force: bool,
-) -> str:
     settings = config.load(os.environ)
     if force or any(it.action not in {"unchanged", "gone"} for it in planned.machines):
         applying.server_host(settings)  # what cannot be installed is not applied
@@ -89,6 +65,11 @@ async def _apply(
         return done
     finally:
         await reach.close()
+
+
+def take_out(api: Api, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
+    """Machines that no gateway needs any more; one that is not reached cleans itself as far as it can. Raises CliError."""
+    asyncio.run(_take_out_alone(api, terminal, machines))
 
 
 async def _take_out_alone(api: Api, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
