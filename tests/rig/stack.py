@@ -294,12 +294,11 @@ def stack(*, small_disk_mib: int = 0, **arguments: Any) -> Iterator[Stack]:
         made.start()
         made.ready()
         yield made
-    except BaseException:
+    finally:
+        # Always: a fixture does not hear whether its test failed, and pytest shows this only when it did.
         for process in (made.server, made.agent):
             with suppress(OSError):
                 print(f"--- {process.name}\n{process.output[-6000:]}")
-        raise
-    finally:
         made.close()
         if small_disk_mib:
             subprocess.run(["umount", str(folder / "server")], check=True)

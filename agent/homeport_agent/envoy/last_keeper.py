@@ -105,13 +105,13 @@ class LastKeeper:
         node = discovery_pb2.Node(id=f"{host_id}/{self._gateway}{KEEPER}")
         for type_url in TYPES:
             held = {name: it.version for name, it in self._world.of(type_url).items()}
-            await stream.write(
-                discovery_pb2.DeltaRequest(node=node, type_url=type_url, subscribe=["*"], initial_versions=held)
+            await say(
+                stream, discovery_pb2.DeltaRequest(node=node, type_url=type_url, subscribe=["*"], initial_versions=held)
             )
         async for response in _each(stream):
             self._world.take(response)
             self._changed.set()
-            await stream.write(discovery_pb2.DeltaRequest(type_url=response.type_url, nonce=response.nonce))
+            await say(stream, discovery_pb2.DeltaRequest(type_url=response.type_url, nonce=response.nonce))
 
     async def _write(self) -> None:
         while True:
@@ -125,6 +125,14 @@ class LastKeeper:
                 log.warning("the last configuration of gateway %s cannot be written: %s", self._gateway, error)
                 self._changed.set()
                 await asyncio.sleep(AGAIN_S)
+
+
+async def say(stream: Any, request: discovery_pb2.DeltaRequest) -> None:
+    """Raises AioRpcError, with the server's word, on a stream that the server has ended."""
+    try:
+        await stream.write(request)
+    except asyncio.InvalidStateError:  # gRPC's for an end that came before the write; the next read tells its reason
+        await stream.read()
 
 
 async def _each(stream: Any) -> AsyncIterator[discovery_pb2.DeltaResponse]:
