@@ -40,6 +40,7 @@ from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
+from homeport_control.loops.autoscale import AutoscaleLoop
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
@@ -179,7 +180,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     loops = [
         Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
-        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
+        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database, gateway.in_flight).turn),
+        Loop("autoscale", database.changes, AutoscaleLoop.topics, autoscale.turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
         Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
         Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
@@ -219,6 +221,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         read_facts=facts_from,
         publishers=gateway.publishers,
         ask_upgrade=upgrades.ask,
+        scaling_of=autoscale.said,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+UNPLACED = "waiting for a host"  # the message of one that placement has not looked at yet
+
+
 class Wanted(StrEnum):
     RUN = "run"
     DRAIN = "drain"  # out of rotation first; the container goes on until its requests are done
