@@ -123,7 +123,8 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
     """What `apply` ends with: the address, and a line to paste. `token` is what stands for the token in that line."""
     if not run.url:
         return [f"Service {run.name} is running"]
-    asleep = [] if run.replicas_wanted else ["It is scaled to zero: the first request starts a replica"]
+    sleeps = run.replicas_range and not run.replicas_wanted
+    asleep = ["It is scaled to zero: the first request starts a replica"] if sleeps else []
     # Double quotes: the token may be a shell variable, and holds nothing else that a shell would read.
     header = "" if run.open else f' -H "Authorization: Bearer {token}"'
     url = run.url if run.url.count("/") > 2 else f"{run.url}/"

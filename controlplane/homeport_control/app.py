@@ -38,6 +38,7 @@ from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
+from homeport_control.load.services import ServiceLoads
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.loops.autoscale import AutoscaleLoop
@@ -161,10 +162,12 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     gateway.publish, gateway.forget = xds.publish, xds.forget
-    rates = Rates(time.time)
+    rates, loads = Rates(time.time), ServiceLoads()
+    autoscale = AutoscaleLoop(database, loads.samples)
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
+        loads.take(report)
         gateway.on_load(report)
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)

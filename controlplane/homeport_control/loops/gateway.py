@@ -122,13 +122,13 @@ class GatewayLoop:
     def in_flight(self, run_name: str) -> Mapping[str, int] | None:
         """Requests of a run by replica id, at all gateways that have it, by their last report; None: one does not say."""
         found: Counter[str] = Counter()
-        for known in self._known.values():
-            if known.publishes(run_name):
-                there = known.in_flight(run_name, time.time())
-                if there is None:
-                    return None
-                found.update(there)
-        return found
+        theirs = [known for known in self._known.values() if known.publishes(run_name)]
+        for known in theirs:
+            there = known.in_flight(run_name, time.time())
+            if there is None:
+                return None
+            found.update(there)
+        return found if theirs else None
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
