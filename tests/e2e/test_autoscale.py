@@ -111,7 +111,9 @@ def test_a_wish_that_the_host_cannot_carry_says_why_and_what_serves_goes_on(home
     with Busy(homeport, "wide", 4) as busy:
         run = wait_for(
             "it says what is lacking",
-            lambda: run if "wait for a host: 0 of 1 host fit" in (run := homeport.run("wide")).get("scaling", "") else {},
+            lambda: (
+                run if "wait for a host: 0 of 1 host fit" in (run := homeport.run("wide")).get("scaling", "") else {}
+            ),
             30,
         )
         print(run["reason"], "|", run["scaling"])

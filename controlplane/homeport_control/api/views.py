@@ -19,9 +19,7 @@ ScalingOf = Callable[[str], str]  # the last verdict on a run by its id; empty: 
 
 
 class Views:
-    def __init__(
-        self, database: Database, readings: Readings, scaling_of: ScalingOf = lambda run_id: ""
-    ) -> None:
+    def __init__(self, database: Database, readings: Readings, scaling_of: ScalingOf = lambda run_id: "") -> None:
         self._database = database
         self._readings = readings
         self._scaling_of = scaling_of

@@ -151,7 +151,9 @@ def _converge(
         wakes.append(now_s + goal.stop_duration_s)
     reason = sentence(replicas, goal.revision, goal.count, goal.displaced)
     if give_up is not None:
-        return Step(tuple(actions), state_of(replicas, goal.count), f"{give_up.because}; {reason}", min(wakes, default=None))
+        return Step(
+            tuple(actions), state_of(replicas, goal.count), f"{give_up.because}; {reason}", min(wakes, default=None)
+        )
 
     gone = {action.replica_id for action in removals}
     live = [replica for replica in present if _is_settled(goal, replica) and replica.id not in gone]

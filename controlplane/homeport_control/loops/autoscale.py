@@ -8,6 +8,8 @@ not cover the decision (decide/autoscale.py) nor what a file means (decide/scali
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+import structlog
+
 from homeport_control.decide.autoscale import Decision, Memory, decide
 from homeport_control.decide.progress import plural
 from homeport_control.decide.scaling import count_of, is_proven, is_rolling, rule_of, standing_of, waiting_text
@@ -15,12 +17,16 @@ from homeport_control.domain.scaling import LoadSample, Scale, ScaledRun, Scalin
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.ranges import Range
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import runs, scaling
+from homeport_control.store import events, runs, scaling
+from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Database
 
 INTERVAL_S = 1.0  # between two looks: gateways report so often
 LEAST_INTERVAL_S = 0.05  # when requests begin to be held one after the other
 
+AT_ONCE = 100  # runs in one transaction: others write too
+
+log = structlog.get_logger()
 ReadLoad = Callable[[str, float, float], tuple[LoadSample, ...] | None]  # of a service, now, over so many seconds
 
 
@@ -64,27 +70,37 @@ class AutoscaleLoop:
         self._is_poked, self._looked_at_s = False, now_s
         async with self._database.read() as connection:
             found = await scaling.list_wanted(connection)
-            news = [(run.id, run.revision) for run in found if (run.id, run.revision) not in self._rules]
-            texts = await scaling.specs(connection, news)
-        self._rules |= {which: rule_of(spec_from_json(text)) for which, text in texts.items()}
+            unread = [(run.id, run.revision) for run in found if (run.id, run.revision) not in self._rules]
+            texts = await scaling.specs(connection, unread)
+        self._rules |= {which: _rule(text, which[0]) for which, text in texts.items()}
         self._forget(found)
-        scaled, wakes = [], [now_s + INTERVAL_S]
+        news: list[str] = []
+        wakes = [now_s + INTERVAL_S]
         for run in found:
             rule = self._rules.get((run.id, run.revision))
-            if rule is None:
+            decided = self._decide(run, rule, now_s) if rule is not None else None
+            if rule is None or decided is None:
                 continue
-            decided = self._decide(run, rule, now_s)
             if _is_news(run, rule, decided):
-                scaled.append(await self._scale(run.id, rule, now_s))
+                news.append(run.id)
             else:
                 self._keep(run, rule, decided)
             if decided.wake_at_s is not None:
                 wakes.append(max(decided.wake_at_s, now_s + LEAST_INTERVAL_S))
-        sentence = "; ".join(filter(None, scaled)) or f"{plural(len(self._kept), 'run')} with a range of replicas"
+        scaled = [told for some in chunks(news, AT_ONCE) for told in await self._scale(some, now_s)]
+        sentence = "; ".join(scaled) or f"{plural(len(self._kept), 'run')} with a range of replicas"
         self._last = Turn(sentence, min(wakes) if self._kept else None)
         return self._last
 
-    def _decide(self, run: ScaledRun, rule: ScalingRule, now_s: float) -> Decision:
+    def _decide(self, run: ScaledRun, rule: ScalingRule, now_s: float) -> Decision | None:
+        """None: it cannot be decided, which is logged, and the others go on."""
+        try:
+            return self._decided(run, rule, now_s)
+        except Exception:
+            log.exception("the scaling of a run could not be decided; it is tried again", run=run.name)
+            return None
+
+    def _decided(self, run: ScaledRun, rule: ScalingRule, now_s: float) -> Decision:
         kept = self._kept.get(run.id)
         memory = kept.memory if kept is not None and kept.rule == rule else Memory()
         samples = self._read_load(run.name, now_s, rule.window_s)
@@ -92,23 +108,26 @@ class AutoscaleLoop:
         held_to = rule if is_proven(run) else replace(rule, min=max(rule.min, 1))
         return decide(held_to, samples, standing_of(run, _count(run, rule)), memory, now_s)
 
-    async def _scale(self, run_id: str, rule: ScalingRule, now_s: float) -> str:
-        """Decide again on what is there in the transaction that writes it. A sentence; empty: it is another run by now."""
+    async def _scale(self, run_ids: list[str], now_s: float) -> list[str]:
+        """Decide again on what is there in the transaction that writes it. A sentence for each that is scaled."""
+        sentences, kept = [], []
         async with self._database.write() as write:
-            found = await scaling.list_wanted(write.connection, run_id)
-            if not found or self._rules.get((run_id, found[0].revision)) != rule:
-                return ""
-            run = found[0]
-            decided = self._decide(run, rule, now_s)
-            told = ""
-            if isinstance(decided.verdict, Scale) and _is_news(run, rule, decided):
-                to = decided.verdict.to
-                if is_rolling(run):  # what is made of it is part of that story
-                    write.cause_id = run.cause_id
-                told = f"from {_count(run, rule)} to {plural(to, 'replica')}: {decided.verdict.because}"
-                await runs.scale(write, run_id, to, told)
-        self._keep(run, rule, decided)
-        return f"{run.name} is scaled {told}" if told else ""
+            for run in await scaling.list_wanted(write.connection, run_ids):
+                rule = self._rules.get((run.id, run.revision))
+                decided = self._decide(run, rule, now_s) if rule is not None else None
+                if rule is None or decided is None:
+                    continue  # it is of another revision by now: the next turn looks at that
+                kept.append((run, rule, decided))
+                if isinstance(decided.verdict, Scale) and _is_news(run, rule, decided):
+                    # In a rollout, what is made of it is part of that story.
+                    write.cause_id = run.cause_id if is_rolling(run) else events.new_cause()
+                    before, to = _count(run, rule), decided.verdict.to
+                    told = f"from {before} to {plural(to, 'replica')}: {decided.verdict.because}"
+                    await runs.scale(write, run.id, to, told)
+                    sentences.append(f"{run.name} is scaled {told}")
+        for run, rule, decided in kept:
+            self._keep(run, rule, decided)
+        return sentences
 
     def _keep(self, run: ScaledRun, rule: ScalingRule, decided: Decision) -> None:
         self._kept[run.id] = _Kept(rule, decided.memory, f"{decided.verdict.because}{waiting_text(run)}")
@@ -119,6 +138,15 @@ class AutoscaleLoop:
         self._rules = {which: rule for which, rule in self._rules.items() if which in there}
         ranged = {run_id for (run_id, _), rule in self._rules.items() if rule is not None}
         self._kept = {run_id: kept for run_id, kept in self._kept.items() if run_id in ranged}
+
+
+def _rule(text: str, run_id: str) -> ScalingRule | None:
+    """Of a configuration; one that cannot be read does not stop the others."""
+    try:
+        return rule_of(spec_from_json(text))
+    except Exception:
+        log.exception("the configuration of a run cannot be read; it is not scaled", run_id=run_id)
+        return None
 
 
 def _count(run: ScaledRun, rule: ScalingRule) -> int:

@@ -149,9 +149,7 @@ def goal_of(
 async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
     match action:
         case CreateReplica(index, revision, _):
-            new = Replica(
-                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=UNPLACED
-            )
+            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=UNPLACED)
             await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
             await replicas.update(

@@ -3,7 +3,7 @@
 The configurations are read once for each revision (`specs`). What is written stands in store/runs.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,11 +46,11 @@ _counted = (
 )
 
 
-async def list_wanted(connection: AsyncConnection, run_id: str = "") -> tuple[ScaledRun, ...]:
-    """All runs that are wanted and have a revision that was not given up; or one of them."""
+async def list_wanted(connection: AsyncConnection, run_ids: Collection[str] | None = None) -> tuple[ScaledRun, ...]:
+    """All runs that are wanted and have a revision that was not given up; or of these (chunks.LONGEST at most)."""
     which, counted = _wanted, _counted
-    if run_id:
-        which, counted = which.where(runs.c.id == run_id), counted.where(replicas.c.run_id == run_id)
+    if run_ids is not None:
+        which, counted = which.where(runs.c.id.in_(run_ids)), counted.where(replicas.c.run_id.in_(run_ids))
     found = (await connection.execute(which)).all()
     by_run: dict[str, list[Alike]] = {}
     for its_run, revision, phase, *rest in (await connection.execute(counted)).all() if found else ():

@@ -1,6 +1,7 @@
 """loops/autoscale: load becomes another number of replicas on a real database, with its event; what is decided stands in
 decide's own tests."""
 
+import asyncio
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -326,6 +327,35 @@ async def test_changes_of_runs_are_looked_at_once_a_second_and_a_held_request_at
     assert len(traffic.read) == 4, "a clock that was set back stops nothing"
 
 
+async def test_many_are_scaled_in_one_turn_each_with_a_cause_of_its_own(
+    state: State, loop: AutoscaleLoop, traffic: Traffic
+) -> None:
+    ids = [await a_scaled_run(state, f"web-{number}") for number in range(3)]
+    traffic.in_flight = {f"web-{number}": 2 + number for number in range(3)}
+    with state.database.changes.subscribe("runs") as woken:
+        await loop.turn(NOW_S)
+        assert await woken.wait(0)
+        assert not await woken.wait(0), "one transaction"
+    found = [await get_run(state, run_id) for run_id in ids]
+    assert [run.scaled_to for run in found] == [2, 3, 4]
+    assert len({run.cause_id for run in found}) == 3
+
+
+async def test_a_run_that_cannot_be_decided_does_not_hold_up_the_others(state: State, traffic: Traffic) -> None:
+    def load(service: str, now_s: float, window_s: float) -> tuple[LoadSample, ...] | None:
+        if service == "broken":
+            raise ValueError("broken")
+        return traffic(service, now_s, window_s)
+
+    broken, unreadable = await a_scaled_run(state, "broken"), await a_scaled_run(state, "unreadable")
+    web = await a_scaled_run(state)
+    async with state.database.write() as write:
+        await write.connection.exec_driver_sql("UPDATE revisions SET spec = '{' WHERE run_id = ?", (unreadable,))
+    traffic.in_flight["web"] = 3
+    await AutoscaleLoop(state.database, load).turn(NOW_S)
+    assert [(await get_run(state, run_id)).scaled_to for run_id in (broken, web)] == [1, 3]
+
+
 async def test_without_a_range_it_sleeps_until_there_is_one(
     state: State, loop: AutoscaleLoop, traffic: Traffic
 ) -> None:
@@ -336,8 +366,6 @@ async def test_without_a_range_it_sleeps_until_there_is_one(
 
 
 async def test_a_poke_wakes_the_running_loop(state: State, loop: AutoscaleLoop, traffic: Traffic) -> None:
-    import asyncio
-
     run_id = await a_scaled_run(state, replicas="0..4")
     async with state.database.write() as write:
         await runs.update(write, run_id, scaled_to=0)
@@ -352,5 +380,3 @@ async def test_a_poke_wakes_the_running_loop(state: State, loop: AutoscaleLoop, 
         assert (await get_run(state, run_id)).scaled_to == 1
     finally:
         running.cancel()
-
-

@@ -27,8 +27,8 @@ async def test_runs_that_are_wanted_with_their_replicas_counted_by_what_they_hav
         await runs.update(write, ended, ended_at_s=5.0)
     async with state.database.read() as connection:
         found = await scaling.list_wanted(connection)
-        assert found == await scaling.list_wanted(connection, run_id)
-        assert await scaling.list_wanted(connection, stopped) == ()
+        assert found == await scaling.list_wanted(connection, [run_id])
+        assert await scaling.list_wanted(connection, [stopped]) == ()
     serving = Alike(1, Phase.READY, in_rotation=True, lost=False, has_host=True, was_ready=True, number=2)
     waiting = Alike(
         1, Phase.QUEUED, in_rotation=False, lost=False, has_host=False, was_ready=False, number=1,
