@@ -57,7 +57,8 @@ class Updates:
             for replica in adopted(present, same):
                 await replicas.renumber(write, replica, run.name, revision)
         count = count_after_apply(new.spec.replicas, _count(run), goes_on=same is not None)
-        await runs.update(write, run.id, scaled_to=count)
+        proven = {"proven_revision": revision} if same is not None and same == run.proven_revision else {}
+        await runs.update(write, run.id, scaled_to=count, **proven)
 
     async def _same(
         self, connection: AsyncConnection, run: Run, present: Sequence[Replica], new: Version

@@ -61,8 +61,10 @@ def standing_of(run: ScaledRun, count: int) -> Standing:
 
 
 def is_proven(run: ScaledRun) -> bool:
-    """A replica of its revision that is there has been ready: it may sleep."""
-    return any(it.was_ready and it.revision == run.revision for it in run.replicas)
+    """A replica of its revision has been ready, one that is there or one of before it slept: it may sleep."""
+    return run.proven_revision == run.revision or any(
+        it.was_ready and it.revision == run.revision for it in run.replicas
+    )
 
 
 def is_rolling(run: ScaledRun) -> bool:

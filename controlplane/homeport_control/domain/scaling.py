@@ -56,6 +56,7 @@ class ScaledRun:
     name: str
     revision: int  # the newest that was not given up
     scaled_to: int | None
+    proven_revision: int | None
     cause_id: str
     replicas: tuple[Alike, ...] = ()
 

@@ -54,6 +54,7 @@ class Run:
     log_tail: tuple[str, ...] = ()  # of the replica that made it fail
     cause_id: str = ""  # of the last apply, stop or scaling
     scaled_to: int | None = None  # replicas, by its load or by the last apply; None: a new one (decide/scaling.py)
+    proven_revision: int | None = None  # one that has worked, of which no replica may be left: it sleeps, or slept
 
     @property
     def newest(self) -> Revision:

@@ -123,7 +123,7 @@ class AutoscaleLoop:
                     write.cause_id = run.cause_id if is_rolling(run) else events.new_cause()
                     before, to = _count(run, rule), decided.verdict.to
                     told = f"from {before} to {plural(to, 'replica')}: {decided.verdict.because}"
-                    await runs.scale(write, run.id, to, told)
+                    await runs.scale(write, run.id, to, told, proven=None if to else run.revision)
                     sentences.append(f"{run.name} is scaled {told}")
         for run, rule, decided in kept:
             self._keep(run, rule, decided)

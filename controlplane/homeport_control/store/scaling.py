@@ -21,7 +21,7 @@ _good = (
     .subquery()
 )
 _wanted = (
-    sa.select(runs.c.id, runs.c.name, _good.c.number, runs.c.scaled_to, runs.c.cause_id)
+    sa.select(runs.c.id, runs.c.name, _good.c.number, runs.c.scaled_to, runs.c.proven_revision, runs.c.cause_id)
     .join(_good, _good.c.run_id == runs.c.id)
     .where(runs.c.ended_at_s.is_(None), runs.c.wanted == RunWanted.RUN)
     .order_by(runs.c.id)

@@ -256,7 +256,9 @@ SCALED: dict[str, Any] = {"replicas": "0..4", "scaling": {"metric": "rps", "targ
 async def scale(state: State, run_id: str, to: int) -> None:
     """What the autoscaler does, and what follows of it."""
     async with state.database.write() as write:
-        await runs.scale(write, run_id, to, f"to {to}: a test wants it")
+        run = await runs.get(write.connection, run_id)
+        proven = None if to else run.newest.number
+        await runs.scale(write, run_id, to, f"to {to}: a test wants it", proven)
     await turned(state)
     await serve(state, run_id)
     for replica in await present(state, run_id):
@@ -354,3 +356,27 @@ async def test_what_is_given_up_at_zero_leaves_the_revision_before_it_with_a_rep
     assert (run.current.number, run.ended_at_s) == (1, None)
     assert "no such file" in run.newest.failed
     assert 1 in wanting(await present(state, run_id))
+
+
+async def test_a_revision_that_worked_before_it_slept_is_not_given_up_when_it_cannot_start_again(
+    state: State, user: Api
+) -> None:
+    """Its replicas of then are long forgotten. What was changed in place since is as good as it was."""
+    run_id, _ = await deployed(state, user, document(**SCALED))
+    await applied(user, document(**SCALED, env=["A=1"]))
+    for _ in range(4):
+        await turned(state)
+        await serve(state, run_id)
+    await scale(state, run_id, 0)
+    await applied(user, document(**SCALED, env=["A=1"], auth=False))
+    async with state.database.write() as write:
+        await runs.scale(write, run_id, 1, "to 1: a request waits")
+        await write.connection.exec_driver_sql("UPDATE replicas SET ended_at_s = 1.0 WHERE ended_at_s IS NOT NULL")
+    await turned(state)
+    (new,) = [it for it in await present(state, run_id) if it.wanted is Wanted.RUN]
+    async with state.database.write() as write:
+        assert await replicas.claim(write, claim(new.id, "h1"))
+    await observe(state, "h1", new.id, Phase.FAILED, message="no memory")
+    await turned(state)
+    run = await get_run(state, run_id)
+    assert (run.newest.number, run.newest.failed, run.ended_at_s) == (3, "", None)

@@ -33,8 +33,8 @@ def a_spec(**fields: Any) -> ServiceSpec:
     return spec
 
 
-def a_run(*alike: Alike, revision: int = 1) -> ScaledRun:
-    return ScaledRun("run1", "web", revision, None, "apply", alike)
+def a_run(*alike: Alike, revision: int = 1, proven: int | None = None) -> ScaledRun:
+    return ScaledRun("run1", "web", revision, None, proven, "apply", alike)
 
 
 def test_a_range_with_its_scaling_is_a_rule() -> None:
@@ -103,6 +103,8 @@ def test_a_revision_is_proven_by_a_replica_of_its_own_that_was_ready() -> None:
     assert not is_proven(a_run(STARTING))
     assert not is_proven(a_run())
     assert not is_proven(a_run(SERVING, replace(STARTING, revision=2), revision=2))
+    assert is_proven(a_run(STARTING, proven=1)), "before it slept"
+    assert not is_proven(a_run(STARTING, revision=2, proven=1))
     assert is_rolling(a_run(SERVING, replace(STARTING, revision=2), revision=2))
     assert not is_rolling(a_run(SERVING, STARTING))
 

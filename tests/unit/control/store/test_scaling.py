@@ -35,7 +35,7 @@ async def test_runs_that_are_wanted_with_their_replicas_counted_by_what_they_hav
         message="0 of 1 host fit: 1 is full",
     )  # fmt: skip
     (run,) = found
-    assert run == ScaledRun(run_id, "web", 1, 3, "c1", run.replicas)
+    assert run == ScaledRun(run_id, "web", 1, 3, None, "c1", run.replicas)
     assert set(run.replicas) == {serving, waiting}
 
 

@@ -13,3 +13,4 @@ down_revision = "0011"
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("scaled_to", sa.Integer()))
+    op.add_column("runs", sa.Column("proven_revision", sa.Integer()))
