@@ -161,14 +161,18 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    gateway.publish, gateway.forget = xds.publish, xds.forget
-    rates, loads = Rates(time.time), ServiceLoads()
-    autoscale = AutoscaleLoop(database, loads.samples)
+    rates, loads = Rates(time.time), ServiceLoads(time.time)
+
+    def forget(name: str) -> None:
+        xds.forget(name)
+        loads.forgotten(name)
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
         loads.take(report)
         gateway.on_load(report)
+
+    gateway.publish, gateway.forget = xds.publish, forget
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
@@ -179,6 +183,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     async def join_token_for(write: Write, fleet: str, now_s: float) -> str:
         return await new_token(write, state.ca.sha256, fleet, now_s)
 
+    autoscale = AutoscaleLoop(database, loads.samples)
     on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
     loops = [
         Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
