@@ -4,6 +4,8 @@ The configurations are read once for each revision (`specs`). What is written st
 """
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,6 +48,11 @@ _counted = (
 )
 
 
+@lru_cache(maxsize=4096)  # most runs are alike, at each turn
+def _kept(revision: int, phase: str, *rest: Any) -> Alike:
+    return Alike(revision, Phase(phase), *rest)
+
+
 async def list_wanted(connection: AsyncConnection, run_ids: Collection[str] | None = None) -> tuple[ScaledRun, ...]:
     """All runs that are wanted and have a revision that was not given up; or of these (chunks.LONGEST at most)."""
     which, counted = _wanted, _counted
@@ -54,7 +61,7 @@ async def list_wanted(connection: AsyncConnection, run_ids: Collection[str] | No
     found = (await connection.execute(which)).all()
     by_run: dict[str, list[Alike]] = {}
     for its_run, revision, phase, *rest in (await connection.execute(counted)).all() if found else ():
-        by_run.setdefault(its_run, []).append(Alike(revision, Phase(phase), *rest))
+        by_run.setdefault(its_run, []).append(_kept(revision, phase, *rest))
     return tuple(ScaledRun(*row, replicas=tuple(by_run.get(row.id, ()))) for row in found)
 
 
