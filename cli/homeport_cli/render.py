@@ -108,6 +108,7 @@ def runs(rows: Sequence[api_pb2.Run], now_s: float, *, verbose: bool = False, wi
             body.append((_replica_cells(replica, run, now_s), who, replica_trouble(replica)))
     notes = [Text(f"{who}: {trouble}") for _, who, trouble in body if trouble]
     models += [Text(f"{run.name}: {line}") for run in rows if verbose for line in _peaks(run)]
+    models += [Text(f"{run.name}: scaling: {run.scaling}") for run in rows if verbose and run.scaling]
     as_column = bool(notes) and width >= WIDE
     heads = ["NAME", "BACKEND", "HOST", "GPU", "REPLICAS", "STATUS", "PROBES", "SUBMITTED"]
     columns = kept(heads, [cells for cells, _, _ in body], width, spare=("BACKEND", "SUBMITTED", "PROBES", "GPU"))
@@ -122,6 +123,8 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
     """What `apply` ends with: the address, and a line to paste. `token` is what stands for the token in that line."""
     if not run.url:
         return [f"Service {run.name} is running"]
+    sleeps = run.replicas_range and not run.replicas_wanted
+    asleep = ["It is scaled to zero: the first request starts a replica"] if sleeps else []
     # Double quotes: the token may be a shell variable, and holds nothing else that a shell would read.
     header = "" if run.open else f' -H "Authorization: Bearer {token}"'
     url = run.url if run.url.count("/") > 2 else f"{run.url}/"
@@ -129,7 +132,7 @@ def published(run: api_pb2.Run, token: str) -> list[str]:
     if run.model_url:
         names = _printable(", ".join((run.model, *run.model_aliases)))
         lines += [f"Model {names} is published at {run.model_url}", _model_call(run, header)]
-    return lines
+    return [*lines, *asleep]
 
 
 def _model_call(run: api_pb2.Run, header: str) -> str:
@@ -252,7 +255,7 @@ def _run_cells(run: api_pb2.Run, now_s: float, *, merge: bool) -> list[Text]:
         Text(first.backend if first else ""),
         Text(first.host if first else ""),
         Text(first.gpus if first else ""),
-        Text(f"{serving}/{run.replicas_wanted}"),
+        Text(f"{serving}/{run.replicas_wanted}{f' ({run.replicas_range})' if run.replicas_range else ''}"),
         state_text(run.state),
         Text(f"{passed}/{total}" if total else ""),
         Text(age(run.submitted_at, now_s)),

@@ -38,8 +38,10 @@ from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
+from homeport_control.load.services import ServiceLoads
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
+from homeport_control.loops.autoscale import AutoscaleLoop
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
@@ -159,12 +161,18 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    gateway.publish, gateway.forget = xds.publish, xds.forget
-    rates = Rates(time.time)
+    rates, loads = Rates(time.time), ServiceLoads(time.time)
+
+    def forget(name: str) -> None:
+        xds.forget(name)
+        loads.forgotten(name)
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
+        loads.take(report)
         gateway.on_load(report)
+
+    gateway.publish, gateway.forget = xds.publish, forget
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
@@ -175,11 +183,13 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     async def join_token_for(write: Write, fleet: str, now_s: float) -> str:
         return await new_token(write, state.ca.sha256, fleet, now_s)
 
+    autoscale = AutoscaleLoop(database, loads.samples)
     on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
     loops = [
         Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
-        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database).turn),
+        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database, gateway.in_flight).turn),
+        Loop("autoscale", database.changes, AutoscaleLoop.topics, autoscale.turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
         Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
         Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
@@ -219,6 +229,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         read_facts=facts_from,
         publishers=gateway.publishers,
         ask_upgrade=upgrades.ask,
+        scaling_of=autoscale.said,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)

@@ -48,8 +48,8 @@ def test_all_mistakes_are_told_at_once_with_their_lines(homeport: Stack) -> None
 
 
 def test_what_is_not_carried_out_yet_is_refused_by_name(homeport: Stack) -> None:
-    done = homeport.apply(SERVICE + "replicas: 1..3\nscaling: {metric: rps, target: 5}\n")
-    refused(done, 2, "`scaling` is not supported yet", "a range of `replicas` is not supported yet")
+    done = homeport.apply(SERVICE + "model: {name: m, format: tgi}\n")
+    refused(done, 2, "model.format", "`format: tgi` is not supported")
     left_nothing(homeport)
 
 

@@ -193,7 +193,8 @@ EVENTS = st.one_of(
         st.sampled_from(["fail", "unready", "lose", "return", "refuse", "sicken", "sicken", "heal"]), st.integers(0, 30)
     ),
     st.tuples(st.just("apply"), st.just(0)),
-    st.tuples(st.just("scale"), st.integers(1, 4)),
+    st.tuples(st.just("scale"), st.integers(0, 4)),
+    st.tuples(st.just("busy"), st.integers(0, 30)),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
 )
 STEADY = st.one_of(
@@ -223,6 +224,9 @@ def play(world: World, events: list[tuple[str, int]]) -> None:
                 world.apply()
             case "scale":
                 world.goal = replace(world.goal, count=number)
+            case "busy":
+                in_flight = {it.id: (number + at) % 3 for at, it in enumerate(alive)}
+                world.goal = replace(world.goal, in_flight=in_flight, warned={it.id for it in alive[number % 7 :]})
             case "wait":
                 world.now_s += number
             case "everyone":
@@ -294,6 +298,75 @@ def test_a_deadline_ends_a_run_in_a_word_of_its_own(replicas: int, events: list[
     assert decided.reason.startswith("max_duration_exceeded")
     world.settle()
     assert world.goal.finished is RunState.TERMINATED
+
+
+SCALING = st.one_of(
+    STEADY,
+    st.tuples(st.just("scale"), st.integers(0, 4)),
+    st.tuples(st.just("busy"), st.integers(0, 30)),
+    st.tuples(st.just("room"), st.booleans().map(int)),
+)
+
+
+@given(st.lists(SCALING, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_a_healthy_run_that_is_scaled_and_updated_never_serves_less_than_it_did_or_than_is_wanted(
+    events: list[tuple[str, int]],
+) -> None:
+    world = World(goal(count=1))
+    world.settle()
+    for what, number in events:
+        before = sum(is_serving(replica) for replica in world.left())
+        if what == "room":
+            world.has_room = bool(number)
+        else:
+            play(world, [(what, number)])
+        serving = sum(is_serving(replica) for replica in world.left())
+        assert serving >= min(before, world.goal.count), "a wish that no host can carry keeps what there is"
+        assert world.goal.finished is None
+        assert len(world.good) == world.newest, "no revision is given up"
+    world.has_room = True
+    assert world.settle().state is RunState.RUNNING
+    assert [is_serving(replica) for replica in world.left()] == [True] * world.goal.count
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["queued", "starting", "unready", "serving"]), st.integers(0, 3), st.integers(0, 2)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(0, 8),
+)
+@settings(max_examples=200, deadline=None)
+def test_fewer_are_wanted_those_that_are_not_ready_go_first_then_the_least_busy(
+    there: list[tuple[str, int, int]], wanted: int
+) -> None:
+    world, in_flight = World(goal(count=wanted)), {}
+    for index, (how, busy, host) in enumerate(there):
+        name = f"r{index}"
+        phase = {"starting": Phase.STARTING, "unready": Phase.UNREADY, "serving": Phase.READY}.get(how, Phase.QUEUED)
+        world.replicas[name] = Replica(
+            name, "run", index, 1, Wanted.RUN, 1.0, host_id=None if how == "queued" else f"h{host}", phase=phase,
+            in_rotation=how == "serving", first_ready_at_s=1.0 if how in {"unready", "serving"} else None,
+        )  # fmt: skip
+        in_flight[name] = busy if how == "serving" else 0
+    world.goal = replace(world.goal, in_flight=in_flight)
+
+    def missed(replica: Replica) -> tuple[bool, bool, bool, int]:
+        return (
+            is_serving(replica),
+            replica.first_ready_at_s is not None,
+            replica.host_id is not None,
+            in_flight[replica.id],
+        )
+
+    before = dict(world.replicas)
+    world.turn()
+    stay = {it.id for it in world.left() if it.wanted is Wanted.RUN and it.id in before}
+    assert len(stay) == min(wanted, len(before))
+    gone = [missed(it) for name, it in before.items() if name not in stay]
+    assert max(gone, default=(False,)) <= min((missed(before[name]) for name in stay), default=(True, True, True, 9))
 
 
 SICK = st.one_of(

@@ -25,6 +25,7 @@ from homeport_control.domain.hosts import (
 )
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
+from homeport_control.spec.ranges import Range, range_text
 
 _STATES = {
     Phase.QUEUED: "queued",
@@ -62,14 +63,15 @@ def run_message(
     replicas: Sequence[Replica],
     hosts: Mapping[str, Host],
     count: int,
+    allowed: Range[int],
     url: str,
     memory: Callable[[Replica], GpuMemory | None],
 ) -> api_pb2.Run:
-    """`memory`: what a replica has of its GPUs' memory."""
+    """`count`: wanted now, of `allowed`. `memory`: what a replica has of its GPUs' memory."""
     current = run.current or run.newest
     shown = [replica for replica in replicas if replica.ended_at_s is None]
     if run.ended_at_s is not None and not shown:
-        shown = [replica for replica in replicas if replica.revision == run.newest.number][-count:]
+        shown = [replica for replica in replicas if replica.revision == run.newest.number][-max(count, 1) :]
     newest_up = [r for r in shown if r.revision == current.number and r.in_rotation]
     failed = run.newest.failed or (run.reason if run.state == "failed" else "")
     return api_pb2.Run(
@@ -82,13 +84,27 @@ def run_message(
         revision=current.number,
         url=url,
         published=bool(newest_up),
-        rolled_out=len(newest_up) == count and len(newest_up) == len(shown) and run.ended_at_s is None,
+        rolled_out=run.ended_at_s is None and _is_rolled_out(current.number, shown, newest_up, count, allowed),
         replicas=[_replica_message(replica, hosts, memory(replica)) for replica in shown],
         error=failed,
         log_tail=run.log_tail,
         replicas_wanted=count,
         newest_revision=run.newest.number,
+        replicas_range="" if allowed.is_exact else range_text(allowed, str),
     )
+
+
+def _is_rolled_out(
+    revision: int, shown: Sequence[Replica], newest_up: Sequence[Replica], count: int, allowed: Range[int]
+) -> bool:
+    """As many of the revision as are wanted are in rotation, and nothing else is left.
+
+    By load more are wanted at one moment and fewer at the next: there the least that it always has will do.
+    """
+    if allowed.is_exact:
+        return len(newest_up) == count == len(shown)
+    enough = min(count, max(allowed.min or 0, 1))
+    return len(newest_up) >= enough and all(replica.revision == revision for replica in shown)
 
 
 def _replica_message(replica: Replica, hosts: Mapping[str, Host], memory: GpuMemory | None) -> api_pb2.Replica:

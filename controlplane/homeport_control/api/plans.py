@@ -160,8 +160,8 @@ class Plans:
                     current = await _still_wanted(write, planned.active)
                     await must_be_there(write.connection, planned.gateway)
                     await runs.add_revision(write, run_id, revision, new, now_s)
-                    if not request.force and not planned.is_another_try:
-                        await self._updates.carry_on(write, current, planned.version, revision)
+                    anew = request.force or planned.is_another_try
+                    await self._updates.carry_on(write, current, planned.version, revision, anew=anew)
         return api_pb2.ApplyResponse(run_name=planned.name, run_id=run_id, revision=revision, action=action)
 
     async def _planned(self, caller: Caller, document: api_pb2.Document) -> Planned:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from homeport_control.decide.scaling import how_scaled, rule_of
 from homeport_control.spec.base_image import image_of
 from homeport_control.spec.ranges import range_text
 from homeport_control.spec.resources import resources_text
@@ -27,7 +28,8 @@ def _properties(user: str, spec: ServiceSpec, base_image: str) -> Iterator[tuple
     yield "Name", spec.name or ""
     yield "Image", image_of(spec, base_image)
     yield "Resources", resources_text(spec.resources)
-    yield "Replicas", range_text(spec.replicas, str)
+    rule = rule_of(spec)
+    yield "Replicas", range_text(spec.replicas, str) + (f" {how_scaled(rule)}" if rule else "")
     yield "Port", str(spec.port)
     yield "Authentication", "Bearer token" if spec.auth else "none"
     yield "Model", _model(spec.model)

@@ -26,7 +26,7 @@ from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.usage import usage_of
-from homeport_control.api.views import Views
+from homeport_control.api.views import ScalingOf, Views
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database
@@ -73,6 +73,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         read_facts: ReadFacts,
         publishers: Publishers = lambda run_name: (),
         ask_upgrade: AskUpgrade = lambda host_ids: None,
+        scaling_of: ScalingOf = lambda run_id: "",
         gateway_start_s: float = GATEWAY_START_S,
     ) -> None:
         self._database = database
@@ -81,7 +82,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
         self._code = CodeApi(code)
-        self._views = Views(database, readings)
+        self._views = Views(database, readings, scaling_of)
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
         self._end_session = end_session

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.decide.adopt import adopted, candidates
+from homeport_control.decide.scaling import count_after_apply, count_of
 from homeport_control.decide.updates import how_it_is_made
 from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
@@ -41,18 +42,23 @@ class Updates:
         """How it would be made, and what that means for this run. `anew`: its replicas are to be new ones in any case."""
         present = await _present(connection, run)
         same = None if anew else await self._same(connection, run, present, new)
-        return how_it_is_made(run.name, present, new.spec.replicas.min or 0, same, has_room=has_room)
+        count = count_after_apply(new.spec.replicas, _count(run), goes_on=same is not None)
+        return how_it_is_made(run.name, present, count, same, has_room=has_room)
 
-    async def carry_on(self, write: Write, run: Run, new: Version, revision: int) -> None:
-        """Number what goes on as it is as replicas of the new revision, in the transaction that writes that.
+    async def carry_on(self, write: Write, run: Run, new: Version, revision: int, *, anew: bool) -> None:
+        """Number what goes on as it is as replicas of the new revision, and say how many it has of its range, in the
+        transaction that writes it.
 
-        `run`: as it was before.
+        `run`: as it was before. `anew`: its replicas are to be new ones in any case.
         """
         present = await _present(write.connection, run)
-        same = await self._same(write.connection, run, present, new)
+        same = None if anew else await self._same(write.connection, run, present, new)
         if same is not None:
             for replica in adopted(present, same):
                 await replicas.renumber(write, replica, run.name, revision)
+        count = count_after_apply(new.spec.replicas, _count(run), goes_on=same is not None)
+        proven = {"proven_revision": revision} if same is not None and same == run.proven_revision else {}
+        await runs.update(write, run.id, scaled_to=count, **proven)
 
     async def _same(
         self, connection: AsyncConnection, run: Run, present: Sequence[Replica], new: Version
@@ -66,6 +72,10 @@ class Updates:
             if strongest(diff(spec_from_json(revision.spec_json), secrets, new.spec, new.secrets)) == IN_PLACE:
                 return number
         return None
+
+
+def _count(run: Run) -> int:
+    return count_of(spec_from_json((run.current or run.newest).spec_json).replicas, run.scaled_to)
 
 
 async def _present(connection: AsyncConnection, run: Run) -> tuple[Replica, ...]:

@@ -3,7 +3,7 @@
 Covers the values only. Does not cover how they are chosen (rollout, winddown) or carried out (loops).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -32,6 +32,8 @@ class Goal:
     displaced: Mapping[str, str] = field(
         default_factory=lambda: NOBODY
     )  # by replica id: why it must leave its host or its GPU (displace)
+    in_flight: Mapping[str, int] | None = None  # requests by replica id; None: not known
+    warned: Collection[str] = ()  # ids of replicas on a host or GPU that has a warning
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ def of_action(run: Run, replicas: Sequence[Replica], action: Action, moved: Mapp
     if run.wanted is not RunWanted.RUN:
         return run.cause_id
     match action:
-        case CreateReplica(index, revision, _):  # what took the last one of its place away
-            return _of_newest(run, [r for r in replicas if r.index == index and r.revision == revision], moved)
+        case CreateReplica(index, revision, _):  # what took the last one of its place away, unless it was one too many
+            before = [r for r in replicas if r.index == index and r.revision == revision]
+            return _of_newest(run, [r for r in before if r.id in moved or not _was_let_go(r)], moved)
         case DrainReplica(replica_id, _) | StopReplica(replica_id, _, _) | EndReplica(replica_id, _):
             return _of_newest(run, [r for r in replicas if r.id == replica_id and _has_a_story(r, moved)], moved)
         case GiveUpRevision(_, _, _):
@@ -48,6 +49,15 @@ def of_state(run: Run, replicas: Sequence[Replica], state: RunState) -> str:
 def _has_a_story(replica: Replica, moved: Mapping[str, str]) -> bool:
     """Something happened to it, or it is on its way out already: what is done follows from that, not from the last apply."""
     return replica.lost or replica.phase in _GONE or replica.wanted is not Wanted.RUN or replica.id in moved
+
+
+def _was_let_go(replica: Replica) -> bool:
+    """Nothing was wrong with it: fewer were wanted. What failed is stopped without any grace."""
+    if replica.lost or replica.refused or replica.phase is Phase.FAILED:
+        return False
+    if replica.wanted is Wanted.RUN:
+        return replica.ended_at_s is not None and replica.host_id is None
+    return replica.drain_started_at_s is not None or replica.stop_grace_s > 0
 
 
 def _failed(replicas: Sequence[Replica]) -> list[Replica]:

@@ -6,7 +6,7 @@ moves nothing: its containers go on, and a new one is refused there (placement, 
 
 from collections.abc import Iterable, Mapping
 
-from homeport_control.domain.hosts import Host
+from homeport_control.domain.hosts import Health, Host
 from homeport_control.domain.replicas import Replica, Wanted
 
 MANY = 200  # characters of a reason; what a driver says can be long
@@ -34,6 +34,16 @@ def all_displaced(replicas: Iterable[Replica], hosts: Mapping[str, Host]) -> dic
         if why:
             found[replica.id] = why
     return found
+
+
+def all_warned(replicas: Iterable[Replica], hosts: Mapping[str, Host]) -> frozenset[str]:
+    """Ids of those on a host, or with a GPU, that has a finding: it may fail next."""
+    return frozenset(
+        replica.id
+        for replica in replicas
+        if (host := hosts.get(replica.host_id or "")) is not None
+        and any(host.health_of(uuid) is not Health.HEALTHY for uuid in ("", *replica.gpu_uuids))
+    )
 
 
 def gpu_text(uuid: str) -> str:

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 
 from homeport_control.decide.actions import NOBODY
 from homeport_control.decide.replicas import in_order, is_live, is_serving
-from homeport_control.domain.replicas import Phase, Replica, Wanted
+from homeport_control.domain.replicas import UNPLACED, Phase, Replica, Wanted
 from homeport_control.domain.services import RunState
 
 SHOWN = 3  # details in one sentence; the rest is counted
 MEGABYTE = 1_000_000
+AT_ZERO = "scaled to zero; the first request starts a replica"
 
 
-def state_of(replicas: Sequence[Replica]) -> RunState:
-    """Of a run that is wanted: SUBMITTED, PROVISIONING or RUNNING."""
+def state_of(replicas: Sequence[Replica], count: int = 1) -> RunState:
+    """Of a run that is wanted: SUBMITTED, PROVISIONING or RUNNING. One that wants no replica now has all that it wants."""
+    if count == 0:
+        return RunState.RUNNING
     present = [replica for replica in replicas if replica.ended_at_s is None]
     if any(replica.in_rotation for replica in present):
         return RunState.RUNNING
@@ -70,7 +73,7 @@ def _message(replica: Replica) -> str:
     silent = {Phase.READY, Phase.PULLING, Phase.STOPPED}  # the number says it already, or there is nothing to add
     if replica.host_id is not None:
         silent.add(Phase.QUEUED)
-    if not replica.message or replica.message == "waiting for a host" or replica.phase in silent:
+    if not replica.message or replica.message == UNPLACED or replica.phase in silent:
         return ""
     return f": {replica.message.rstrip('.')}"
 
@@ -79,7 +82,7 @@ def sentence(replicas: Sequence[Replica], revision: int, count: int, displaced: 
     """Of a run that is wanted: how many are in rotation, what the others do, how far a rollout is, who must move."""
     live = [replica for replica in replicas if is_live(replica)]
     serving = sum(is_serving(replica) for replica in live)
-    parts = [f"{min(serving, count)} of {plural(count, 'replica')} in rotation"]
+    parts = [f"{min(serving, count)} of {plural(count, 'replica')} in rotation" if count else AT_ZERO]
     older = sorted({replica.revision for replica in live if replica.revision != revision})
     if older:
         new = sum(is_serving(replica) and replica.revision == revision for replica in live)

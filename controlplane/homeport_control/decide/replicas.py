@@ -4,7 +4,8 @@ Pure helpers of rollout and winddown. Does not decide what happens to a replica.
 """
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 
 from homeport_control.domain.replicas import Phase, Replica, Wanted
@@ -39,21 +40,32 @@ def in_order(replicas: Iterable[Replica]) -> tuple[Replica, ...]:
     return tuple(sorted(replicas, key=lambda replica: (replica.index, replica.created_at_s, replica.id)))
 
 
-def first_to_go(replicas: Iterable[Replica]) -> tuple[Replica, ...]:
-    """The ones that are missed least come first: never ready, then not serving, then the newest index."""
-    return tuple(
-        sorted(
-            replicas,
-            key=lambda replica: (
-                is_serving(replica),
-                was_ready(replica),
-                replica.host_id is not None,
-                -replica.index,
-                -replica.created_at_s,
-                replica.id,
-            ),
+def first_to_go(
+    replicas: Iterable[Replica], in_flight: Mapping[str, int] | None = None, warned: Collection[str] = ()
+) -> tuple[Replica, ...]:
+    """The ones that are missed least come first: never ready, then not serving, the least busy, the worst placed, the newest.
+
+    in_flight: requests by replica id, one that is not in it has none; None: not known. warned: ids of those on a host or
+    GPU with a warning. Worst placed is on such a one, then where most replicas are: a host that fails takes few with it.
+    """
+    busy = in_flight or {}
+
+    def missed(replica: Replica) -> tuple[float, ...]:
+        return (
+            is_serving(replica),
+            was_ready(replica),
+            replica.host_id is not None,
+            busy.get(replica.id, 0),
+            replica.id not in warned,
         )
-    )
+
+    found = sorted(replicas, key=lambda it: (missed(it), -it.index, -it.created_at_s, it.id))
+    left = Counter(it.host_id for it in found)
+    crowd: dict[str, int] = {}  # how many are on its host when it is its turn
+    for replica in found:
+        crowd[replica.id] = left[replica.host_id]
+        left[replica.host_id] -= 1
+    return tuple(sorted(found, key=lambda it: (missed(it), -crowd[it.id], -it.index, -it.created_at_s, it.id)))
 
 
 def free_indexes(live: Iterable[Replica], wanted: int) -> tuple[int, ...]:

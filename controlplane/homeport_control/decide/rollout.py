@@ -151,7 +151,9 @@ def _converge(
         wakes.append(now_s + goal.stop_duration_s)
     reason = sentence(replicas, goal.revision, goal.count, goal.displaced)
     if give_up is not None:
-        return Step(tuple(actions), state_of(replicas), f"{give_up.because}; {reason}", min(wakes, default=None))
+        return Step(
+            tuple(actions), state_of(replicas, goal.count), f"{give_up.because}; {reason}", min(wakes, default=None)
+        )
 
     gone = {action.replica_id for action in removals}
     live = [replica for replica in present if _is_settled(goal, replica) and replica.id not in gone]
@@ -172,7 +174,7 @@ def _converge(
         else:
             actions.append(CreateReplica(index, goal.revision, because))
         room -= 1
-    return Step(tuple(actions), state_of(replicas), reason, min(wakes, default=None))
+    return Step(tuple(actions), state_of(replicas, goal.count), reason, min(wakes, default=None))
 
 
 def _is_settled(goal: Goal, replica: Replica) -> bool:
@@ -214,7 +216,7 @@ def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | Sto
             continue  # it may come back, and the new revision has not shown yet that it can take its place
         old_left -= 1
         chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
-    for replica in first_to_go(new)[: max(0, len(new) - goal.count)]:
+    for replica in first_to_go(new, goal.in_flight, goal.warned)[: max(0, len(new) - goal.count)]:
         serving -= is_serving(replica)  # one that serves is chosen only when more than `count` of them do
         chosen.append((replica, f"{len(new)} replicas, wanted {goal.count}"))
     if serving >= goal.count:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from homeport_control.domain.replicas import Phase
+
 
 class Metric(StrEnum):
     RPS = "rps"  # requests per second of one replica
@@ -30,6 +32,33 @@ class LoadSample:
     rps: float  # requests that were sent to replicas, and those that began to be held
     in_flight: int  # at its end, those that are held not among them
     held: int = 0  # requests that wait for a first replica
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """So many replicas of a run, wanted and not ended, are in this way alike."""
+
+    revision: int
+    phase: Phase
+    in_rotation: bool
+    lost: bool
+    has_host: bool
+    was_ready: bool
+    number: int
+    message: str = ""  # of one of them, without a host: why it has none
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledRun:
+    """A run that is wanted, as far as scaling goes by it."""
+
+    id: str
+    name: str
+    revision: int  # the newest that was not given up
+    scaled_to: int | None
+    proven_revision: int | None
+    cause_id: str
+    replicas: tuple[Alike, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

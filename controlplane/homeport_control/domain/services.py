@@ -52,7 +52,9 @@ class Run:
     running_since_s: float | None = None  # first time that a replica of it was in rotation; max_duration counts from it
     ever_published: bool = False  # a replica of it has been in rotation
     log_tail: tuple[str, ...] = ()  # of the replica that made it fail
-    cause_id: str = ""  # of the last apply or stop
+    cause_id: str = ""  # of the last apply, stop or scaling
+    scaled_to: int | None = None  # replicas, by its load or by the last apply; None: a new one (decide/scaling.py)
+    proven_revision: int | None = None  # one that has worked, of which no replica may be left: it sleeps, or slept
 
     @property
     def newest(self) -> Revision:

@@ -25,6 +25,7 @@ from homeport_control.domain.replicas import Replica
 
 REPORTS_AFTER_ACK = 2
 HTTP3_AGAIN_S = 60.0
+STALE_S = 5.0  # a load report that is older says nothing about now
 REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
 
@@ -42,6 +43,7 @@ class Acknowledged:
     endpoints: dict[str, Endpoint] | None = None  # of what was acknowledged, by replica; None: nothing was heard yet
     reports: int = 0  # load reports since
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
+    last: LoadReport | None = None  # whenever it was
     nack: str = ""
     saved: GatewaySnapshot | None = None  # of which `before` tells
     http3_off: str = ""  # why Envoy cannot have it: its port is taken, for example
@@ -77,7 +79,16 @@ class Acknowledged:
 
     def take_load(self, report: LoadReport) -> None:
         self.reports += 1
+        self.last = report
         self.busy = frozenset((load.address, load.port) for load in report.endpoints if load.in_flight)
+
+    def in_flight(self, service: str, now_s: float) -> dict[str, int] | None:
+        """Requests at each replica of a service; one that is not in it has none. None: it does not say."""
+        if self.last is None or self.endpoints is None or now_s - self.last.received_at_s > STALE_S:
+            return None
+        by_place = {(it.service, it.address, it.port): it.in_flight for it in self.last.endpoints}
+        endpoints = self.endpoints.values()
+        return {it.replica_id: n for it in endpoints if (n := by_place.get((service, it.address, it.port), 0))}
 
     def publishes(self, service: str) -> bool:
         """It was given the service, acknowledged or not."""

@@ -8,6 +8,7 @@ in `acknowledged`.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -117,6 +118,17 @@ class GatewayLoop:
     def publishers(self, run_name: str) -> frozenset[str]:
         """Gateways that were given this run: two while it moves."""
         return frozenset(name for name, known in self._known.items() if known.publishes(run_name))
+
+    def in_flight(self, run_name: str) -> Mapping[str, int] | None:
+        """Requests of a run by replica id, at all gateways that have it, by their last report; None: one does not say."""
+        found: Counter[str] = Counter()
+        theirs = [known for known in self._known.values() if known.publishes(run_name)]
+        for known in theirs:
+            there = known.in_flight(run_name, time.time())
+            if there is None:
+                return None
+            found.update(there)
+        return found if theirs else None
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:

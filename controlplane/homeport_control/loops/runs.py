@@ -1,7 +1,7 @@
 """Runs: what is wanted of each, against what is there; creates, drains, stops and ends replicas by decide/rollout."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import structlog
@@ -19,11 +19,12 @@ from homeport_control.decide.actions import (
     Step,
     StopReplica,
 )
-from homeport_control.decide.displace import all_displaced
+from homeport_control.decide.displace import all_displaced, all_warned
 from homeport_control.decide.rollout import step
+from homeport_control.decide.scaling import count_of
 from homeport_control.domain.errors import HomeportError
 from homeport_control.domain.hosts import Host
-from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.replicas import UNPLACED, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
@@ -44,8 +45,12 @@ class RunsLoop:
 
     topics = ("runs", "replicas", "health")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, in_flight: Callable[[str], Mapping[str, int] | None] = lambda run_name: None
+    ) -> None:
+        """in_flight: requests of a run by replica id, as its gateways said last; None: they do not say."""
         self._database = database
+        self._in_flight = in_flight
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
@@ -75,7 +80,7 @@ class RunsLoop:
             found = await replicas.of_runs(write.connection, [run_id], ended_since_s=now_s - REMEMBERED_S)
             present = tuple(found.get(run_id, ()))
             unwell = await hosts.not_well(write.connection, {it.host_id for it in present if it.host_id})
-            decided = _decide(run, present, unwell, now_s)
+            decided = _decide(run, present, unwell, now_s, self._in_flight(run.name))
             moved = _causes_of(goal_of(run, present, unwell).displaced, present, unwell)
             for action in decided.actions:
                 write.cause_id = causes.of_action(run, present, action, moved)
@@ -87,8 +92,14 @@ class RunsLoop:
         return decided
 
 
-def _decide(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host], now_s: float) -> Step:
-    return step(goal_of(run, present, unwell), present, now_s)
+def _decide(
+    run: Run,
+    present: tuple[Replica, ...],
+    unwell: Mapping[str, Host],
+    now_s: float,
+    in_flight: Mapping[str, int] | None = None,
+) -> Step:
+    return step(goal_of(run, present, unwell, in_flight), present, now_s)
 
 
 def _causes_of(
@@ -104,10 +115,15 @@ def _is_news(run: Run, decided: Step) -> bool:
     )
 
 
-def goal_of(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host] = NO_HOSTS) -> Goal:
+def goal_of(
+    run: Run,
+    present: tuple[Replica, ...],
+    unwell: Mapping[str, Host] = NO_HOSTS,
+    in_flight: Mapping[str, int] | None = None,
+) -> Goal:
     """What decide is told to reach, from a run and its configuration. A run whose revisions all failed keeps the last.
 
-    unwell: by id, the hosts that have findings or are drained.
+    unwell: by id, the hosts that have findings or are drained. in_flight: requests by replica, where that is known.
     """
     good = [revision for revision in run.revisions if not revision.failed] or [run.newest]
     spec: ServiceSpec = spec_from_json(good[-1].spec_json)
@@ -115,25 +131,26 @@ def goal_of(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host] =
         run_name=run.name,
         wanted=run.wanted,
         revision=good[-1].number,
-        count=spec.replicas.min or 0,
+        count=count_of(spec.replicas, run.scaled_to),
         stop_duration_s=spec.stop_duration_s,
         retry=spec.retry,
         max_duration_s=spec.max_duration_s,
         running_since_s=run.running_since_s,
         ever_published=run.ever_published,
-        revision_proven=any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
+        revision_proven=run.proven_revision == good[-1].number
+        or any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
         fallback_revision=good[-2].number if len(good) > 1 else None,
         finished=run.state if run.ended_at_s is not None else None,
         displaced=all_displaced(present, unwell) if unwell else NOBODY,
+        in_flight=in_flight,
+        warned=all_warned(present, unwell) if unwell else (),
     )
 
 
 async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
     match action:
         case CreateReplica(index, revision, _):
-            new = Replica(
-                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message="waiting for a host"
-            )
+            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=UNPLACED)
             await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
             await replicas.update(

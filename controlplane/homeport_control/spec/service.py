@@ -145,11 +145,11 @@ class ServiceSpec(Model):
 
     replicas: Annotated[Range[int], reads(parse_replicas), Shown(lambda count: range_text(count, str))] = Field(
         Range(1, 1),
-        description="How many run: a number, or a range like `0..4`, which needs `scaling`; at most 1000."
-        " This version refuses ranges",
+        description="How many run: a number, or a range like `1..4`, which needs `scaling`; at most 1000. `0..4` goes to "
+        "zero too. A range needs an upper end, so that no load takes all hosts",
     )
     scaling: Scaling | None = Field(
-        None, description="When replicas are added and taken away; needs a range of `replicas`. Refused by this version"
+        None, description="When replicas are added and taken away; needs a range of `replicas`"
     )
     probes: Annotated[tuple[Probe, ...], reads(probes_list)] = Field(
         (),

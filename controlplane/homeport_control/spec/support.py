@@ -42,11 +42,3 @@ def _of_service(spec: ServiceSpec) -> Iterator[Problem]:
             "TGI 1.4 and later speak OpenAI's protocol themselves: write `format: openai`, "
             "without `chat_template` and `eos_token`",
         )
-    if spec.scaling is not None:
-        yield _not_yet("scaling", "Remove it, and set `replicas` to one number")
-    if not spec.replicas.is_exact:
-        yield Problem("replicas", "a range of `replicas` is not supported yet", "Set one number")
-
-
-def _not_yet(path: str, hint: str) -> Problem:
-    return Problem(path, f"`{path.rpartition('.')[2]}` is not supported yet", hint)

@@ -183,6 +183,18 @@ async def give_up_revision(write: Write, run_id: str, number: int, because: str)
     write.touch("runs")
 
 
+async def scale(write: Write, run_id: str, to: int, sentence: str, proven: int | None = None) -> None:
+    """Another number of replicas, by its load. What comes of it follows from this transaction's cause.
+
+    proven: a revision that has worked; where no replica is left nothing else says so.
+    """
+    values = {"scaled_to": to, "cause_id": write.cause_id} | ({"proven_revision": proven} if proven else {})
+    query = sa.update(runs).where(runs.c.id == run_id).values(**values)
+    name = (await write.connection.execute(query.returning(runs.c.name))).scalar_one()
+    _tell(write, run_id, name, f"{name} is scaled {sentence}")
+    write.touch("runs")
+
+
 async def update(write: Write, run_id: str, **changed: Any) -> None:
     """Set fields of a run; its topic is published. A wish (`wanted`) makes the transaction's cause the run's."""
     if {"state", "wanted"} & changed.keys():

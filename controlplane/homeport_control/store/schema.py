@@ -183,7 +183,9 @@ runs = sa.Table(
     sa.Column("ended_at_s", sa.Float),
     sa.Column("ever_published", sa.Boolean, nullable=False),
     sa.Column("log_tail", sa.JSON, nullable=False),
-    sa.Column("cause_id", sa.Text, nullable=False),  # of the last apply or stop
+    sa.Column("cause_id", sa.Text, nullable=False),  # of the last apply, stop or scaling
+    sa.Column("scaled_to", sa.Integer),  # replicas of a run with a range; null: a new one
+    sa.Column("proven_revision", sa.Integer),  # one that worked before the run was scaled to zero
 )
 # One run that is not finished per name: the database itself refuses a second one.
 sa.Index("runs_active_name", runs.c.name, unique=True, sqlite_where=runs.c.ended_at_s.is_(None))

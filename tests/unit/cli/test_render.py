@@ -48,6 +48,13 @@ def test_ps_shows_each_replica_when_they_differ() -> None:
     assert shown[3].split()[:6] == ["replica", "1", "agent", "gpu-2", "A5000:24GB:1", "pulling"]
 
 
+def test_a_run_that_is_scaled_shows_its_range_and_with_verbose_the_last_verdict() -> None:
+    web = run(replica(0), replicas_range="1..4", replicas_wanted=2, scaling="19 rps over 60 s, target 10: 2 wanted")
+    assert "1/2 (1..4)" in ps(web)[1]
+    assert not any("19 rps" in line for line in ps(web))
+    assert ps(web, verbose=True)[-1] == "web: scaling: 19 rps over 60 s, target 10: 2 wanted"
+
+
 def test_ps_verbose_shows_each_replica_always() -> None:
     assert len(ps(run(replica(0), replica(1)), verbose=True)) == 4
 
@@ -162,6 +169,11 @@ def test_what_is_published_ends_with_a_line_that_a_shell_can_run() -> None:
     title, command = render.published(run(url="http://web.localhost:7480"), "hp_x")
     assert title == "Service is published at http://web.localhost:7480"
     assert shlex.split(command) == ["curl", "-H", "Authorization: Bearer hp_x", "http://web.localhost:7480/"]
+
+
+def test_what_sleeps_says_so_when_it_is_published() -> None:
+    asleep = run(url="http://web.localhost:7480", replicas_range="0..4")
+    assert render.published(asleep, "hp_x")[2:] == ["It is scaled to zero: the first request starts a replica"]
 
 
 def test_a_service_without_authentication_gets_no_token_in_its_line() -> None:

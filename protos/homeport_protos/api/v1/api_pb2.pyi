@@ -571,6 +571,8 @@ class Run(_message.Message):
     MODEL_URL_FIELD_NUMBER: _builtins.int
     MODEL_TYPE_FIELD_NUMBER: _builtins.int
     MODEL_ALIASES_FIELD_NUMBER: _builtins.int
+    REPLICAS_RANGE_FIELD_NUMBER: _builtins.int
+    SCALING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     state: _builtins.str
@@ -596,6 +598,10 @@ class Run(_message.Message):
     """"http://gateway.localhost:7480/v1" """
     model_type: _builtins.str
     """chat, completions, embeddings"""
+    replicas_range: _builtins.str
+    """"1..4": what it is scaled within; empty: it wants one number"""
+    scaling: _builtins.str
+    """the last verdict of the autoscaler, one sentence; empty: none yet"""
     @_builtins.property
     def submitted_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -631,10 +637,12 @@ class Run(_message.Message):
         model_url: _builtins.str = ...,
         model_type: _builtins.str = ...,
         model_aliases: _abc.Iterable[_builtins.str] | None = ...,
+        replicas_range: _builtins.str = ...,
+        scaling: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_aliases", b"model_aliases", "model_type", b"model_type", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "log_tail", b"log_tail", "model", b"model", "model_aliases", b"model_aliases", "model_type", b"model_type", "model_url", b"model_url", "name", b"name", "newest_revision", b"newest_revision", "open", b"open", "published", b"published", "reason", b"reason", "replicas", b"replicas", "replicas_range", b"replicas_range", "replicas_wanted", b"replicas_wanted", "revision", b"revision", "rolled_out", b"rolled_out", "scaling", b"scaling", "state", b"state", "submitted_at", b"submitted_at", "url", b"url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

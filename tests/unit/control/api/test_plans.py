@@ -103,10 +103,9 @@ async def test_problems_come_all_at_once_with_their_paths_and_nothing_is_applied
 
 
 async def test_what_is_not_carried_out_yet_is_refused_by_name(state: State, user: Api) -> None:
-    asked = document(replicas="1..3", scaling={"metric": "rps", "target": 10})
-    answer = await user("Apply", apply(asked))
-    assert "scaling" in {problem.path for problem in answer.problems}
-    assert all("not supported yet" in problem.message for problem in answer.problems)
+    answer = await user("Apply", apply(document(model={"name": "m", "format": "tgi"})))
+    assert [problem.path for problem in answer.problems] == ["model.format"]
+    assert "is not supported" in answer.problems[0].message
     assert await active(state) == []
 
 

@@ -53,7 +53,7 @@ def test_what_is_set_is_shown() -> None:
     )
     expected = {
         "Image": "homeport/base:py3.12",
-        "Replicas": "0..2",
+        "Replicas": "0..2 by rps, target 1",
         "Authentication": "none",
         "Model": "m/e (embeddings)",
         "Volumes": "/srv:/data, models:/m",

@@ -248,3 +248,135 @@ async def test_a_host_that_is_the_only_one_and_cordoned_is_no_room(state: State,
         await hosts.update(write, "h1", {"cordoned": True})
     assert (await planned(user, document(env=["A=1"]))).how == "restart"
     assert (await planned(user, document(auth=False))).how == "in place"
+
+
+SCALED: dict[str, Any] = {"replicas": "0..4", "scaling": {"metric": "rps", "target": 10}}
+
+
+async def scale(state: State, run_id: str, to: int) -> None:
+    """What the autoscaler does, and what follows of it."""
+    async with state.database.write() as write:
+        run = await runs.get(write.connection, run_id)
+        proven = None if to else run.newest.number
+        await runs.scale(write, run_id, to, f"to {to}: a test wants it", proven)
+    await turned(state)
+    await serve(state, run_id)
+    for replica in await present(state, run_id):
+        if replica.wanted is not Wanted.RUN:
+            async with state.database.write() as write:
+                await replicas.end(write, replica.id, NOW_S)
+
+
+def wanting(found: list[Replica]) -> list[int]:
+    return [replica.revision for replica in found if replica.wanted is Wanted.RUN]
+
+
+async def test_a_new_run_with_a_range_begins_with_its_lower_end_and_one_at_least(state: State, user: Api) -> None:
+    for name, replicas_, expected in (("a0", "0..4", 1), ("a2", "2..4", 2)):
+        run_id, found = await deployed(state, user, document(name=name, **SCALED | {"replicas": replicas_}))
+        assert len(found) == expected
+        (run,) = (await user("ListRuns", api_pb2.ListRunsRequest(names=[name]))).runs
+        assert (run.rolled_out, run.replicas_wanted, run.replicas_range) == (True, expected, replicas_)
+        assert (await get_run(state, run_id)).scaled_to is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (SCALED | {"env": ["A=1"]}, 3),
+        (SCALED | {"replicas": "1..2"}, 2),
+        (SCALED | {"replicas": "4..9"}, 4),
+        (SCALED | {"auth": False}, 3),
+        ({"replicas": 2}, 2),
+    ],
+)
+async def test_an_apply_keeps_how_many_there_are_as_far_as_the_new_range_has_it(
+    state: State, user: Api, fields: dict[str, Any], expected: int
+) -> None:
+    run_id, _ = await deployed(state, user, document(**SCALED))
+    await scale(state, run_id, 3)
+    await applied(user, document(**fields))
+    assert (await get_run(state, run_id)).scaled_to == expected
+    for _ in range(8):
+        await turned(state)
+        await serve(state, run_id)
+    assert wanting(await present(state, run_id)) == [2] * expected
+
+
+async def test_a_range_after_one_number_begins_where_that_was(state: State, user: Api) -> None:
+    run_id, before = await deployed(state, user, document(replicas=3))
+    assert (await planned(user, document(**SCALED))).how_because == "3 replicas go on as they are"
+    await applied(user, document(**SCALED))
+    await turned(state)
+    assert faces(await present(state, run_id)) == sorted((it.id, 2, Wanted.RUN) for it in before)
+
+
+async def test_at_zero_what_changes_in_place_sleeps_on_and_another_container_shows_that_it_works(
+    state: State, user: Api
+) -> None:
+    run_id, _ = await deployed(state, user, document(**SCALED))
+    await scale(state, run_id, 0)
+    assert await present(state, run_id) == []
+    assert (await get_run(state, run_id)).state == "running"
+
+    assert (await planned(user, document(**SCALED, auth=False))).how == "in place"
+    await applied(user, document(**SCALED, auth=False))
+    await turned(state)
+    assert await present(state, run_id) == []
+    (run,) = (await user("ListRuns", api_pb2.ListRunsRequest(names=["hello"]))).runs
+    assert (run.state, run.revision, run.rolled_out, run.replicas_wanted) == ("running", 2, True, 0), "apply is done"
+    assert run.reason == "scaled to zero; the first request starts a replica"
+
+    await applied(user, document(**SCALED, auth=False, env=["A=1"]))
+    await turned(state)
+    (run,) = (await user("ListRuns", api_pb2.ListRunsRequest(names=["hello"]))).runs
+    assert (run.rolled_out, run.replicas_wanted) == (False, 1), "apply waits for it"
+    assert wanting(await serve(state, run_id)) == [3]
+    (run,) = (await user("ListRuns", api_pb2.ListRunsRequest(names=["hello"]))).runs
+    assert run.rolled_out
+    await scale(state, run_id, 0)
+    assert (await planned(user, document(**SCALED, auth=False, env=["A=1"]))).action == "unchanged"
+    await applied(user, document(**SCALED, auth=False, env=["A=1"]), force=True)
+    await turned(state)
+    assert wanting(await present(state, run_id)) == [4], "--force starts one"
+
+
+async def test_what_is_given_up_at_zero_leaves_the_revision_before_it_with_a_replica(state: State, user: Api) -> None:
+    run_id, _ = await deployed(state, user, document(**SCALED))
+    await scale(state, run_id, 0)
+    await applied(user, document(**SCALED, env=["A=1"]))
+    await turned(state)
+    (new,) = await present(state, run_id)
+    async with state.database.write() as write:
+        assert await replicas.claim(write, claim(new.id, "h1"))
+    await observe(state, "h1", new.id, Phase.FAILED, message="no such file")
+    await turned(state)
+    run = await get_run(state, run_id)
+    assert run.current is not None
+    assert (run.current.number, run.ended_at_s) == (1, None)
+    assert "no such file" in run.newest.failed
+    assert 1 in wanting(await present(state, run_id))
+
+
+async def test_a_revision_that_worked_before_it_slept_is_not_given_up_when_it_cannot_start_again(
+    state: State, user: Api
+) -> None:
+    """Its replicas of then are long forgotten. What was changed in place since is as good as it was."""
+    run_id, _ = await deployed(state, user, document(**SCALED))
+    await applied(user, document(**SCALED, env=["A=1"]))
+    for _ in range(4):
+        await turned(state)
+        await serve(state, run_id)
+    await scale(state, run_id, 0)
+    await applied(user, document(**SCALED, env=["A=1"], auth=False))
+    async with state.database.write() as write:
+        await runs.scale(write, run_id, 1, "to 1: a request waits")
+        await write.connection.exec_driver_sql("UPDATE replicas SET ended_at_s = 1.0 WHERE ended_at_s IS NOT NULL")
+    await turned(state)
+    (new,) = [it for it in await present(state, run_id) if it.wanted is Wanted.RUN]
+    async with state.database.write() as write:
+        assert await replicas.claim(write, claim(new.id, "h1"))
+    await observe(state, "h1", new.id, Phase.FAILED, message="no memory")
+    await turned(state)
+    run = await get_run(state, run_id)
+    assert (run.newest.number, run.newest.failed, run.ended_at_s) == (3, "", None)

@@ -33,6 +33,19 @@ def test_a_replacement_inherits_from_the_newest_of_its_place() -> None:
     assert causes.of_action(RUN, (a_replica(cause_id=""),), new) == "apply"
 
 
+def test_one_that_was_one_too_many_is_no_reason_for_the_next_one_of_its_place() -> None:
+    new = CreateReplica(0, 1, "")
+    drained = a_replica(wanted=Wanted.STOP, phase=Phase.STOPPED, drain_started_at_s=5.0, ended_at_s=9.0)
+    starting = a_replica(wanted=Wanted.STOP, phase=Phase.STOPPED, stop_grace_s=10.0, ended_at_s=9.0)
+    unplaced = a_replica(host_id=None, ended_at_s=9.0)
+    for gone in (drained, starting, unplaced):
+        assert causes.of_action(RUN, (gone,), new) == "apply"
+    failed = a_replica(wanted=Wanted.STOP, phase=Phase.STOPPED, ended_at_s=9.0)
+    for broken in (failed, a_replica(phase=Phase.STOPPED), replace(drained, lost=True)):
+        assert causes.of_action(RUN, (broken,), new) == "died"
+    assert causes.of_action(RUN, (drained,), new, {"r1": "xid"}) == "xid"
+
+
 @pytest.mark.parametrize("action", [DrainReplica("r1", ""), StopReplica("r1", 0.0, ""), EndReplica("r1", "")])
 def test_what_is_broken_goes_because_it_broke_and_what_is_well_because_somebody_asked(action: Action) -> None:
     for broken in ({"phase": Phase.FAILED}, {"phase": Phase.STOPPED}, {"lost": True}):

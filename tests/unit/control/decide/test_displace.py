@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.control import a_host
-from homeport_control.decide.displace import all_displaced, displaced, gpu_text
+from homeport_control.decide.displace import all_displaced, all_warned, displaced, gpu_text
 from homeport_control.domain.hosts import Finding, Gpu, Health, Host
 from homeport_control.domain.replicas import Replica, Wanted
 
@@ -78,3 +78,11 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_a_gpu_is_named_by_its_first_letters() -> None:
     assert [gpu_text(it) for it in (UUID, "MIG-77c0aaaa", "odd")] == ["GPU 3f2a", "MIG 77c0", "odd"]
+
+
+def test_a_warning_of_the_host_or_of_a_gpu_is_told_of_those_that_have_it() -> None:
+    warning = replace(LOST, severity=Health.WARNING)
+    there = (ON_GPU, ON_NONE, replace(ON_GPU, id="r3", gpu_uuids=(OTHER,)), replace(ON_GPU, id="r4", host_id="gpu-2"))
+    assert all_warned(there, {"gpu-1": host(warning)}) == {"r1"}
+    assert all_warned(there, {"gpu-1": host(replace(warning, gpu_uuid=""))}) == {"r1", "r2", "r3"}
+    assert all_warned(there, {"gpu-1": host()}) == frozenset()

@@ -18,6 +18,13 @@ def test_a_run_is_submitted_until_something_is_placed_and_running_once_something
     assert state_of([replace(SERVING, ended_at_s=1.0)]) is RunState.SUBMITTED
 
 
+def test_a_run_that_was_scaled_to_zero_runs_and_says_what_wakes_it() -> None:
+    assert state_of([], 0) is RunState.RUNNING
+    assert sentence([], 1, 0) == "scaled to zero; the first request starts a replica"
+    draining = replace(SERVING, wanted=Wanted.DRAIN, in_rotation=False)
+    assert sentence([draining], 1, 0) == "scaled to zero; the first request starts a replica; 1 draining"
+
+
 def test_a_replica_without_a_host_says_why_no_host_fits() -> None:
     assert describe(replace(WAITING, message="0 of 1 host fit: 1 is cordoned")) == (
         "replica 0 waits for a host: 0 of 1 host fit: 1 is cordoned"

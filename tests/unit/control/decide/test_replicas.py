@@ -40,6 +40,29 @@ def test_the_ones_that_are_missed_least_go_first() -> None:
     assert [r.id for r in first_to_go([SERVING, newer, unready, starting, unplaced])] == ["n", "s", "u", "b", "a"]
 
 
+def on(host_id: str, *ids: str) -> list[Replica]:
+    return [replace(SERVING, id=it, index=int(it[1:]), host_id=host_id) for it in ids]
+
+
+def test_of_those_that_serve_the_least_busy_goes_first_and_then_the_worst_placed() -> None:
+    there = [*on("h1", "r0", "r1"), *on("h2", "r2"), *on("h3", "r3")]
+    in_flight = {"r0": 1, "r1": 1, "r2": 9, "r3": 1}
+    assert [r.id for r in first_to_go(there, in_flight)] == ["r1", "r3", "r0", "r2"], "two share h1 until one has gone"
+    assert [r.id for r in first_to_go(there, in_flight, warned={"r0"})] == ["r0", "r3", "r1", "r2"]
+    assert [r.id for r in first_to_go(there, {}, warned={"r2"})] == ["r2", "r1", "r3", "r0"]
+    assert first_to_go(there, {"r3": 1})[-1].id == "r3", "one that is not in it has none"
+
+
+def test_what_does_not_serve_goes_before_what_is_idle_whatever_it_has_in_flight() -> None:
+    unready = replace(SERVING, id="u", index=1, phase=Phase.UNREADY)
+    assert [r.id for r in first_to_go([SERVING, unready], {"u": 5})] == ["u", "a"]
+
+
+def test_of_equal_hosts_they_go_in_turn() -> None:
+    there = [*on("h1", "r0", "r2"), *on("h2", "r1", "r3")]
+    assert [r.id for r in first_to_go(there)][:2] == ["r3", "r2"], "one of each"
+
+
 def test_indexes_are_the_smallest_free_ones() -> None:
     assert free_indexes([replace(SERVING, index=1)], 3) == (0, 2, 3)
 

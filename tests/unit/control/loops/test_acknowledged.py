@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from homeport_control.domain.gateway import Endpoint, EndpointLoad, Gateway, GatewaySnapshot, LoadReport, ServiceRoute
 from homeport_control.domain.replicas import Phase, Replica, Wanted
-from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, REPORTS_AFTER_ACK, Acknowledged
+from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, REPORTS_AFTER_ACK, STALE_S, Acknowledged
 
 GATEWAY = Gateway("main", "h1", "127.0.0.1", 80, "localhost", ready=True)
 REPLICA = Replica("r1", "run", 0, 1, Wanted.RUN, 0.0, host_id="h1", phase=Phase.READY, host_port=9001)
@@ -93,3 +93,16 @@ def test_http3_is_left_out_a_minute_after_its_listener_was_refused_and_no_other_
     known.take_nack("Error adding/updating listener(s) http3: cannot bind '[::]:443'", 100.0)
     assert not known.may_have_http3(GATEWAY, 100.0)
     assert known.http3_off == "", "nobody wants it any more"
+
+
+def test_how_busy_each_replica_is_by_the_last_report_while_that_is_new() -> None:
+    known = Acknowledged("main", "h1")
+    known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001), Endpoint("r2", "127.0.0.1", 9002)))
+    busy = (EndpointLoad("hello", "127.0.0.1", 9001, 3), EndpointLoad("other", "127.0.0.1", 9002, 7))
+    known.take_load(LoadReport("main", 100.0, busy))
+    assert known.in_flight("hello", 100.0) is None, "which replica that is was not heard yet"
+    assert known.take_ack(1)
+    assert known.in_flight("hello", 100.0) == {"r1": 3}
+    assert known.in_flight("hello", 100.1 + STALE_S) is None
+    known.take_load(LoadReport("main", 200.0, ()))
+    assert known.in_flight("hello", 200.0) == {}

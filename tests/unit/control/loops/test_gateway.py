@@ -376,3 +376,16 @@ async def test_a_port_that_http3_cannot_have_is_told_and_holds_up_nothing_else(
         "h1",
         "h1 takes its configuration again",
     ]
+
+
+async def test_how_busy_replicas_are_is_told_only_when_every_gateway_of_the_run_says_it(state: State) -> None:
+    gateway = Gateway(state)
+    await add_host(state, gateway="local", gateway_ready=True)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    await observe(state, "h1", "r1", Phase.READY, host_port=PORT)
+    await gateway.turn()
+    assert gateway.loop.in_flight("hello") is None
+    gateway.ack()
+    gateway.load((PORT, 4))
+    assert gateway.loop.in_flight("hello") == {"r1": 4}
+    assert gateway.loop.in_flight("another") is None

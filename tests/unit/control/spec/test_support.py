@@ -53,6 +53,7 @@ def test_what_is_carried_out_is_not_refused() -> None:
     assert told(https=False) == {}
     assert told(image=None, commands=["a"], python="3.12", nvcc=True, working_dir="src") == {}
     assert told(model={"type": "embeddings", "name": "m", "prefix": "/api"}) == {}
+    assert told(replicas="0..4", scaling={"metric": "concurrency", "target": 2}) == {}
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,6 @@ def test_what_is_carried_out_is_not_refused() -> None:
         (
             {"model": {"type": "chat", "name": "m", "format": "tgi"}},
             {"model.format": "`format: tgi` is not supported: Homeport translates no requests"},
-        ),
-        (
-            {"replicas": "1..2", "scaling": {"metric": "rps", "target": 1}},
-            {
-                "scaling": "`scaling` is not supported yet",
-                "replicas": "a range of `replicas` is not supported yet",
-            },
         ),
     ],
 )
@@ -87,7 +81,7 @@ def test_a_fleet_is_carried_out() -> None:
     assert unsupported(parse({"type": "fleet"}).spec) == ()
 
 
-@pytest.mark.parametrize("document", [{"replicas": "1..2", "scaling": {"metric": "rps", "target": 1}}])
+@pytest.mark.parametrize("document", [{"model": {"type": "chat", "name": "m", "format": "tgi"}}])
 def test_every_refusal_says_what_to_do(document: dict[str, Any]) -> None:
     spec = parse({"type": "service", "image": "busybox", "port": 8000, **document}).spec
     assert all(problem.hint for problem in unsupported(spec))

@@ -73,7 +73,8 @@ async def test_a_database_of_the_first_version_is_whole_afterwards(tmp_path: Pat
         assert (host.findings, host.cordoned_gpus, dict(host.labels)) == ((), (), {})
         (replica,) = await replicas.list_active(connection)
         assert (replica.id, replica.gpu_uuids, replica.in_rotation, replica.cause_id) == ("r1", ("GPU-1",), True, "")
-        assert (replica.refused, shown[0].newest.gpu_memory_peak_mib) == (False, None)
+        assert (replica.refused, shown[0].newest.gpu_memory_peak_mib, shown[0].scaled_to) == (False, None, None)
+        assert shown[0].proven_revision is None
         assert [claim.replica_id for claim in await replicas.list_reservations(connection)] == ["r1"]
 
 
