@@ -121,7 +121,9 @@ def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool, m
 
 
 @lru_cache(maxsize=100_000)
-def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
+def endpoints(service: str, members: tuple[Endpoint, ...], *, held: bool = False) -> Resource:
+    """`held`: its requests wait at the door. Then one that drains is still there for those that were let in a moment before."""
+    draining = "DEGRADED" if held else "DRAINING"
     lb_endpoints = [
         {
             "endpoint": {
@@ -129,7 +131,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
                 **named(member),
                 **checked(member),
             },
-            "health_status": "DRAINING" if member.draining else "HEALTHY",
+            "health_status": draining if member.draining else "HEALTHY",
             "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}} | matched(member)},
         }
         for member in members

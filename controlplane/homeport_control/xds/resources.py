@@ -31,7 +31,7 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
                 service.name: cluster(service.name, service.traffic, direct=any(it.host_id for it in service.endpoints))
                 for service in snapshot.services
             },
-            EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
+            EDS: {it.name: endpoints(it.name, it.endpoints, held=it.held) for it in snapshot.services},
             ECDS: {FILTER: token_filter(snapshot.tokens, snapshot.services)},
         },
     )
