@@ -40,14 +40,14 @@ class HoldServer:
     async def _check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         host = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
         said = request.attributes.context_extensions
-        gateway = said[GATEWAY_KEY] if GATEWAY_KEY in said else ""
+        gateway = said.get(GATEWAY_KEY, "")
         if self._authorize(host, f"{host}/{gateway}") != gateway:
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
             )
         if request.attributes.request.http.headers:
             return _GO_ON  # still sealed: the filter for tokens did not run, and the router will refuse it
-        found = await self._waiting.wait(gateway, said[SERVICE_KEY])
+        found = await self._waiting.wait(gateway, said.get(SERVICE_KEY, ""))
         return refused(found) if isinstance(found, Refusal) else _GO_ON
 
 

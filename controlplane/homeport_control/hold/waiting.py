@@ -37,7 +37,7 @@ class Waiting:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._on_held = on_held
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._services: dict[str, _Service] = {}
         self._in_rotation: dict[str, frozenset[str]] = {}  # by gateway
@@ -104,5 +104,5 @@ class Waiting:
             state.outlook,
             self._clock(),
             in_rotation=service in self._in_rotation.get(gateway, ()),
-            limits=self._limits,
+            limits=self.limits,
         )

@@ -114,6 +114,12 @@ class GatewayLoop:
         known = self._known.get(gateway)
         return known is not None and known.acked is not None and proof in known.acked.proofs
 
+    def in_rotation(self, gateway: str) -> frozenset[str]:
+        """Services that have a replica to send requests to, as this gateway has acknowledged."""
+        known = self._known.get(gateway)
+        acked = known.acked.services if known and known.acked else ()
+        return frozenset(it.name for it in acked if any(not each.draining for each in it.endpoints))
+
     def publishers(self, run_name: str) -> frozenset[str]:
         """Gateways that were given this run: two while it moves."""
         return frozenset(name for name, known in self._known.items() if known.publishes(run_name))
@@ -275,7 +281,9 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
         first, *others = spec.model.names
         created_s = int(run.submitted_at_s)
         model = PublishedModel(first, spec.model.prefix, created_s, tuple(others), weight=spec.model.weight)
-    return ServiceInput(run, spec.auth, present, model, spec.https, spec.forward_token, _traffic(spec))
+    sleeps = not spec.replicas.min and not spec.replicas.is_exact
+    routed = (spec.https, spec.forward_token, _traffic(spec))
+    return ServiceInput(run, spec.auth, present, model, *routed, sleeps=sleeps)
 
 
 def _traffic(spec: ServiceSpec) -> Traffic:
