@@ -90,6 +90,7 @@ def snapshot(
                 secure=gateway.has_tls and service.https is not False,
                 forward_token=service.forward_token,
                 traffic=service.traffic,
+                sleeps=service.sleeps,
                 held=_is_held(service, endpoints[service.run.name]),
             )
             for service in services

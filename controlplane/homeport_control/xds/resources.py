@@ -28,7 +28,12 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
             RDS: routes(snapshot),
             SDS: certificates(snapshot.certificates),
             CDS: {
-                service.name: cluster(service.name, service.traffic, direct=any(it.host_id for it in service.endpoints))
+                service.name: cluster(
+                    service.name,
+                    service.traffic,
+                    direct=any(it.host_id for it in service.endpoints),
+                    sleeps=service.sleeps,
+                )
                 for service in snapshot.services
             },
             EDS: {it.name: endpoints(it.name, it.endpoints, held=it.held) for it in snapshot.services},
