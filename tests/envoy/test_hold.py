@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from homeport_control.decide.hold import Limits
-from homeport_control.domain.gateway import PublishedModel, RateRule, ServiceRoute, TokenGrant, Traffic
+from homeport_control.domain.gateway import Proof, PublishedModel, RateRule, ServiceRoute, TokenGrant, Traffic
 from homeport_control.domain.holding import Outlook
 from rig.gateway import TOKEN, Client, Gateway, Replica, Response, read_head, replicas, sha256
 from rig.load import Load
@@ -138,6 +138,14 @@ async def test_what_is_refused_anyway_is_not_held(gateway: Gateway) -> None:
     task.cancel()
     waits.close()
     await until_held(gateway, 0, "asleep")
+
+
+async def test_a_proof_for_an_authority_is_not_held(gateway: Gateway) -> None:
+    path = "/.well-known/acme-challenge/x"
+    proof = Proof("hello.localhost", path, "it is ours")
+    await gateway.control.publish(replace(gateway.snapshot(held=True), proofs=(proof,)))
+    answer = await gateway.client.request(path=path, token=None)
+    assert (answer.status, answer.body) == (200, b"it is ours")
 
 
 async def ask(gateway: Gateway, name: str, client: Client | None = None, token: str = TOKEN) -> Response:

@@ -116,6 +116,9 @@ class ControlPlane:
         self.changed = asyncio.Event()
         self.limits: Limits = DEFAULT_LIMITS  # of held requests
         self.held: dict[str, int] = {}  # by service, as said last
+        self.told: Callable[[str, int], None] = lambda _gateway, _version: (
+            None
+        )  # of each acknowledgement, before all else
         self._published: dict[int, frozenset[str]] = {}  # version -> services with a replica in rotation
 
     async def start(self) -> None:
@@ -149,6 +152,7 @@ class ControlPlane:
         self.changed.set()
 
     def _on_acked(self, gateway: str, version: int) -> None:
+        self.told(gateway, version)
         self.acked.append(version)
         if version in self._published:
             self.waiting.rotation(gateway, self._published[version])
@@ -168,11 +172,16 @@ class ControlPlane:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def publish(self, snapshot: GatewaySnapshot, timeout_s: float = 20) -> int:
+    def announce(self, snapshot: GatewaySnapshot) -> int:
+        """The version to wait for."""
         version = self.xds.publish(snapshot)
         self._published[version] = frozenset(
             it.name for it in snapshot.services if any(not each.draining for each in it.endpoints)
         )
+        return version
+
+    async def publish(self, snapshot: GatewaySnapshot, timeout_s: float = 20) -> int:
+        version = self.announce(snapshot)
         acked = await self.xds.wait_acked(GATEWAY, version, timeout_s)
         assert acked, f"version {version} was not acknowledged: {self.connections=} {self.acked=} {self.nacked=}"
         return version

