@@ -192,6 +192,9 @@ class GatewayLoop:
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
+        # A file that wants a replica again wakes it: until that is there requests are held as before.
+        asleep = {it.name for it in known.newest.services if it.held} if known.newest else ()
+        services = [replace(it, sleeps=True) if it.run.name in asleep else it for it in services]
         gateway = replace(gateway, http3=known.may_have_http3(gateway, time.time()))
         candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()), doors)
         wrong = problems(candidate)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from fixtures.control import State, add_host, add_replica, add_run, observe
+from fixtures.control import State, add_host, add_replica, add_run, observe, revision, service
 from homeport_control.domain.gateway import GatewaySnapshot
 from homeport_control.domain.holding import UNKNOWN, Outlook
 from homeport_control.domain.replicas import Phase, Wanted
@@ -112,6 +112,22 @@ async def test_a_service_that_may_sleep_is_held_while_no_replica_serves_it(state
         await replicas.update(write, "r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time(), in_rotation=False)
     assert await gateway.turn() == (True, True, [True]), "held already while the last one drains"
     assert gateway.ack() == frozenset()
+
+
+async def test_a_file_that_wants_a_replica_again_lets_requests_wait_for_it(state: State) -> None:
+    gateway = Published(state)
+    await add_host(state, "h1", gateway="local", gateway_ready=True)
+    run_id = await add_run(state, **SLEEPS)
+    assert (await gateway.turn())[1]
+    async with state.database.write() as write:
+        await runs.add_revision(write, run_id, 2, revision(state, service(replicas=1)), 2000.0)
+    assert (await gateway.turn())[1]
+    await add_replica(state, run_id, "r1", host_id="h1", revision=2)
+    await observe(state, "h1", "r1", Phase.READY, host_port=40000)
+    assert await gateway.turn() == (True, False, [False]), "its cluster stays as it is while the endpoint comes"
+    assert await gateway.turn() == (False, False, [False])
+    await observe(state, "h1", "r1", Phase.UNREADY, host_port=40000)
+    assert await gateway.turn() == (False, False, [])
 
 
 async def test_a_service_of_a_fixed_number_is_never_held(state: State) -> None:
