@@ -34,6 +34,8 @@ from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
+from homeport_control.hold.server import HoldServer
+from homeport_control.hold.waiting import Waiting
 from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
@@ -45,6 +47,7 @@ from homeport_control.loops.autoscale import AutoscaleLoop
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
 from homeport_control.loops.gateway import GatewayLoop
+from homeport_control.loops.hold import HoldLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
 from homeport_control.loops.loop import Loop
 from homeport_control.loops.on_demand import OnDemandLoop
@@ -160,19 +163,33 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     certificates = CertificatesLoop(database, state.sealer)
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
-    xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
     rates, loads = Rates(time.time), ServiceLoads(time.time)
+    autoscale = AutoscaleLoop(database, loads.samples)
+
+    def on_held(service: str, held: int) -> None:
+        loads.on_held(service, held)
+        if held == 1:  # the first one, or nearly the last: the loops look at all of them
+            autoscale.poke()
+
+    waiting = Waiting(on_held)
+
+    def on_acked(name: str, version: int) -> None:
+        gateway.on_acked(name, version)
+        waiting.rotation(name, gateway.in_rotation(name))
+
+    xds = GatewayXds(authorize=gateway.authorize, on_acked=on_acked, on_nacked=gateway.on_nacked)
 
     def forget(name: str) -> None:
         xds.forget(name)
         loads.forgotten(name)
+
+    gateway.publish, gateway.forget = xds.publish, forget
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
         loads.take(report)
         gateway.on_load(report)
 
-    gateway.publish, gateway.forget = xds.publish, forget
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
@@ -183,7 +200,6 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     async def join_token_for(write: Write, fleet: str, now_s: float) -> str:
         return await new_token(write, state.ca.sha256, fleet, now_s)
 
-    autoscale = AutoscaleLoop(database, loads.samples)
     on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
     loops = [
         Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
@@ -194,6 +210,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
         Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
         Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
+        Loop("hold", database.changes, HoldLoop.topics, HoldLoop(database, lambda: waiting.held, waiting.tell).turn),
         Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),
         Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
@@ -249,6 +266,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)
     load.register(link)
+    HoldServer(waiting, authorize=gateway.authorize).register(link)
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
     stopping = asyncio.Event()

@@ -1,18 +1,16 @@
 """A host that is away: what the gateway sees of it by itself, with nobody to tell it."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from homeport_agent.envoy import admin, supervisor
 from homeport_control.domain.gateway import Endpoint
 from homeport_control.xds import clusters, paths
-from rig.far import ADDRESS, FarHost, far_host
-from rig.gateway import Client, Gateway, Replica, replicas
+from rig.far import FarHost, cut_off, far_host
+from rig.gateway import Client, Gateway, replicas
 from rig.load import Load
 
 pytestmark = pytest.mark.envoy
@@ -24,20 +22,6 @@ OUT_S = 2.0  # within which a dead host's endpoints leave
 async def far(gateway: Gateway) -> AsyncIterator[FarHost]:
     async with far_host(gateway) as made:
         yield made
-
-
-@contextlib.contextmanager
-def cut_off(replica: Replica) -> Iterator[None]:
-    """Every packet from and to its port on the far host's address is dropped: its peers see nothing at all."""
-    rules = [["INPUT", "-d", ADDRESS, "-p", "tcp", "--dport"], ["INPUT", "-s", ADDRESS, "-p", "tcp", "--sport"]]
-    rules = [[*rule, str(replica.port), "-j", "DROP"] for rule in rules]
-    for rule in rules:
-        subprocess.run(["iptables", "-w", "-I", *rule], check=True)
-    try:
-        yield
-    finally:
-        for rule in rules:
-            subprocess.run(["iptables", "-w", "-D", *rule], check=True)
 
 
 async def until_healthy(gateway: Gateway, count: int, timeout_s: float = 20) -> float:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from homeport_agent.envoy import supervisor
@@ -81,3 +82,17 @@ async def far_host(
     finally:
         made.task.cancel()
         await asyncio.to_thread(supervisor.stop, made.run_dir)
+
+
+@contextlib.contextmanager
+def cut_off(replica: Replica) -> Iterator[None]:
+    """Every packet from and to its port on the far host's address is dropped: its peers see nothing at all."""
+    rules = [["INPUT", "-d", ADDRESS, "-p", "tcp", "--dport"], ["INPUT", "-s", ADDRESS, "-p", "tcp", "--sport"]]
+    rules = [[*rule, str(replica.port), "-j", "DROP"] for rule in rules]
+    for rule in rules:
+        subprocess.run(["iptables", "-w", "-I", *rule], check=True)
+    try:
+        yield
+    finally:
+        for rule in rules:
+            subprocess.run(["iptables", "-w", "-D", *rule], check=True)

@@ -24,7 +24,10 @@ from homeport_agent.envoy import install, supervisor
 from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
+from homeport_control.decide.hold import DEFAULT_LIMITS, Limits
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadReport, ServiceRoute, TokenGrant
+from homeport_control.hold.server import HoldServer
+from homeport_control.hold.waiting import Waiting
 from homeport_control.load.lrs import LoadReports
 from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.server import SERVER_OPTIONS, GatewayXds
@@ -111,8 +114,16 @@ class ControlPlane:
         self.authorized = {HOST: GATEWAY}
         self.loads: asyncio.Queue[LoadReport] = asyncio.Queue()
         self.changed = asyncio.Event()
+        self.limits: Limits = DEFAULT_LIMITS  # of held requests
+        self.held: dict[str, int] = {}  # by service, as said last
+        self.told: Callable[[str, int], None] = lambda _gateway, _version: (
+            None
+        )  # of each acknowledgement, before all else
+        self._published: dict[int, frozenset[str]] = {}  # version -> services with a replica in rotation
 
     async def start(self) -> None:
+        self.waiting = Waiting(self._on_held, limits=self.limits)
+        self._published.clear()  # versions begin anew
         self.xds = GatewayXds(
             authorize=self._authorize,
             on_acked=self._on_acked,
@@ -123,6 +134,7 @@ class ControlPlane:
         self.server = grpc.aio.server(options=[*SERVER_OPTIONS, ("grpc.so_reuseport", 0)])
         self.xds.register(self.server)
         LoadReports(authorize=self._authorize, on_load=self.loads.put_nowait).register(self.server)
+        HoldServer(self.waiting, authorize=self._authorize).register(self.server)
         credentials = grpc.ssl_server_credentials(
             [self.authority.issue("server", "homeport-server")], self.authority.pem(), require_client_auth=True
         )
@@ -140,7 +152,14 @@ class ControlPlane:
         self.changed.set()
 
     def _on_acked(self, gateway: str, version: int) -> None:
+        self.told(gateway, version)
         self.acked.append(version)
+        if version in self._published:
+            self.waiting.rotation(gateway, self._published[version])
+        self.changed.set()
+
+    def _on_held(self, service: str, held: int) -> None:
+        self.held[service] = held
         self.changed.set()
 
     def _on_nacked(self, gateway: str, version: int, message: str) -> None:
@@ -153,8 +172,16 @@ class ControlPlane:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def publish(self, snapshot: GatewaySnapshot, timeout_s: float = 20) -> int:
+    def announce(self, snapshot: GatewaySnapshot) -> int:
+        """The version to wait for."""
         version = self.xds.publish(snapshot)
+        self._published[version] = frozenset(
+            it.name for it in snapshot.services if any(not each.draining for each in it.endpoints)
+        )
+        return version
+
+    async def publish(self, snapshot: GatewaySnapshot, timeout_s: float = 20) -> int:
+        version = self.announce(snapshot)
         acked = await self.xds.wait_acked(GATEWAY, version, timeout_s)
         assert acked, f"version {version} was not acknowledged: {self.connections=} {self.acked=} {self.nacked=}"
         return version
@@ -355,10 +382,11 @@ class Gateway:
         *endpoints: Endpoint,
         auth: bool = True,
         forward_token: bool = False,
+        held: bool = False,
         services: tuple[ServiceRoute, ...] = (),
         tokens: tuple[TokenGrant, ...] = (TokenGrant(sha256(TOKEN)),),
     ) -> GatewaySnapshot:
-        hello = ServiceRoute("hello", ("hello.localhost",), auth, endpoints, forward_token=forward_token)
+        hello = ServiceRoute("hello", ("hello.localhost",), auth, endpoints, forward_token=forward_token, held=held)
         return GatewaySnapshot(
             GATEWAY,
             "127.0.0.1",

@@ -1,7 +1,7 @@
 """What Envoy is started with. PURE: paths and names in, documents out.
 
-Covers how it reaches the server (delta ADS and load reports over mTLS with the host's certificate), its admin socket and
-which statistics it keeps. Does not cover listeners, routes, clusters: all of that comes from the server.
+Covers how it reaches the server (delta ADS, load reports and held requests over mTLS with the host's certificate), its admin
+socket and which statistics it keeps. Does not cover listeners, routes, clusters: all of that comes from the server.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ SERVER_NAME = "homeport-server"  # the DNS name that every server certificate ca
 XDS_CLUSTER = "homeport/server"  # no service can have this name
 ADS_CLUSTER = "homeport/ads"  # the server, and while it cannot be reached, the standby
 STANDBY_CLUSTER = "homeport/standby"
+HOLD_CLUSTER = "homeport/hold"  # the server again, for requests that wait for a first replica
+MOST_HELD = 10_000  # at one time, over all services; the server has a limit for each of them
 ADMIN_SOCKET = "admin.sock"
 STANDBY_SOCKET = "standby.sock"
 
@@ -66,7 +68,12 @@ def bootstrap(
             },
         },
         "static_resources": {
-            "clusters": [_server_cluster(identity, server, run_dir), _standby_cluster(run_dir), _ADS_CLUSTER]
+            "clusters": [
+                _server_cluster(identity, server, run_dir),
+                _standby_cluster(run_dir),
+                _ADS_CLUSTER,
+                _hold_cluster(identity, server, run_dir),
+            ]
         },
         # 27 KiB less per service than all of Envoy's statistics. Load reports do not depend on them.
         "stats_config": {
@@ -158,17 +165,17 @@ def _standby_cluster(run_dir: Path) -> dict[str, Any]:
     }
 
 
+def _hold_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
+    """Without the outlier detection of the other: where no host is left, Envoy does not try again, it gives up."""
+    threshold = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), MOST_HELD)
+    # Those that wait for the server to come back are retries; the default, 3, would fail all others.
+    threshold["max_retries"] = MOST_HELD
+    return {**_to_server(HOLD_CLUSTER, identity, server, run_dir), "circuit_breakers": {"thresholds": [threshold]}}
+
+
 def _server_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
-    address = {"socket_address": {"address": server.host, "port_value": server.port}}
     return {
-        "name": XDS_CLUSTER,
-        "type": "STRICT_DNS",
-        "connect_timeout": "5s",
-        "load_assignment": {
-            "cluster_name": XDS_CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
-        "typed_extension_protocol_options": _HTTP2,
+        **_to_server(XDS_CLUSTER, identity, server, run_dir),
         # One failed try to connect, and for a second the standby is asked instead.
         "outlier_detection": {
             "split_external_local_origin_errors": True,
@@ -184,6 +191,20 @@ def _server_cluster(identity: Identity, server: Server, run_dir: Path) -> dict[s
             "max_ejection_percent": 100,
         },
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    }
+
+
+def _to_server(name: str, identity: Identity, server: Server, run_dir: Path) -> dict[str, Any]:
+    address = {"socket_address": {"address": server.host, "port_value": server.port}}
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "typed_extension_protocol_options": _HTTP2,
         "transport_socket": {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {

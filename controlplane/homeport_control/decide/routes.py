@@ -1,6 +1,6 @@
 """What a gateway serves: runs, their replicas and the tokens become one GatewaySnapshot. PURE.
 
-Covers which replica is an endpoint, and whether a snapshot is fit to be published (`problems`).
+Covers which replica is an endpoint, whose requests are held, and whether a snapshot is fit to be published (`problems`).
 Does not cover Envoy's messages (xds/resources), nor when a replica counts as in rotation (the loops, by the ACK).
 """
 
@@ -29,7 +29,7 @@ from homeport_control.domain.gateway import (
 )
 from homeport_control.domain.hosts import Door
 from homeport_control.domain.replicas import Phase, Replica, Wanted
-from homeport_control.domain.services import Run
+from homeport_control.domain.services import Run, RunWanted
 
 NO_DOORS: Mapping[str, Door] = MappingProxyType({})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -51,6 +51,7 @@ class ServiceInput:
     https: bool | str = "auto"  # as its file says it
     forward_token: bool = False
     traffic: Traffic = DEFAULT_TRAFFIC
+    sleeps: bool = False  # its file allows that it has no replica
 
 
 def snapshot(
@@ -70,6 +71,7 @@ def snapshot(
     secured = {it.name for it in shown}
     services = sorted(services, key=lambda service: service.run.name)
     models = _models(services)
+    endpoints = {it.run.name: tuple(_endpoints(gateway, it.replicas, doors)) for it in services}
     domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
     return GatewaySnapshot(
         gateway=gateway.name,
@@ -81,13 +83,15 @@ def snapshot(
                 name=service.run.name,
                 domains=tuple(f"{service.run.name}.{domain}" for domain in domains),
                 auth=service.auth,
-                endpoints=tuple(_endpoints(gateway, service.replicas, doors)),
+                endpoints=endpoints[service.run.name],
                 model=models.get(service.run.name),
                 plain=service.https is False
                 or (service.https == "auto" and not _is_secured(service.run.name, gateway, secured)),
                 secure=gateway.has_tls and service.https is not False,
                 forward_token=service.forward_token,
                 traffic=service.traffic,
+                sleeps=service.sleeps,
+                held=_is_held(service, endpoints[service.run.name]),
             )
             for service in services
         ),
@@ -106,6 +110,13 @@ def snapshot(
 def _is_secured(label: str, gateway: Gateway, secured: set[str]) -> bool:
     domains = [domain for domain in (gateway.domain, gateway.old_domain) if domain]
     return gateway.has_tls and all(f"{label}.{domain}" in secured for domain in domains)
+
+
+def _is_held(service: ServiceInput, endpoints: tuple[Endpoint, ...]) -> bool:
+    """In one snapshot with the endpoints: a gateway takes these up first. So the last one drains while requests are held
+    already or still reach it (xds/clusters), and the first one is there before they are held no more."""
+    asleep = service.sleeps and service.run.wanted is RunWanted.RUN
+    return asleep and all(endpoint.draining for endpoint in endpoints)
 
 
 def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:

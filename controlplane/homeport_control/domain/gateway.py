@@ -177,6 +177,8 @@ class ServiceRoute:
     secure: bool = False  # HTTPS reaches it
     forward_token: bool = False  # the replica sees the token that the caller sent
     traffic: Traffic = DEFAULT_TRAFFIC
+    sleeps: bool = False  # it may have no replica at all
+    held: bool = False  # no replica serves and one may come: requests wait for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,12 @@ class GatewayLoop:
         known = self._known.get(gateway)
         return known is not None and known.acked is not None and proof in known.acked.proofs
 
+    def in_rotation(self, gateway: str) -> frozenset[str]:
+        """Services that have a replica to send requests to, as this gateway has acknowledged."""
+        known = self._known.get(gateway)
+        acked = known.acked.services if known and known.acked else ()
+        return frozenset(it.name for it in acked if any(not each.draining for each in it.endpoints))
+
     def publishers(self, run_name: str) -> frozenset[str]:
         """Gateways that were given this run: two while it moves."""
         return frozenset(name for name, known in self._known.items() if known.publishes(run_name))
@@ -198,6 +204,9 @@ class GatewayLoop:
         known = self._known.get(gateway.name)
         if known is None:
             return f"gateway {gateway.name} has no host yet"
+        # A file that wants a replica again wakes it: until that is there requests are held as before.
+        asleep = {it.name for it in known.newest.services if it.held} if known.newest else ()
+        services = [replace(it, sleeps=True) if it.run.name in asleep else it for it in services]
         gateway = replace(gateway, http3=known.may_have_http3(gateway, time.time()))
         candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()), doors)
         wrong = problems(candidate)
@@ -287,7 +296,9 @@ def _input(run: Run, present: tuple[Replica, ...]) -> ServiceInput:
         first, *others = spec.model.names
         created_s = int(run.submitted_at_s)
         model = PublishedModel(first, spec.model.prefix, created_s, tuple(others), weight=spec.model.weight)
-    return ServiceInput(run, spec.auth, present, model, spec.https, spec.forward_token, _traffic(spec))
+    sleeps = not spec.replicas.min and not spec.replicas.is_exact
+    routed = (spec.https, spec.forward_token, _traffic(spec))
+    return ServiceInput(run, spec.auth, present, model, *routed, sleeps=sleeps)
 
 
 def _traffic(spec: ServiceSpec) -> Traffic:

@@ -64,6 +64,10 @@ _RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"mini
 # the next one on the ring is taken. A session must stay where it is.
 _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
 
+# What was held goes on at the acknowledgement of a first replica, which counts as failed until its host's first check: where
+# none is healthy, all are tried. (And its cluster is that of other hosts always: one that changed would begin without any.)
+_WOKEN: dict[str, Any] = {"healthy_panic_threshold": {"value": 1}}
+
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HTTP = typed(
     _PROTOCOL,
@@ -101,27 +105,35 @@ def _limited(max_body_bytes: int | None) -> dict[str, Any]:
     }
 
 
-def cluster(service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = False) -> Resource:
-    """`direct`: some of its replicas are behind the doors of other hosts."""
-    return _cluster(service, traffic.h2c, traffic.affinity, direct, traffic.max_body_bytes)
+def cluster(
+    service: str, traffic: Traffic = DEFAULT_TRAFFIC, *, direct: bool = False, sleeps: bool = False
+) -> Resource:
+    """`direct`: some of its replicas are behind the doors of other hosts. `sleeps`: it may have none."""
+    return _cluster(service, traffic.h2c, traffic.affinity, direct or sleeps, traffic.max_body_bytes, sleeps)
 
 
 @lru_cache(maxsize=100_000)
-def _cluster(service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None) -> Resource:
+def _cluster(
+    service: str, h2c: bool, affinity: Affinity | None, direct: bool, max_body_bytes: int | None, sleeps: bool
+) -> Resource:
     content = {"name": service, **_CLUSTER}
     protocol = _H2C if h2c else _HTTP
     content["typed_extension_protocol_options"] = {_PROTOCOL: protocol | _limited(max_body_bytes)}
     if affinity is not None:
         content |= _RING
+    balancing = _CLUSTER["common_lb_config"] | (_WOKEN if sleeps else {})
     if affinity is not None and affinity.kind == "prefix":
-        content["common_lb_config"] = _CLUSTER["common_lb_config"] | _GUARDED
+        balancing |= _GUARDED
+    content["common_lb_config"] = balancing
     if direct:
         content |= SOCKETS | CHECKED
     return resource(CDS, service, content)
 
 
 @lru_cache(maxsize=100_000)
-def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
+def endpoints(service: str, members: tuple[Endpoint, ...], *, held: bool = False) -> Resource:
+    """`held`: its requests wait at the door. Then one that drains is still there for those that were let in a moment before."""
+    draining = "DEGRADED" if held else "DRAINING"
     lb_endpoints = [
         {
             "endpoint": {
@@ -129,7 +141,7 @@ def endpoints(service: str, members: tuple[Endpoint, ...]) -> Resource:
                 **named(member),
                 **checked(member),
             },
-            "health_status": "DRAINING" if member.draining else "HEALTHY",
+            "health_status": draining if member.draining else "HEALTHY",
             "metadata": {"filter_metadata": {FILTER: {REPLICA_KEY: member.replica_id}} | matched(member)},
         }
         for member in members

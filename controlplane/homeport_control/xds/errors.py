@@ -51,6 +51,12 @@ OVERLOADED = error(
     "service_unavailable_error",
     "gateway_overloaded",
 )
+NOT_HELD = error(
+    "No replica of this service is ready, and the request could not be held any longer for one: the gateway cannot reach its "
+    "server, or too many requests wait. Try again.",
+    "service_unavailable_error",
+    "not_held",
+)
 NO_REPLICA = error("No replica of %UPSTREAM_CLUSTER% is ready.", "service_unavailable_error", "no_ready_replica")
 NONSENSE = error(
     "A replica of %UPSTREAM_CLUSTER% answered something that is not HTTP, or more headers than the gateway takes.",

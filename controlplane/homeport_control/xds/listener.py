@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from homeport_control.domain.gateway import HTTP3_LISTENER
-from homeport_control.xds import rate_limits
+from homeport_control.xds import hold_filter, rate_limits
 from homeport_control.xds.access_log import ACCESS_LOG
 from homeport_control.xds.certificates import QUIC_TRANSPORT_SOCKET, TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
@@ -42,6 +42,7 @@ _FILTERS: list[dict[str, Any]] = [
     {"name": "homeport.seal", "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
     rate_limits.IN_LISTENER,
+    hold_filter.IN_LISTENER,
     {
         "name": "envoy.filters.http.router",
         "typed_config": typed(

@@ -6,10 +6,10 @@ local MODELS, LISTED, is_any_open = {}, {}, false -- name -> services that serve
 local function character(hex) return string.char(tonumber(hex, 16)) end
 local function text(hex) return (string.gsub(hex, "%x%x", character)) end
 
-for name, label, service, host, prefix, open, weight, ready, together, entry in string.gmatch([[
+for name, label, service, host, prefix, open, weight, state, together, entry in string.gmatch([[
 @MODELS@
 ]], "(%x+) (%x+) (%S+) (%S+) (%x+) (%d) (%d+) (%d) (%d+) ([^\n]+)") do
-  local server = {service = service, host = host, open = open == "1", weight = tonumber(weight), ready = ready == "1"}
+  local server = {service = service, host = host, open = open == "1", weight = tonumber(weight), rank = ({["1"] = 1, ["2"] = 2})[state] or 3}
   server.together = tonumber(together) -- so many bytes of a prompt keep requests on one replica; 0: none
   server.prefix = string.gsub(text(prefix), "/+$", "")
   name = text(name)
@@ -34,21 +34,20 @@ local function error_body(message, kind, code)
 end
 
 -- One of those that serve this model to this caller, by their weights; nil: there is none. Who has no replica that is
--- ready gets nothing while another one has.
+-- ready gets nothing while another one has; of those, who is woken by a request comes before who is only not ready.
 local function choose(grant, model)
   if not model then return nil end
-  local best, all = 0, 0 -- of those that are ready; of all
+  local best, all = 4, 0 -- the first rank that there is; the weights of those who have it
   for _, server in ipairs(model.servers) do
-    if server.open or is_for(grant, server.service) then
-      all = all + server.weight
-      if server.ready then best = best + server.weight end
+    if server.weight > 0 and server.rank <= best and (server.open or is_for(grant, server.service)) then
+      all = (server.rank < best and 0 or all) + server.weight
+      best = server.rank
     end
   end
-  if all == 0 then return nil end
-  local left = math.random() * (best > 0 and best or all)
+  local left = math.random() * all
   local found
   for _, server in ipairs(model.servers) do
-    if (server.open or is_for(grant, server.service)) and (server.ready or best == 0) and server.weight > 0 then
+    if server.rank == best and server.weight > 0 and (server.open or is_for(grant, server.service)) then
       found = server
       left = left - server.weight
       if left < 0 then break end

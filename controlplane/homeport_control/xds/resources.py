@@ -28,10 +28,15 @@ def world(snapshot: GatewaySnapshot, version: int) -> World:
             RDS: routes(snapshot),
             SDS: certificates(snapshot.certificates),
             CDS: {
-                service.name: cluster(service.name, service.traffic, direct=any(it.host_id for it in service.endpoints))
+                service.name: cluster(
+                    service.name,
+                    service.traffic,
+                    direct=any(it.host_id for it in service.endpoints),
+                    sleeps=service.sleeps,
+                )
                 for service in snapshot.services
             },
-            EDS: {service.name: endpoints(service.name, service.endpoints) for service in snapshot.services},
+            EDS: {it.name: endpoints(it.name, it.endpoints, held=it.held) for it in snapshot.services},
             ECDS: {FILTER: token_filter(snapshot.tokens, snapshot.services)},
         },
     )

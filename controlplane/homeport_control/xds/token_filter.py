@@ -123,8 +123,13 @@ def _model_line(service: ServiceRoute, model: PublishedModel, name: str) -> str:
     label, prefix = _hex(json.dumps(name)[1:-1]), _hex(model.prefix)
     listed = json.dumps(entry, separators=(",", ":")).replace("]", "\\u005d")
     affinity = service.traffic.affinity
-    flags = f"{int(not service.auth)} {model.share} {int(model.ready)} {affinity.length if affinity else 0}"
+    flags = f"{int(not service.auth)} {model.share} {_state(service, model)} {affinity.length if affinity else 0}"
     return f"{_hex(name)} {label} {service.name} {service.domains[0]} {prefix} {flags} {listed}"
+
+
+def _state(service: ServiceRoute, model: PublishedModel) -> int:
+    """1: it answers; 2: its requests are held until it does; 0: neither."""
+    return 2 if service.held else int(model.ready)
 
 
 def _hex(text: str) -> str:

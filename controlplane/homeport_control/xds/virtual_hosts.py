@@ -4,13 +4,13 @@ Covers whether a token is asked for, what is retried, what is stripped, and what
 cover which token is good (token_filter), so that a token's change touches no route.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from homeport_control.domain.certificates import ALL_NAMES
 from homeport_control.domain.gateway import MODELS_LABEL, Affinity, GatewaySnapshot, Proof, ServiceRoute, Traffic
-from homeport_control.xds import errors, rate_limits
+from homeport_control.xds import errors, hold_filter, rate_limits
 from homeport_control.xds.paths import MARK_HEADER, retriable
 from homeport_control.xds.subscription import RDS, Resource
 from homeport_control.xds.token_filter import (
@@ -79,8 +79,22 @@ def _hash_policy(affinity: Affinity) -> dict[str, Any]:
 
 
 def _service(
-    name: str, domains: tuple[str, ...], auth: bool, forward_token: bool, model: str, traffic: Traffic, mark: str
+    name: str,
+    domains: tuple[str, ...],
+    auth: bool,
+    forward_token: bool,
+    model: str,
+    traffic: Traffic,
+    mark: str,
+    held_at: str,
+    others_held: bool = False,
 ) -> dict[str, Any]:
+    """`others_held`: requests that come here by model's name come with a filter that holds."""
+    if held_at and traffic.idle_timeout_s:
+        # What waits is silent; it keeps this limit when it goes on.
+        traffic = replace(traffic, idle_timeout_s=max(traffic.idle_timeout_s, int(hold_filter.NET_S)))
+    hold = hold_filter.for_host(held_at, name) if held_at else hold_filter.OFF if others_held and model else {}
+    body_bytes = max(MAX_MODEL_BODY_BYTES if _has_prefix(traffic) else 0, hold_filter.BODY_BYTES if held_at else 0)
     prefix_bytes = traffic.affinity.length if traffic.affinity else 0
     metadata = route_metadata(name, auth=auth, forward_token=forward_token, model=model, prefix_bytes=prefix_bytes)
     method = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": _IDEMPOTENT}}}]}
@@ -94,14 +108,19 @@ def _service(
         # A replica sees no token of ours but where its file wants it; without auth the header is its own business.
         "request_headers_to_remove": ["authorization"] if auth and not forward_token else [],
         "typed_per_filter_config": door(auth=auth, has_prompts=bool(model or prefix_bytes))
-        | rate_limits.for_host(traffic.rate_limits),
+        | rate_limits.for_host(traffic.rate_limits)
+        | hold,
         **({"response_headers_to_remove": [MARK_HEADER]} if mark else {}),
-    } | ({"request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES)} if prefix_bytes else {})
+    } | ({"request_body_buffer_limit": str(body_bytes)} if body_bytes else {})
 
 
-def _models(domains: list[str], *, limited: bool) -> dict[str, Any]:
+def _has_prefix(traffic: Traffic) -> bool:
+    return traffic.affinity is not None and traffic.affinity.length > 0
+
+
+def _models(domains: list[str], *, limited: bool, held: bool) -> dict[str, Any]:
     """Where the body says which service is meant. A request that stays on this route is answered 404. `limited`: one of
-    the services has rate limits."""
+    the services has rate limits. `held`: one that has a model is asleep."""
     # A route that forwards, to a cluster that no request can name: before a direct response the limit would not count.
     nowhere = {"cluster_header": ":none", "cluster_not_found_response_code": "NOT_FOUND", "idle_timeout": UPLOAD_IDLE}
     return {
@@ -109,7 +128,9 @@ def _models(domains: list[str], *, limited: bool) -> dict[str, Any]:
         "domains": domains,
         "request_body_buffer_limit": str(MAX_MODEL_BODY_BYTES),
         "routes": [{"match": {"prefix": "/"}, "route": nowhere}],
-        "typed_per_filter_config": BY_MODEL | (rate_limits.BY_MODEL if limited else {}),
+        "typed_per_filter_config": BY_MODEL
+        | (rate_limits.BY_MODEL if limited else {})
+        | (hold_filter.OFF if held else {}),
     }
 
 
@@ -158,25 +179,27 @@ class Door:
     http3_port: int = 0  # that callers are told of (Alt-Svc, RFC 7838)
 
 
-# What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic, mark of tunnels.
-Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic, str]
+# What a virtual host of a service is made of: name, domains, auth, forward_token, model, traffic, mark of tunnels, and the
+# gateway where its requests are held, or nothing.
+Facts = tuple[str, tuple[str, ...], bool, bool, str, Traffic, str, str]
 
 
 @lru_cache(maxsize=8)
 def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
     """`services`: each with whether it is let in here; the callers of the others are sent to HTTPS."""
     proved = {proof.name for proof in door.proofs}
+    held = any(model and held_at for (*_, model, _traffic, _mark, held_at), _ in services)
     hosts = [
-        _part(facts, here, 0 if here else door.https_port)
+        _part(facts, here, held and bool(facts[4]), 0 if here else door.https_port)
         if proved.isdisjoint(facts[1])
-        else part(RDS, {"virtual_hosts": [_proving(_host(facts, here, door.https_port), door.proofs)]})
+        else part(RDS, {"virtual_hosts": [_proving(_host(facts, here, held, door.https_port), door.proofs)]})
         for facts, here in services
     ]
     taken = {name for facts, _ in services for name in facts[1]}  # by a service from before there were models
     rest = [_NOBODY]
     if models := [name for domain in door.domains if (name := f"{MODELS_LABEL}.{domain}") not in taken]:
-        limited = any(traffic.rate_limits for (*_, traffic, _mark), _ in services)
-        there = _models(models, limited=limited) if door.models else None
+        limited = any(traffic.rate_limits for (*_, traffic, _mark, _held), _ in services)
+        there = _models(models, limited=limited, held=held) if door.models else None
         host = there or _elsewhere("homeport/models", models, door.https_port)
         rest.insert(0, _proving(host, door.proofs))
     frame = {"name": door.name, "ignore_port_in_host_matching": True}
@@ -184,13 +207,13 @@ def _routes(services: tuple[tuple[Facts, bool], ...], door: Door) -> Resource:
     return joined(door.name, (part(RDS, frame), *hosts, part(RDS, {"virtual_hosts": rest})))
 
 
-def _host(facts: Facts, here: bool, https_port: int) -> dict[str, Any]:
-    return _service(*facts) if here else _elsewhere(facts[0], list(facts[1]), https_port)
+def _host(facts: Facts, here: bool, others_held: bool, https_port: int) -> dict[str, Any]:
+    return _service(*facts, others_held) if here else _elsewhere(facts[0], list(facts[1]), https_port)
 
 
 @lru_cache(maxsize=100_000)
-def _part(facts: Facts, here: bool, https_port: int) -> Part:
-    return part(RDS, {"virtual_hosts": [_host(facts, here, https_port)]})
+def _part(facts: Facts, here: bool, others_held: bool, https_port: int) -> Part:
+    return part(RDS, {"virtual_hosts": [_host(facts, here, others_held, https_port)]})
 
 
 def _told_of(http3_port: int) -> dict[str, Any]:
@@ -203,18 +226,19 @@ def routes(snapshot: GatewaySnapshot) -> dict[str, Resource]:
     domains = tuple(domain for domain in (snapshot.domain, snapshot.old_domain) if domain)
     plain = Door(ROUTES, domains, snapshot.https_port, snapshot.plain_models, snapshot.proofs)
     mark = snapshot.tunnel_mark
-    made = {ROUTES: _routes(tuple((_facts(it, mark), it.plain) for it in snapshot.services), plain)}
+    made = {ROUTES: _routes(tuple((_facts(it, snapshot.gateway, mark), it.plain) for it in snapshot.services), plain)}
     if snapshot.https_port:
-        secure = tuple((_facts(it, mark), True) for it in snapshot.services if it.secure)
+        secure = tuple((_facts(it, snapshot.gateway, mark), True) for it in snapshot.services if it.secure)
         has_http3 = snapshot.http3 and any(it.name == ALL_NAMES for it in snapshot.certificates)
         door = Door(TLS_ROUTES, domains, http3_port=snapshot.https_port if has_http3 else 0)
         made[TLS_ROUTES] = _routes(secure, door)
     return made
 
 
-def _facts(it: ServiceRoute, mark: str) -> Facts:
+def _facts(it: ServiceRoute, gateway: str, mark: str) -> Facts:
     model, tunnelled = it.model.name if it.model else "", any(each.is_tunnelled for each in it.endpoints)
-    return it.name, it.domains, it.auth, it.forward_token, model, it.traffic, mark if tunnelled else ""
+    mark, held_at = mark if tunnelled else "", gateway if it.held else ""
+    return it.name, it.domains, it.auth, it.forward_token, model, it.traffic, mark, held_at
 
 
 def _status(status: int) -> dict[str, Any]:
@@ -247,10 +271,21 @@ _AS_IT_IS: dict[str, Any] = {
     },
 }
 
+# What the server says of a held request; its own words, if there are any.
+_OF_HELD = _flags("UAEX")
+_NOT_HELD: dict[str, Any] = {
+    "filter": {"and_filter": {"filters": [_status(hold_filter.FAILED_STATUS), _OF_HELD]}},
+    "status_code": 503,
+    "body_format_override": {"json_format": errors.NOT_HELD},
+    "headers_to_add": [{"header": {"key": "retry-after", "value": "10"}}],
+}
+
 # The first that fits counts. Only answers of the gateway itself come by here, never a replica's.
 LOCAL_REPLIES: dict[str, Any] = {
     "mappers": [
         _AS_IT_IS,
+        _NOT_HELD,
+        {**_AS_IT_IS, "filter": _OF_HELD},
         *(
             {"filter": filter_, "body_format_override": {"json_format": body}, **more}
             for filter_, body, more in (

@@ -17,6 +17,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
@@ -36,6 +37,7 @@ from homeport_control.xds.subscription import CDS, ECDS, EDS, LDS, RDS, SDS, TYP
 # Importing them is what makes them known by name; a typed_config in a dict is looked up there.
 KNOWN = (
     accesslog_pb2,
+    ext_authz_pb2,
     file_pb2,
     header_mutation_pb2,
     http_connection_manager_pb2,

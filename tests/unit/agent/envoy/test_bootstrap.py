@@ -4,6 +4,8 @@ from pathlib import Path
 
 from homeport_agent.envoy.bootstrap import (
     ADS_CLUSTER,
+    HOLD_CLUSTER,
+    MOST_HELD,
     STANDBY_CLUSTER,
     XDS_CLUSTER,
     Identity,
@@ -59,3 +61,15 @@ def test_the_key_is_named_and_never_copied_and_its_folder_is_watched() -> None:
         "private_key": {"filename": "/s/host.key"},
         "watched_directory": {"path": "/s"},
     }
+
+
+def test_held_requests_go_to_the_server_by_a_cluster_that_never_gives_up_on_it() -> None:
+    clusters = {it["name"]: it for it in bootstrap(IDENTITY, "local", SERVER, RUN)["static_resources"]["clusters"]}
+    server, hold = clusters[XDS_CLUSTER], clusters[HOLD_CLUSTER]
+    assert hold["transport_socket"] == server["transport_socket"]
+    (endpoint,) = hold["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "server.example", "port_value": 7401}
+    assert "outlier_detection" not in hold
+    (threshold,) = hold["circuit_breakers"]["thresholds"]
+    assert set(threshold.values()) == {MOST_HELD}
+    assert "max_retries" in threshold

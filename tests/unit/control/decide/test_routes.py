@@ -123,6 +123,20 @@ def test_the_caller_of_a_service_is_known_by_the_tokens_id_and_its_wish_to_see_t
     assert (made.services[0].forward_token, made.tokens[0].token_id, problems(made)) == (True, "t1", ())
 
 
+def test_what_may_sleep_is_held_while_nothing_serves_it_and_is_meant_to() -> None:
+    def held(*replicas: Replica, sleeps: bool = True, wanted: RunWanted = RunWanted.RUN) -> bool:
+        given = ServiceInput(replace(run(), wanted=wanted), True, replicas, sleeps=sleeps)
+        return snapshot(GATEWAY, [given], []).services[0].held
+
+    assert held()
+    assert held(DRAINING)
+    assert held(replace(READY, phase=Phase.PROBING))
+    assert not held(READY)
+    assert not held(READY, replace(DRAINING, id="b", host_port=9002))
+    assert not held(sleeps=False)
+    assert not held(wanted=RunWanted.STOP)
+
+
 def test_a_consistent_snapshot_has_no_problems() -> None:
     good = snap(route("a", Endpoint("r", "127.0.0.1", 1)), route("b"), tokens=(TokenGrant(HASH, ("a",)),))
     assert problems(good) == ()

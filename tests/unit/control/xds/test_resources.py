@@ -35,7 +35,11 @@ def versions(made: World) -> dict[tuple[str, str], str]:
 
 
 def changed(other: GatewaySnapshot) -> set[tuple[str, str]]:
-    before, after = versions(world(BASE, 1)), versions(world(other, 2))
+    return changed_from(BASE, other)
+
+
+def changed_from(one: GatewaySnapshot, other: GatewaySnapshot) -> set[tuple[str, str]]:
+    before, after = versions(world(one, 1)), versions(world(other, 2))
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
@@ -68,6 +72,42 @@ def test_an_endpoint_changes_one_resource() -> None:
 def test_a_service_never_touches_the_listener() -> None:
     assert changed(replace(BASE, services=(HELLO,))) == {(CDS, "open"), (EDS, "open"), (RDS, "homeport")}
     assert (LDS, "http") in changed(replace(BASE, http_port=7481))
+
+
+def test_to_hold_a_service_touches_its_routes_and_its_endpoints_only() -> None:
+    sleeps = replace(HELLO, sleeps=True)
+    before = replace(BASE, services=(sleeps, OPEN))
+    asleep = replace(before, services=(replace(sleeps, held=True), OPEN))
+    assert changed_from(before, asleep) == {(RDS, "homeport")}
+    drained = replace(sleeps, held=True, endpoints=(replace(HELLO.endpoints[0], draining=True),))
+    assert changed_from(before, replace(before, services=(drained, OPEN))) == {(RDS, "homeport"), (EDS, "hello")}
+    gone = replace(sleeps, held=True, endpoints=())
+    assert changed_from(before, replace(before, services=(gone, OPEN))) == {(RDS, "homeport"), (EDS, "hello")}
+    far = replace(sleeps, endpoints=(Endpoint("s", "10.0.0.2", 9001, host_id="gpu-2"),))
+    assert changed_from(before, replace(before, services=(far, OPEN))) == {(EDS, "hello")}, "its cluster stays warm"
+
+
+def test_the_last_one_that_drains_is_reached_by_those_who_were_let_in_before_they_would_be_held() -> None:
+    drained = replace(HELLO, sleeps=True, held=True, endpoints=(replace(HELLO.endpoints[0], draining=True),))
+    body = world(replace(BASE, services=(drained,)), 1).of(EDS)["hello"].body
+    (group,) = endpoint_pb2.ClusterLoadAssignment.FromString(body).endpoints
+    assert [it.health_status for it in group.lb_endpoints] == [5]  # DEGRADED
+
+
+def test_the_filter_that_holds_is_off_but_where_it_holds_and_where_a_model_leads_from() -> None:
+    def names(*services: ServiceRoute) -> set[str]:
+        body = world(replace(BASE, services=services), 1).of(RDS)["homeport"].body
+        hosts = route_pb2.RouteConfiguration.FromString(body).virtual_hosts
+        return {host.name for host in hosts if "homeport.hold" in host.typed_per_filter_config}
+
+    held = replace(HELLO, held=True, sleeps=True)
+    assert names(HELLO, OPEN) == set()
+    assert names(held, OPEN) == {"hello"}
+    model = replace(OPEN, model=PublishedModel("tiny"))
+    assert names(held, model) == {"hello"}
+    asleep = replace(held, model=PublishedModel("llm"))
+    assert names(asleep, OPEN) == {"hello", "homeport/models"}
+    assert names(asleep, model) == {"hello", "homeport/models", "open"}
 
 
 def test_endpoints_carry_their_health_and_a_locality() -> None:

@@ -1,0 +1,1 @@
+"""Requests that wait at a gateway's door for a first replica."""
