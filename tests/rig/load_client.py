@@ -29,6 +29,7 @@ from rig.load_results import Exchange, Kind, Results, Wrong
 __all__ = ["Flow", "Kind", "LoadClient", "Results", "Target", "loading"]
 
 END_S = 120.0  # for what is under way at the end
+SPEED_LOOKED_AT_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,20 @@ class Flow:
     rate_per_s: float
     count: int | None = None  # None: until the end
     timeout_s: float = 60.0  # of one request
-    longest_s: float = 20.0  # of streams and websockets: each lasts a random time from a tenth of this to this
+    longest_s: float = 20.0  # of streams and websockets: each lasts a random time from a tenth of this to this,
+    shortest_s: float | None = None  # or from this
     pause_s: float = 0.1  # between two events or frames
 
 
 class LoadClient:
-    """`run()` until `stop()`; may be called from other threads: `stop`, `more` and what reads `results`."""
+    """`run()` until `stop()`; may be called from other threads: `stop`, `more`, `speed` and what reads `results`.
+
+    `speed`: how many times the rates of the flows; 0 begins nothing.
+    """
 
     def __init__(self, target: Target, flows: Sequence[Flow], seed: int = 0) -> None:
         self.results = Results()
+        self.speed = 1.0
         self._target, self._flows = target, flows
         self._random = random.Random(seed)  # noqa: S311 (how long a stream lasts)
         self._numbers = itertools.count(1)
@@ -67,6 +73,10 @@ class LoadClient:
         """No further requests begin."""
         self._stopping = True
 
+    def rate_per_s(self, kind: Kind) -> float:
+        """Most that begin in a second, at speed 1."""
+        return sum(flow.rate_per_s for flow in self._flows if flow.kind is kind)
+
     def more(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait until so many further requests were answered, rightly or wrongly. Blocks: not for a loop's thread."""
         wanted = self.results.answered + count
@@ -80,7 +90,9 @@ class LoadClient:
         connection = Connection(self._target)
         try:
             while not self._stopping and (flow.count is None or next(left) <= flow.count):
-                await pace.turn()
+                while self.speed <= 0 and not self._stopping:  # noqa: ASYNC110 (another thread sets it)
+                    await asyncio.sleep(SPEED_LOOKED_AT_S)
+                await pace.turn(self.speed or 1.0)
                 if self._stopping:
                     break
                 await self._one(flow, connection)
@@ -115,7 +127,8 @@ class LoadClient:
         elif flow.kind is Kind.UPLOAD:
             await exchanges.upload(connection, exchange)
         else:
-            lasts_s = self._random.uniform(flow.longest_s / 10, flow.longest_s)
+            shortest_s = flow.longest_s / 10 if flow.shortest_s is None else flow.shortest_s
+            lasts_s = self._random.uniform(shortest_s, flow.longest_s)
             check = exchanges.events if flow.kind is Kind.EVENTS else exchanges.socket
             await check(connection, exchange, lasts_s=lasts_s, pause_s=flow.pause_s)
 
@@ -130,10 +143,10 @@ class _Pace:
         self._pause_s = 1 / rate_per_s
         self._next_s = 0.0
 
-    async def turn(self) -> None:
+    async def turn(self, speed: float) -> None:
         now_s = time.monotonic()
         mine_s = max(self._next_s, now_s)
-        self._next_s = mine_s + self._pause_s
+        self._next_s = mine_s + self._pause_s / speed
         await asyncio.sleep(mine_s - now_s)
 
 

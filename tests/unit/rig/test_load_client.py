@@ -196,14 +196,14 @@ async def test_answers_that_change_places_on_a_kept_connection_are_seen() -> Non
     """An extra answer that comes late is taken for the next request's, which it is not."""
 
     class Late(Answering):
+        last: Request | None = None
+
         async def answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
             async for _ in request.body():
                 pass
             writer.write(_whole(self.last or request))
             self.last = request
             return True
-
-        last: Request | None = None
 
     async with started(Late()) as server:
         client = LoadClient(Target(server.port, "web", "t"), [Flow(Kind.PLAIN, 1, 1000, count=3)])
