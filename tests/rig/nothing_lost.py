@@ -40,8 +40,8 @@ def flows(*, plain_per_s: float, longest_s: float) -> tuple[Flow, ...]:
     return (
         Flow(Kind.PLAIN, workers=16, rate_per_s=plain_per_s),
         Flow(Kind.UPLOAD, workers=2, rate_per_s=max(0.5, plain_per_s / 200)),
-        Flow(Kind.EVENTS, workers=10, rate_per_s=10 / longest_s, longest_s=longest_s),
-        Flow(Kind.SOCKET, workers=10, rate_per_s=10 / longest_s, longest_s=longest_s),
+        Flow(Kind.EVENTS, workers=10, rate_per_s=15 / longest_s, longest_s=longest_s),
+        Flow(Kind.SOCKET, workers=10, rate_per_s=15 / longest_s, longest_s=longest_s),
     )
 
 
