@@ -42,7 +42,7 @@ def patience_s(failures: int, least_s: float) -> float:
 
     Twice as long after each failure in a row: it may come to itself, and a start costs more than the wait.
     """
-    return max(least_s, min(LONGEST_DELAY_S, least_s * 2 ** min(failures, 20)))
+    return max(least_s, min(LONGEST_DELAY_S, least_s * 2.0 ** min(failures, 20)))
 
 
 def after_failure(

@@ -157,6 +157,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{}", "stop_duration_s", 300),
     ("{stop_duration: 0}", "stop_duration_s", 0),
     ("{}", "start_timeout_s", None),
+    ("{start_timeout: off}", "start_timeout_s", None),
     ("{start_timeout: 30m}", "start_timeout_s", 1800),
     # retry
     ("{}", "retry", True),
