@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -45,8 +46,8 @@ def main() -> int:
     plan = {name: (run, others, given.requests // 100) for name, run in SCENARIOS.items()}
     plan[ROLLING] = (SCENARIOS[ROLLING], given.rollouts, given.requests // given.rollouts)
     failed, details = 0, []
-    with stack(server_flags=SERVER_FLAGS) as made:
-        stage = Stage(made)
+    with ExitStack() as held:
+        stage = Stage(held.enter_context(stack(server_flags=SERVER_FLAGS)))
         stage.apply()
         stage.settled()
         if why_not := stage.why_no_range():
@@ -70,6 +71,8 @@ def main() -> int:
             told = Counter(line[line.index("SIGTERM with") :] for line in stage.log_lines("SIGTERM with"))
             if set(told) - {"SIGTERM with 0 under way"}:
                 details.append(f"-- {name}: told to end with requests under way: {dict(told)}")
+        with redirect_stdout(sys.stderr):  # the end of its processes' logs
+            held.close()
     print("\n".join(details))
     return 1 if failed else 0
 

@@ -5,7 +5,8 @@ served then (`before`, kept in the database). Does not cover what follows (gatew
 
 A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
 when a version without it (or with it draining) was acknowledged and the second load report after that counts nothing in
-flight at its address: the first one may have been counted just before the acknowledgement.
+flight at its address: the first one may have been counted just before the acknowledgement. Where no Envoy runs nothing is
+in flight; but one that its agent does not see (it was busy for two seconds) goes on serving, and its reports go on coming.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from homeport_control.domain.gateway import (
 from homeport_control.domain.replicas import Replica
 
 REPORTS_AFTER_ACK = 2
+SILENT_S = 10.0  # without a load report, which comes each second: nothing is heard of an Envoy
 HTTP3_AGAIN_S = 60.0
 REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
@@ -41,6 +43,7 @@ class Acknowledged:
     acked: GatewaySnapshot | None = None
     endpoints: dict[str, Endpoint] | None = None  # of what was acknowledged, by replica; None: nothing was heard yet
     reports: int = 0  # load reports since
+    reported_at_s: float = 0.0  # the last of all, unix seconds
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     nack: str = ""
     saved: GatewaySnapshot | None = None  # of which `before` tells
@@ -77,6 +80,7 @@ class Acknowledged:
 
     def take_load(self, report: LoadReport) -> None:
         self.reports += 1
+        self.reported_at_s = report.received_at_s
         self.busy = frozenset((load.address, load.port) for load in report.endpoints if load.in_flight)
 
     def publishes(self, service: str) -> bool:
@@ -119,8 +123,12 @@ class Acknowledged:
         endpoint = self.endpoints.get(replica.id)
         return endpoint is not None and not endpoint.draining and endpoint.port == replica.host_port
 
-    def has_drained(self, gateway: Gateway, replica: Replica) -> bool:
-        if not gateway.ready:
+    def silent_at_s(self) -> float:
+        """When there will have been no report for so long that no Envoy is believed in that the agent does not see."""
+        return self.reported_at_s + SILENT_S
+
+    def has_drained(self, gateway: Gateway, replica: Replica, now_s: float) -> bool:
+        if not gateway.ready and now_s >= self.silent_at_s():
             return True  # no Envoy runs, so no request does
         if self.endpoints is None or self.reports < REPORTS_AFTER_ACK:
             return False
