@@ -117,7 +117,9 @@ def start(it: Replica, now_s: float) -> Outcome:
 
 def to_probing(it: Replica, container: Container, now_s: float) -> Outcome:
     deadline = it.ready_deadline_s
-    if deadline is None or it.history.was_ready:
+    if it.history.was_ready:
+        deadline = now_s + restarts.patience_s(it.history.failures, it.assigned.ready_timeout_s)
+    elif deadline is None:
         deadline = now_s + it.assigned.ready_timeout_s
     it = replace(
         it,
@@ -218,10 +220,11 @@ def stop_failing(it: Replica, because: str) -> Outcome:
 
 
 def restart(it: Replica, because: str) -> Outcome:
-    replica_id = it.assigned.replica_id
-    history = replace(it.history, restarts=it.history.restarts + 1, is_ready=False)
+    replica_id, before = it.assigned.replica_id, it.history
+    history = replace(before, restarts=before.restarts + 1, failures=before.failures + 1, is_ready=False)
+    message = f"{because}; started again"
     it = replace(
-        it, phase=Phase.STARTING, message=f"{because}; started again", history=history, act_at_s=None, host_port=0
+        it, phase=Phase.STARTING, message=message, history=history, act_at_s=None, host_port=0, ready_since_s=None
     )
     grace_s = min(it.assigned.stop_grace_s, RESTART_GRACE_S)
     return it, [do.StopProbing(replica_id), do.RestartContainer(replica_id, it.assigned, grace_s)]

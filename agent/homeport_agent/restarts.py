@@ -32,6 +32,19 @@ def delay_s(failures: int) -> float:
     return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 20)))
 
 
+def forgiven(history: History, ready_for_s: float | None) -> History:
+    """After a long time of health the next failure counts as the first."""
+    return replace(history, failures=0) if ready_for_s is not None and ready_for_s >= HEALTHY_AFTER_S else history
+
+
+def patience_s(failures: int, least_s: float) -> float:
+    """Seconds for which what runs and does not answer is left alone before it is started again: `least_s` at first.
+
+    Twice as long after each failure in a row: it may come to itself, and a start costs more than the wait.
+    """
+    return max(least_s, min(LONGEST_DELAY_S, least_s * 2.0 ** min(failures, 20)))
+
+
 def after_failure(
     history: History, what: str, *, retry: bool, ready_for_s: float | None, tries: int
 ) -> StartAgain | GiveUp:
@@ -41,8 +54,7 @@ def after_failure(
     ready_for_s: how long it had been ready, None when it was not.
     tries: the failures that end a first start when this is one of them; 0: only its time ends it (Docker is away).
     """
-    if ready_for_s is not None and ready_for_s >= HEALTHY_AFTER_S:
-        history = replace(history, failures=0)
+    history = forgiven(history, ready_for_s)
     history = replace(history, failures=history.failures + 1)
     if not history.was_ready and tries:
         history = replace(history, exits=history.exits + 1)

@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
-from homeport_agent import replica
+from homeport_agent import replica, restarts
 from homeport_agent.model import Phase, Wanted
 from homeport_agent.replica import Outcome, Replica
 from homeport_agent.restarts import EXITS_BEFORE_READY
 
 STOP_RETRY_S = 5.0
-UNREADY_RESTART_S = 30.0  # its probes have failed for this long since it was taken out: start it again
+UNREADY_RESTART_S = (
+    30.0  # its probes have failed for this long since it was taken out: start it again, if it is the first time
+)
 
 
 def handle(it: Replica, event: ev.ReplicaEvent, now_s: float) -> Outcome:
@@ -126,7 +128,8 @@ def _probing_answered(it: Replica, event: ev.ProbeAnswered, now_s: float) -> Out
 def _probing_time(it: Replica, event: ev.TimePassed, now_s: float) -> Outcome:
     if not _is_due(it, now_s):
         return it, []
-    because = f"not ready within {it.assigned.ready_timeout_s:g} s: {it.message or 'its probes did not pass'}"
+    allowed_s = now_s - it.since_s if it.history.was_ready else it.assigned.ready_timeout_s
+    because = f"not ready within {allowed_s:.0f} s: {it.message or 'its probes did not pass'}"
     if it.history.was_ready and it.assigned.retry:
         return replica.restart(it, because)
     return replica.stop_failing(it, because)
@@ -136,10 +139,10 @@ def _ready_answered(it: Replica, event: ev.ProbeAnswered, now_s: float) -> Outco
     it = replace(it, readiness=it.readiness.after(event.probe, event.is_ok))
     if not it.readiness.is_failing:
         return it, []
-    history = replace(it.history, is_ready=False)
-    return replace(
-        it, phase=Phase.UNREADY, message=event.message, act_at_s=now_s + UNREADY_RESTART_S, history=history
-    ), []
+    history = restarts.forgiven(it.history, None if it.ready_since_s is None else now_s - it.ready_since_s)
+    act_at_s = now_s + restarts.patience_s(history.failures, UNREADY_RESTART_S)
+    history = replace(history, is_ready=False)
+    return replace(it, phase=Phase.UNREADY, message=event.message, act_at_s=act_at_s, history=history), []
 
 
 def _unready_answered(it: Replica, event: ev.ProbeAnswered, now_s: float) -> Outcome:
@@ -153,7 +156,7 @@ def _unready_answered(it: Replica, event: ev.ProbeAnswered, now_s: float) -> Out
 def _unready_time(it: Replica, event: ev.TimePassed, now_s: float) -> Outcome:
     if not _is_due(it, now_s):
         return it, []
-    because = f"its probes failed for {UNREADY_RESTART_S:g} s: {it.message}"
+    because = f"its probes failed for {now_s - it.since_s:.0f} s: {it.message}"
     return replica.restart(it, because) if it.assigned.retry else replica.stop_failing(it, because)
 
 

@@ -190,7 +190,6 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         loads.take(report)
         gateway.on_load(report)
 
-
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)

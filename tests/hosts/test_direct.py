@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 from rig.hosts import Hosts, hosts, stack_for_hosts
+from rig.load_client import loading
+from rig.nothing_lost import Stage, flows
 from rig.stack import Stack, wait_for
 from rig.traffic import Traffic, get
 
@@ -143,3 +145,23 @@ def test_a_rolling_update_and_a_drain_over_the_direct_way_lose_nothing(machines:
         wait_for("requests go on", lambda: traffic.total > seen + 100)
     assert traffic.failures == []
     assert server.homeport("fleet", "undrain", NAMES[0]).returncode == 0
+
+
+def test_no_answer_is_lost_cut_or_changed_while_one_host_and_then_the_other_is_drained(server: Stack) -> None:
+    """Large bodies, event streams and websockets too, over the direct way, each byte checked."""
+    stage = Stage(server, "checked", stop_duration_s=40)
+    stage.apply(more="fleets: [lab]\nresources: {memory: 64MB..}")
+    stage.settled()
+    with loading(stage.target, flows(plain_per_s=40, longest_s=4)) as client:
+        client.more(100)
+        for name in NAMES:
+            done = server.homeport("fleet", "drain", name, "-y", timeout_s=120)
+            assert done.returncode == 0, done.stderr
+            wait_for(f"{name} is left", lambda: name not in {it["host"] for it in stage.run()["replicas"]}, 90)  # noqa: B023
+            stage.settled()
+            client.more(100)
+            assert server.homeport("fleet", "undrain", name).returncode == 0
+    assert client.results.not_ok == 0, client.results.table()
+    told = stage.log_lines("SIGTERM with")
+    assert told
+    assert [line for line in told if "SIGTERM with 0 under way" not in line] == []

@@ -140,7 +140,7 @@ def assigned_replica(
             )
             for probe in spec.probes
         ],
-        ready_timeout_s=settings.ready_timeout_s,
+        ready_timeout_s=spec.start_timeout_s or settings.ready_timeout_s,
         stop_grace_s=replica.stop_grace_s if stop else float(spec.stop_duration_s),
         retry=spec.retry,
         privileged=spec.privileged,

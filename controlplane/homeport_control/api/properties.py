@@ -39,6 +39,7 @@ def _properties(user: str, spec: ServiceSpec, base_image: str) -> Iterator[tuple
     yield "Creation policy", spec.creation_policy
     yield "Max duration", duration_text(spec.max_duration_s)
     yield "Stop duration", duration_text(spec.stop_duration_s)
+    yield "Start timeout", "" if spec.start_timeout_s is None else duration_text(spec.start_timeout_s)
     yield "Idle duration", duration_text(spec.idle_duration_s)
     yield "Spot policy", spec.spot_policy or ""
     yield "Max price", "" if spec.max_price is None else f"${spec.max_price:g}"

@@ -5,7 +5,8 @@ served then (`before`, kept in the database). Does not cover what follows (gatew
 
 A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
 when a version without it (or with it draining) was acknowledged and the second load report after that counts nothing in
-flight at its address: the first one may have been counted just before the acknowledgement.
+flight at its address: the first one may have been counted just before the acknowledgement. Where no Envoy runs nothing is
+in flight; but one that its agent does not see (it was busy for two seconds) goes on serving, and its reports go on coming.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from homeport_control.domain.gateway import (
 from homeport_control.domain.replicas import Replica
 
 REPORTS_AFTER_ACK = 2
+SILENT_S = 10.0  # without a load report, which comes each second: nothing is heard of an Envoy
 HTTP3_AGAIN_S = 60.0
 STALE_S = 5.0  # a load report that is older says nothing about now
 REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
@@ -43,7 +45,7 @@ class Acknowledged:
     endpoints: dict[str, Endpoint] | None = None  # of what was acknowledged, by replica; None: nothing was heard yet
     reports: int = 0  # load reports since
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
-    last: LoadReport | None = None  # whenever it was
+    last: LoadReport | None = None  # of all, whenever it was
     nack: str = ""
     saved: GatewaySnapshot | None = None  # of which `before` tells
     http3_off: str = ""  # why Envoy cannot have it: its port is taken, for example
@@ -130,8 +132,12 @@ class Acknowledged:
         endpoint = self.endpoints.get(replica.id)
         return endpoint is not None and not endpoint.draining and endpoint.port == replica.host_port
 
-    def has_drained(self, gateway: Gateway, replica: Replica) -> bool:
-        if not gateway.ready:
+    def silent_at_s(self) -> float:
+        """When there will have been no report for so long that no Envoy is believed in that the agent does not see."""
+        return (self.last.received_at_s if self.last is not None else 0.0) + SILENT_S
+
+    def has_drained(self, gateway: Gateway, replica: Replica, now_s: float) -> bool:
+        if not gateway.ready and now_s >= self.silent_at_s():
             return True  # no Envoy runs, so no request does
         if self.endpoints is None or self.reports < REPORTS_AFTER_ACK:
             return False

@@ -164,10 +164,11 @@ class GatewayLoop:
             sentences.append(self._give(gateway, services, grants, shown, doors))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
-        await self._mark(there, homes, everyone)
+        await self._mark(there, homes, everyone, now_s)
         await self._tell(there)
         again = [it.http3_again_s for it in self._known.values() if it.http3_off and it.http3_again_s > now_s]
-        wake_at_s = min(filter(None, (next_expiry_s, *again)), default=None)
+        silent = [at_s for it in self._known.values() if self._draining and (at_s := it.silent_at_s()) > now_s]
+        wake_at_s = min(filter(None, (next_expiry_s, *again, *silent)), default=None)
         return Turn("; ".join(sentences) or "there is no gateway", wake_at_s)
 
     def _is_new(self, gateway: Gateway) -> bool:
@@ -220,9 +221,11 @@ class GatewayLoop:
         sentence = f"gateway {gateway.name} serves {len(candidate.services)} services with {endpoints} endpoints"
         return sentence if known.version == version else f"{sentence}; version {version} is not acknowledged yet"
 
-    async def _mark(self, there: Sequence[Gateway], homes: Mapping[str, Home], everyone: list[Replica]) -> None:
+    async def _mark(
+        self, there: Sequence[Gateway], homes: Mapping[str, Home], everyone: list[Replica], now_s: float
+    ) -> None:
         rotate = [it for it in everyone if self._is_in_rotation(it, homes[it.run_id]) != it.in_rotation]
-        drained = [it for it in everyone if self._is_drained(it, homes[it.run_id], there)]
+        drained = [it for it in everyone if self._is_drained(it, homes[it.run_id], there, now_s)]
         heard = [
             (known, known.acked, known.unsaved()) for known in self._known.values() if known.acked is not known.saved
         ]
@@ -273,12 +276,12 @@ class GatewayLoop:
             said = said or any(it.has_in_rotation(replica) for it in left) or (None if said is None else False)
         return replica.in_rotation if said is None else said  # not heard yet: what stood before stands
 
-    def _is_drained(self, replica: Replica, home: Home, there: Sequence[Gateway]) -> bool:
+    def _is_drained(self, replica: Replica, home: Home, there: Sequence[Gateway], now_s: float) -> bool:
         """At every gateway that may send requests to it."""
         if replica.wanted is not Wanted.DRAIN or replica.drained_at_s is not None:
             return False
         return all(
-            known.has_drained(gateway, replica)
+            known.has_drained(gateway, replica, now_s)
             for gateway in there
             if (known := self._known.get(gateway.name)) is not None
             and (gateway == home.gateway or known.may_know(replica, home.run))

@@ -157,6 +157,14 @@ class ServiceSpec(Model):
         " fails them leaves the rotation and is restarted. At most 10. When left out: a TCP connection to"
         " `port`",
     )
+    start_timeout_s: Annotated[int | None, reads(lambda value: duration_or_off_s(value, 1)), Shown(duration_text)] = (
+        Field(
+            None,
+            alias="start_timeout",
+            description="How long a replica's first start may take until it is ready, from its container's start (images and "
+            "code come before); it has failed then. `off`: what the server allows by itself, 10 min",
+        )
+    )
     retry: Annotated[bool, reads(replaces)] = Field(
         True,
         description="Replace a replica that dies, later each time: after 1 s, doubling to 5 min, from the start again"

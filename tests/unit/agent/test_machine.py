@@ -248,6 +248,57 @@ def test_a_replica_that_stays_unready_is_restarted_in_place() -> None:
     assert (phase(machine), machine.observe(42)[0].restarts) == (Phase.READY, 1)
 
 
+def unready(machine: Machine, now_s: float) -> float:
+    """It was ready and does not answer any more; returns when it will be started again."""
+    for _ in range(3):
+        machine.handle(ev.ProbeAnswered("r1", 0, False, "GET / answered 500"), now_s)
+    assert phase(machine) is Phase.UNREADY
+    return machine.next_wake_s() or 0.0
+
+
+def started_again(machine: Machine, now_s: float) -> None:
+    assert do.RestartContainer("r1", replica(), 10.0) in machine.handle(ev.TimePassed(), now_s)
+    machine.handle(ev.ContainerStarted("r1", container()), now_s)
+    machine.handle(ev.ProbeAnswered("r1", 0, True), now_s)
+    assert phase(machine) is Phase.READY
+
+
+def test_what_stops_answering_again_and_again_is_left_alone_for_longer_each_time() -> None:
+    machine, now_s, waits = empty_host(), 0.0, []
+    ready(machine, replica())
+    for _ in range(6):
+        began_s, now_s = now_s, unready(machine, now_s)
+        waits.append(now_s - began_s)
+        started_again(machine, now_s)
+    assert waits == [30, 60, 120, 240, 300, 300]
+    now_s += 600  # of health
+    assert unready(machine, now_s) - now_s == 30
+    machine.handle(ev.ProbeAnswered("r1", 0, True), now_s + 20)
+    assert (phase(machine), machine.observe(now_s + 20)[0].restarts) == (Phase.READY, 6), "it came to itself in time"
+
+
+def test_what_is_told_of_a_restart_says_for_how_long_it_did_not_answer() -> None:
+    machine = empty_host()
+    ready(machine, replica())
+    started_again(machine, unready(machine, 0))
+    machine.handle(ev.TimePassed(), unready(machine, 30))
+    assert message(machine) == "its probes failed for 60 s: GET / answered 500; started again"
+
+
+def test_a_restart_that_is_not_ready_in_time_is_tried_again_later_each_time() -> None:
+    machine, assigned, now_s, waits = empty_host(), replica(ready_timeout_s=50), 0.0, []
+    ready(machine, assigned)
+    machine.handle(ev.TimePassed(), now_s := unready(machine, now_s))
+    for _ in range(4):
+        machine.handle(ev.ContainerStarted("r1", container()), now_s)
+        began_s, now_s = now_s, machine.next_wake_s() or 0.0
+        waits.append(now_s - began_s)
+        machine.handle(ev.TimePassed(), now_s)
+        assert phase(machine) is Phase.STARTING
+        assert message(machine).startswith(f"not ready within {waits[-1]:.0f} s: ")
+    assert waits == [100, 200, 300, 300]
+
+
 def test_every_probe_needs_its_successes_in_a_row() -> None:
     machine = empty_host()
     probing(machine, replica(probes=(Probe("/a", ready_after=2), Probe("/b"))))

@@ -70,6 +70,13 @@ async def test_the_whole_configuration_arrives(state: State) -> None:
     assert assigned.shm_size_mib == 1024
 
 
+async def test_a_service_may_take_longer_for_its_start_than_the_server_allows_by_itself(state: State) -> None:
+    await add_host(state)
+    await add_replica(state, await add_run(state, start_timeout="45m"), "r1", host_id="h1")
+    (assigned,) = (await assignments(state).of_host("h1")).replicas
+    assert assigned.ready_timeout_s == 2700.0
+
+
 async def test_without_an_image_it_is_the_servers_default_one_never_pulled_again(state: State) -> None:
     await add_host(state)
     own = replace(SETTINGS, base_image="lab.example/py:{python}{variant}")

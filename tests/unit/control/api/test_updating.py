@@ -78,6 +78,7 @@ IN_PLACE: list[dict[str, Any]] = [
     {"auth": False},
     {"retry": False},
     {"stop_duration": "9m"},
+    {"start_timeout": "9m"},
     {"max_duration": "9h"},
     {"hosts": ["elsewhere"], "max_price": 1},
     {"registry_auth": {"username": "u", "password": "p"}},

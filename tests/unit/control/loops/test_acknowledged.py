@@ -4,7 +4,13 @@ from dataclasses import replace
 
 from homeport_control.domain.gateway import Endpoint, EndpointLoad, Gateway, GatewaySnapshot, LoadReport, ServiceRoute
 from homeport_control.domain.replicas import Phase, Replica, Wanted
-from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, REPORTS_AFTER_ACK, STALE_S, Acknowledged
+from homeport_control.loops.acknowledged import (
+    REMEMBERED_VERSIONS,
+    REPORTS_AFTER_ACK,
+    SILENT_S,
+    STALE_S,
+    Acknowledged,
+)
 
 GATEWAY = Gateway("main", "h1", "127.0.0.1", 80, "localhost", ready=True)
 REPLICA = Replica("r1", "run", 0, 1, Wanted.RUN, 0.0, host_id="h1", phase=Phase.READY, host_port=9001)
@@ -37,14 +43,29 @@ def test_what_was_never_published_or_is_forgotten_is_not_acknowledged() -> None:
 def test_a_replica_is_drained_when_it_was_idle_since_the_acknowledgement() -> None:
     known, busy = Acknowledged("main", "h1"), EndpointLoad("hello", "127.0.0.1", 9001, 1)
     known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001, draining=True)))
-    assert known.has_drained(replace(GATEWAY, ready=False), REPLICA), "no Envoy runs"
+    assert known.has_drained(replace(GATEWAY, ready=False), REPLICA, 100.0), "no Envoy runs"
     assert known.take_ack(1)
     for _ in range(REPORTS_AFTER_ACK):
-        assert not known.has_drained(GATEWAY, REPLICA)
+        assert not known.has_drained(GATEWAY, REPLICA, 100.0)
         known.take_load(LoadReport("main", 0.0, (busy,)))
-    assert not known.has_drained(GATEWAY, REPLICA)
+    assert not known.has_drained(GATEWAY, REPLICA, 100.0)
     known.take_load(LoadReport("main", 0.0, ()))
-    assert known.has_drained(GATEWAY, REPLICA)
+    assert known.has_drained(GATEWAY, REPLICA, 100.0)
+
+
+def test_an_envoy_that_its_agent_does_not_see_is_believed_in_as_long_as_it_reports() -> None:
+    known, busy = Acknowledged("main", "h1"), EndpointLoad("hello", "127.0.0.1", 9001, 1)
+    unseen = replace(GATEWAY, ready=False)
+    known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001, draining=True)))
+    known.take_load(LoadReport("main", 100.0, (busy,)))
+    assert not known.has_drained(unseen, REPLICA, 101.0), "it has not acknowledged"
+    assert known.take_ack(1)
+    for at_s in (101.0, 102.0):
+        known.take_load(LoadReport("main", at_s, (busy,)))
+    assert not known.has_drained(unseen, REPLICA, 103.0), "a request is in flight"
+    assert not known.has_drained(unseen, REPLICA, 102.0 + SILENT_S - 0.1)
+    assert known.silent_at_s() == 102.0 + SILENT_S
+    assert known.has_drained(unseen, REPLICA, known.silent_at_s())
 
 
 def test_what_it_served_before_this_server_started_counts_until_it_is_heard() -> None:

@@ -30,7 +30,7 @@ from homeport_control.domain.gateway import (
 )
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
-from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS
+from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, SILENT_S
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.store import events, gateways, replicas, runs, tokens
 from homeport_control.trust.tokens import sha256_hex
@@ -228,6 +228,21 @@ async def test_where_no_envoy_runs_nothing_is_in_flight(gateway: Gateway) -> Non
         await gateways.update(write, "local", ready=False)
     await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time())
     assert await is_drained(gateway)
+
+
+async def test_an_envoy_that_reports_is_there_whatever_its_agent_says(gateway: Gateway) -> None:
+    await serve(gateway)
+    gateway.load((PORT, 1))
+    async with gateway.state.database.write() as write:
+        await gateways.update(write, "local", ready=False)
+    await gateway.update("r1", wanted=Wanted.DRAIN, drain_started_at_s=time.time())
+    assert not await is_drained(gateway)
+    now_s = time.time()
+    wake_at_s = (await gateway.loop.turn(now_s)).wake_at_s
+    assert wake_at_s is not None
+    assert now_s < wake_at_s <= now_s + SILENT_S
+    await gateway.loop.turn(wake_at_s)
+    assert (await get_replica(gateway.state, "r1")).drained_at_s is not None
 
 
 async def test_nothing_that_is_inconsistent_is_published(gateway: Gateway) -> None:

@@ -43,6 +43,7 @@ EXPECTED: dict[str, How] = {
     "protocol": IN_PLACE,
     "max_duration": IN_PLACE,
     "stop_duration": IN_PLACE,
+    "start_timeout": IN_PLACE,
     "creation_policy": IN_PLACE,
     "idle_duration": IN_PLACE,
     "spot_policy": IN_PLACE,

@@ -156,6 +156,9 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{max_duration: 2h}", "max_duration_s", 7200),
     ("{}", "stop_duration_s", 300),
     ("{stop_duration: 0}", "stop_duration_s", 0),
+    ("{}", "start_timeout_s", None),
+    ("{start_timeout: off}", "start_timeout_s", None),
+    ("{start_timeout: 30m}", "start_timeout_s", 1800),
     # retry
     ("{}", "retry", True),
     ("{retry: false}", "retry", False),
@@ -220,6 +223,7 @@ REFUSED: list[tuple[str, list[str]]] = [
     ("{prot: 1}", ["prot: unknown key `prot`. Did you mean `port`?"]),
     ("{resources: {gpu: {memry: 1}}}", ["resources.gpu.memry: unknown key `memry`. Did you mean `memory`?"]),
     ("{max_duration: 5x}", [f"max_duration: `5x` is not a duration. {DURATION}"]),
+    ("{start_timeout: 0}", ["start_timeout: must be at least 1s"]),
     ("{stop_duration: off}", [f"stop_duration: must be a duration; it cannot be off. {DURATION}"]),
     ("{resources: {shm_size: 16GiB}}", [f"resources.shm_size: `16GiB` is not an amount of memory. {MEMORY}"]),
     (

@@ -24,6 +24,7 @@ CARRIED_OUT: dict[str, Any] = {
     "probes": [{"type": "http"}],
     "max_duration": "1h",
     "stop_duration": "1m",
+    "start_timeout": "30m",
     "retry": False,
     "creation_policy": "reuse",
     "idle_duration": "5m",
