@@ -45,7 +45,7 @@ class Updates:
         count = count_after_apply(new.spec.replicas, _count(run), goes_on=same is not None)
         return how_it_is_made(run.name, present, count, same, has_room=has_room)
 
-    async def carry_on(self, write: Write, run: Run, new: Version, revision: int, *, anew: bool) -> None:
+    async def carry_on(self, write: Write, run: Run, new: Version, revision: int, *, anew: bool = False) -> None:
         """Number what goes on as it is as replicas of the new revision, and say how many it has of its range, in the
         transaction that writes it.
 

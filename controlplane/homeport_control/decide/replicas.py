@@ -14,6 +14,7 @@ FIRST_DELAY_S = 1.0  # REFERENCE section 2, `retry`: 1 s doubling to 5 min, rese
 LONGEST_DELAY_S = 300.0
 LONGEST_REFUSED_DELAY_S = 30.0  # a host that refused may have room again soon, and others may have it now
 FORGIVEN_AFTER_S = 600.0
+WAITING_FOR_HOST = "waiting for a host"  # of a new replica, until placement says more
 
 
 def is_live(replica: Replica) -> bool:

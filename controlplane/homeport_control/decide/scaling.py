@@ -5,7 +5,8 @@ Pure. Does not decide to scale (autoscale), nor how replicas come and go (rollou
 
 from homeport_control.decide.autoscale import Standing
 from homeport_control.decide.progress import plural
-from homeport_control.domain.replicas import UNPLACED, Phase
+from homeport_control.decide.replicas import WAITING_FOR_HOST
+from homeport_control.domain.replicas import Phase
 from homeport_control.domain.scaling import Metric, ScaledRun, ScalingRule
 from homeport_control.spec.ranges import Range
 from homeport_control.spec.service import ServiceSpec
@@ -78,5 +79,5 @@ def waiting_text(run: ScaledRun) -> str:
     number = sum(it.number for it in waiting)
     if not number:
         return ""
-    why = next((it.message for it in waiting if it.message and it.message != UNPLACED), "")
+    why = next((it.message for it in waiting if it.message and it.message != WAITING_FOR_HOST), "")
     return f"; {plural(number, 'replica')} {'waits' if number == 1 else 'wait'} for a host{f': {why}' if why else ''}"

@@ -6,8 +6,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-UNPLACED = "waiting for a host"  # the message of one that placement has not looked at yet
-
 
 class Wanted(StrEnum):
     RUN = "run"

@@ -20,11 +20,12 @@ from homeport_control.decide.actions import (
     StopReplica,
 )
 from homeport_control.decide.displace import all_displaced, all_warned
+from homeport_control.decide.replicas import WAITING_FOR_HOST
 from homeport_control.decide.rollout import step
 from homeport_control.decide.scaling import count_of
 from homeport_control.domain.errors import HomeportError
 from homeport_control.domain.hosts import Host
-from homeport_control.domain.replicas import UNPLACED, Replica, Wanted
+from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.service import ServiceSpec, spec_from_json
@@ -150,7 +151,7 @@ def goal_of(
 async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
     match action:
         case CreateReplica(index, revision, _):
-            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=UNPLACED)
+            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=WAITING_FOR_HOST)
             await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
             await replicas.update(

@@ -2,8 +2,8 @@
 
 A topic says only *that* something changed; who waits reads it anew. So a missed or doubled signal costs a look, never a
 state. Topics: "runs", "replicas", "hosts", "tokens", "users", "events", "gateways" (which there are, and how
-they are), "gateway" (what one has acknowledged), "health" (what makes replicas leave a host), "held" (requests wait for
-a first replica), and "host:<id>" for what one host must run.
+they are), "gateway" (what one has acknowledged), "health" (what makes replicas leave a host), "held"
+(requests wait for a service that is asleep), and "host:<id>" for what one host must run.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fixtures.control import service
 from homeport_control.decide.autoscale import Standing
+from homeport_control.decide.replicas import WAITING_FOR_HOST
 from homeport_control.decide.scaling import (
     count_after_apply,
     count_of,
@@ -16,7 +17,7 @@ from homeport_control.decide.scaling import (
     standing_of,
     waiting_text,
 )
-from homeport_control.domain.replicas import UNPLACED, Phase
+from homeport_control.domain.replicas import Phase
 from homeport_control.domain.scaling import Alike, Metric, ScaledRun, ScalingRule
 from homeport_control.spec.document import parse
 from homeport_control.spec.ranges import Range
@@ -112,5 +113,5 @@ def test_a_revision_is_proven_by_a_replica_of_its_own_that_was_ready() -> None:
 def test_who_waits_for_a_host_is_told_with_why() -> None:
     why = "0 of 2 hosts fit: 2 need 80GB on 1 GPU, largest free 24GB"
     assert waiting_text(a_run(SERVING, STARTING)) == ""
-    assert waiting_text(a_run(replace(WAITING, message=UNPLACED))) == "; 1 replica waits for a host"
+    assert waiting_text(a_run(replace(WAITING, message=WAITING_FOR_HOST))) == "; 1 replica waits for a host"
     assert waiting_text(a_run(replace(WAITING, message=why, number=2))) == f"; 2 replicas wait for a host: {why}"
