@@ -64,11 +64,13 @@ def verdict(
     return Wait(until_s)
 
 
-def outlook(run: Run | None, replicas: Sequence[Replica], now_s: float) -> tuple[Outlook, float | None]:
+def outlook(
+    run: Run | None, replicas: Sequence[Replica], now_s: float, *, machine_comes: bool = False
+) -> tuple[Outlook, float | None]:
     """What those who wait for this run may hope for; and when that changes by itself (unix seconds).
 
     `run`: the newest of its name; None: there is none. `replicas`: as for rollout.step, and some earlier ones for their
-    starts, in any order.
+    starts, in any order. `machine_comes`: an on-demand host is being brought up, which may be for it.
     """
     start_s = cold_start_s(replicas)
     if run is None:
@@ -79,7 +81,7 @@ def outlook(run: Run | None, replicas: Sequence[Replica], now_s: float) -> tuple
         return Outlook(start_s, "it is being stopped"), None
     coming = [it for it in replicas if it.is_live and it.phase is not Phase.STOPPED]
     if coming and all(it.host_id is None for it in coming):
-        return _without_host(coming, start_s, now_s)
+        return (Outlook(start_s), None) if machine_comes else _without_host(coming, start_s, now_s)
     revision = (run.current or run.newest).number
     last = max(
         (it for it in replicas if _is_broken(it, revision)), key=lambda it: (it.created_at_s, it.id), default=None

@@ -137,6 +137,7 @@ def test_what_finds_no_host_is_waited_for_for_a_while_and_then_said() -> None:
     assert isinstance(found, Refusal), "not even who comes now"
     assert found.retry_after_s == 90
     assert not outlook(RUN, [waiting, STARTING], later_s)[0].failure
+    assert outlook(RUN, [waiting], later_s, machine_comes=True) == (UNKNOWN, None)
 
 
 def test_a_start_is_measured_from_creation_to_ready() -> None:
