@@ -135,26 +135,25 @@ def _bounded(rule: ScalingRule, replicas: int) -> int:
 
 
 def _load(rule: ScalingRule, samples: tuple[LoadSample, ...] | None, now_s: float, *, is_asleep: bool) -> _Load | None:
-    current = [it for it in samples or () if now_s - rule.window_s < it.at_s <= now_s + 1.0]
+    from_s, to_s = now_s - rule.window_s, now_s + 1.0
+    current = [it for it in samples or () if from_s < it.at_s <= to_s]
     if not current:
         return None
     newest = current[-1]
     if now_s - newest.at_s > STALE_S and not (is_asleep and newest.held):
         return None
-    recent_s = max(PANIC_LEAST_S, rule.window_s * PANIC_SHARE)
-    recent = [_value(rule, it) for it in current if it.at_s > newest.at_s - recent_s]
+    by_rps = rule.metric is Metric.RPS
+    values = [it.rps for it in current] if by_rps else [float(it.in_flight + it.held) for it in current]
+    since_s = newest.at_s - max(PANIC_LEAST_S, rule.window_s * PANIC_SHARE)
+    recent = [value for it, value in zip(current, values, strict=True) if it.at_s > since_s]
     least = min(PANIC_LEAST_S, rule.window_s)  # the first second of a service is no window
     return _Load(
-        average=sum(_value(rule, it) for it in current) / max(len(current), least),
+        average=sum(values) / max(len(values), least),
         recent=sum(recent) / max(len(recent), least),
         is_idle=newest.in_flight == 0 and newest.held == 0,
         held=newest.held,
         is_covered=len(current) >= COVERED * rule.window_s,
     )
-
-
-def _value(rule: ScalingRule, it: LoadSample) -> float:
-    return it.rps if rule.metric is Metric.RPS else float(it.in_flight + it.held)
 
 
 def _need(rule: ScalingRule, load: float) -> int:
