@@ -37,8 +37,9 @@ _SEAL = typed(
 )
 
 _FILTERS: list[dict[str, Any]] = [
-    # In C++: every request is sealed until the token filter has let it in, or its virtual host asks for no token. (An early header mutation would be cheaper,
-    # but it comes before Envoy takes x-envoy-* away from strangers' requests, the seal among it.)
+    # In C++: every request is sealed until the token filter has let it in; the virtual host of a service that asks for no
+    # token lets it in here. (An early header mutation would be cheaper, but it comes before Envoy takes x-envoy-* away from
+    # strangers' requests, the seal among it.)
     {"name": SEAL_FILTER, "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
     rate_limits.IN_LISTENER,
