@@ -48,7 +48,7 @@ function envoy_on_response(handle)
   if not kind or (coding and coding ~= "identity") then return end
   if not string.find(kind, "^text/event%-stream") and not string.find(kind, "^application/json") then return end
   -- With the last byte of a known length it is over here: to be woken once more for the end costs 2 us.
-  local length, seen = headers:get("content-length"), 0 -- nil: not known
+  local length, seen = headers:get("content-length"), 0
   local whole = tonumber(length)
   local before -- this piece; cut only when more comes, as most answers in JSON are one
   for chunk in handle:bodyChunks() do
