@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from homeport_agent.envoy import host as envoy_host
 from homeport_agent.envoy import supervisor
 from homeport_control.domain.gateway import Endpoint, PublishedModel, ServiceRoute, TokenGrant
-from homeport_control.xds.access_log import ACCESS_LOG
+from homeport_control.xds.access_log import ACCESS_LOGS
 from rig.gateway import TOKEN, Gateway, envoy_binary, sha256
 from rig.ports import free_port
 
@@ -103,7 +103,7 @@ def bare(port: int, logged_port: int, upstream: int) -> dict[str, Any]:
     one, other = _bare(port, upstream), _bare(logged_port, upstream)
     (listener,) = other["listeners"]
     listener["name"] = "bare, logged"
-    listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [ACCESS_LOG]
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = ACCESS_LOGS
     return {"listeners": [*one["listeners"], listener], "clusters": one["clusters"]}
 
 

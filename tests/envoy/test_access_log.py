@@ -71,6 +71,22 @@ async def test_refusals_stand_there_and_no_token_ever(gateway: Gateway) -> None:
     assert sha256(TOKEN) not in text
 
 
+async def test_a_request_has_one_line_with_every_field_whatever_its_method(gateway: Gateway) -> None:
+    async with replicas("r1") as (r1,):
+        await gateway.control.publish(gateway.snapshot(r1.endpoint(), tokens=TOKENS))
+        for method in ("GET", "POST", "PUT"):
+            await gateway.client.request(method=method)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"nonsense\r\n\r\n")  # whose method is never known
+        await read_head(reader)
+        writer.close()
+        await gateway.client.request(path="/last")
+        lines = await gateway.access(5)
+    assert [line["method"] for line in lines] == ["GET", "POST", "PUT", None, "GET"]
+    assert [set(line) for line in lines] == [set(FIELDS)] * 5
+    assert [line["model"] for line in lines] == [None] * 5
+
+
 async def test_what_went_wrong_has_a_flag(gateway: Gateway) -> None:
     async with replicas("r1") as (r1,):
         await gateway.control.publish(gateway.snapshot(r1.endpoint(), tokens=TOKENS))

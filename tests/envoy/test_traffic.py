@@ -196,6 +196,21 @@ async def test_prompts_keep_together_at_the_services_own_address_too(gateway: Ga
             assert "x-homeport-prefix" not in answer.json()["headers"], "it is never the caller's to say"  # type: ignore[operator]
 
 
+async def test_a_prompt_whose_length_is_not_said_beforehand_is_let_through(gateway: Gateway) -> None:
+    async with replicas("a") as (a,):
+        await publish(gateway, Traffic(Affinity("prefix", length=120)), a.endpoint(), model="llama")
+        body = b'{"prompt": "hello"}'
+        headers = f"authorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked"
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(f"POST / HTTP/1.1\r\nhost: web.localhost\r\n{headers}\r\n\r\n".encode())
+        writer.write(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+        _, status, answered = await read_head(reader)
+        assert status == "200"
+        seen = json.loads(await read_body(reader, answered))
+        assert (seen["body_bytes"], len(seen["headers"]["x-homeport-prefix"])) == (len(body), 8)
+        writer.close()
+
+
 async def test_what_is_no_prompt_is_not_waited_for_where_prompts_choose_the_replica(gateway: Gateway) -> None:
     async with replicas("a") as (a,):
         await publish(gateway, Traffic(Affinity("prefix", length=120)), a.endpoint(), model="llama")

@@ -27,6 +27,7 @@ class Scripted:
         self.kind = "application/json"
         self.pieces: list[bytes] = []
         self.extra = ""
+        self.has_length = False  # says it instead of sending chunks
         self.got: dict[str, str] = {}
         self.go = asyncio.Semaphore(0)
 
@@ -35,13 +36,16 @@ class Scripted:
             while True:
                 _, _, self.got = await read_head(reader)
                 await read_body(reader, self.got)
-                head = f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\n{self.extra}transfer-encoding: chunked\r\n\r\n"
+                length = f"content-length: {sum(map(len, self.pieces))}"
+                framing = length if self.has_length else "transfer-encoding: chunked"
+                head = f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\n{self.extra}{framing}\r\n\r\n"
                 writer.write(head.encode())
                 for piece in self.pieces:
-                    writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                    writer.write(piece if self.has_length else f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                     await writer.drain()
                     await self.go.acquire()
-                writer.write(b"0\r\n\r\n")
+                if not self.has_length:
+                    writer.write(b"0\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -78,12 +82,15 @@ async def ask(
         sent = b""
         for piece in pieces:
             sent += piece
+            if server.has_length:
+                got += await reader.readexactly(len(piece))
             while len(got) < len(sent):
                 size = int(await reader.readline(), 16)
                 got += (await reader.readexactly(size + 2))[:-2]
             assert got == sent
             server.go.release()
-        assert await reader.readexactly(5) == b"0\r\n\r\n"
+        if not server.has_length:
+            assert await reader.readexactly(5) == b"0\r\n\r\n"
     client.close()
     return got
 
@@ -105,6 +112,10 @@ async def test_json_whole_and_cut_anywhere(gateway: Gateway, server: Scripted) -
     at = answer.rindex(b'"usage"')
     cuts = [None, at, at + 4, at + 7, at + 9, at + 25, at + 28, at + 60, len(answer) - 3]
     for number, cut in enumerate(cuts, 1):
+        await ask(gateway, server, *([answer] if cut is None else [answer[:cut], answer[cut:]]))
+        assert await used(gateway, number) == (1234, 66), cut
+    server.has_length = True
+    for number, cut in enumerate((None, at + 4, at + 28, len(answer) - 1), len(cuts) + 1):
         await ask(gateway, server, *([answer] if cut is None else [answer[:cut], answer[cut:]]))
         assert await used(gateway, number) == (1234, 66), cut
     assert (await gateway.access(1))[0]["model"] == "llama"

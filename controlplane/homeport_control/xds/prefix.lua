@@ -30,8 +30,9 @@ end
 
 local function has_prompt(headers)
   local kind, coding = headers:get("content-type"), headers:get("content-encoding")
+  local length = headers:get("content-length") -- by name: a header that is not there is no value at all, not nil
   return headers:get(":method") == "POST" and kind and string.find(kind, "^application/json")
-    and (not coding or coding == "identity") and (tonumber(headers:get("content-length")) or 0) <= MOST
+    and (not coding or coding == "identity") and (tonumber(length) or 0) <= MOST
 end
 
 -- At a service's own address, if it wants that: JSON is waited for, anything else passes as it comes. Returns the headers: those

@@ -30,6 +30,7 @@ EVERY_SERVICE = "*"
 # name is overwritten before any filter runs.
 SEAL_HEADER = "x-envoy-max-retries"
 SEAL = "sealed"
+SEAL_FILTER = "homeport.seal"
 
 # In a route's metadata: what the Lua reads.
 SERVICE_KEY = "service"
@@ -59,17 +60,24 @@ _OPEN_SOURCE = _joined("open")
 _OPEN_USAGE_SOURCE = _joined("grants", "usage", "prefix", "open")
 
 _PER_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
+_SEAL_PER_ROUTE = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 
 # For a virtual host: where nothing leads to a replica, and where the body says which.
 NOT_ASKED: dict[str, Any] = {FILTER: typed(_PER_ROUTE, disabled=True)}
 BY_MODEL: dict[str, Any] = {FILTER: typed(_PER_ROUTE, name=_MODELS)}
+# Without a token, and nothing to read: the filter that seals takes the seal away again, and no Lua runs (4 us of CPU less).
+_OPEN_WITHOUT_LUA: dict[str, Any] = {
+    **NOT_ASKED,
+    SEAL_FILTER: typed(_SEAL_PER_ROUTE, mutations={"request_mutations": [{"remove": SEAL_HEADER}]}),
+}
 
 
 def door(*, auth: bool, has_prompts: bool) -> dict[str, Any]:
     """For the virtual host of a service. What an answer used, and which replica a prompt belongs to, is read only where a model
     answers or the file asks for it: it costs."""
-    name = {(False, False): _OPEN, (True, True): _USAGE, (False, True): _OPEN_USAGE}.get((auth, has_prompts))
-    return {FILTER: typed(_PER_ROUTE, name=name)} if name else {}
+    if not has_prompts:
+        return {} if auth else _OPEN_WITHOUT_LUA
+    return {FILTER: typed(_PER_ROUTE, name=_USAGE if auth else _OPEN_USAGE)}
 
 
 def route_metadata(
@@ -146,6 +154,7 @@ def _token_filter(tokens: tuple[TokenGrant, ...], models: tuple[str, ...]) -> Re
         "envoy.extensions.filters.http.lua.v3.Lua",
         default_source_code={"inline_string": lua_source(tokens)},
         source_codes={
+            # No route names it any more; those that an Envoy has from an older server do, until it has the new ones.
             _OPEN: {"inline_string": _with_grants(_OPEN_SOURCE, ())},
             _OPEN_USAGE: {"inline_string": _with_grants(_OPEN_USAGE_SOURCE, ())},
             _USAGE: {"inline_string": lua_source(tokens, counts_usage=True)},

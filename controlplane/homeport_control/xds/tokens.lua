@@ -2,10 +2,6 @@
 -- the seal of a request whose bearer token is good for the service. A Lua error lets a request go on in Envoy, sealed:
 -- so this fails closed. Runs after sha256.lua and grants.lua in one chunk, and after usage.lua and prefix.lua where a model is served.
 
--- Each request leaves a few small objects behind; collecting them at ten times the live size instead of twice costs a
--- few MiB per worker and takes 1 us off each request.
-collectgarbage("setpause", 1000)
-
 -- true: let in; false: a wrong token; nil: none
 local function check(handle)
   local headers = handle:headers()

@@ -4,7 +4,17 @@ import json
 
 import pytest
 from homeport_control.domain.gateway import PublishedModel, ServiceRoute, TokenGrant
-from homeport_control.xds.token_filter import door, grant, lua_source, models_source
+from homeport_control.xds.token_filter import (
+    BY_MODEL,
+    FILTER,
+    NOT_ASKED,
+    SEAL_FILTER,
+    SEAL_HEADER,
+    door,
+    grant,
+    lua_source,
+    models_source,
+)
 
 HASH = "ab" * 32
 
@@ -58,7 +68,16 @@ def test_each_name_of_a_model_has_a_line_and_the_oldest_service_comes_first() ->
 
 def test_what_an_answer_used_is_read_only_where_a_model_answers() -> None:
     assert door(auth=True, has_prompts=False) == {}
-    names = [
-        door(auth=a, has_prompts=u)["homeport.token"]["name"] for a, u in ((False, False), (True, True), (False, True))
+    names = [door(auth=a, has_prompts=True)["homeport.token"]["name"] for a in (True, False)]
+    assert names == ["usage", "open, usage"]
+
+
+def test_only_a_service_without_a_token_has_its_seal_taken_away_without_lua() -> None:
+    opened = door(auth=False, has_prompts=False)
+    assert opened[FILTER]["disabled"]
+    assert opened[SEAL_FILTER]["mutations"] == {"request_mutations": [{"remove": SEAL_HEADER}]}
+    others = [door(auth=a, has_prompts=p) for a, p in ((True, False), (True, True), (False, True))] + [
+        BY_MODEL,
+        NOT_ASKED,
     ]
-    assert names == ["open", "usage", "open, usage"]
+    assert not [it for it in others if SEAL_FILTER in it]
