@@ -8,7 +8,7 @@ Pure text from values. Decides nothing about replicas.
 from collections.abc import Mapping, Sequence
 
 from homeport_control.decide.actions import NOBODY
-from homeport_control.decide.replicas import in_order, is_live, is_serving
+from homeport_control.decide.replicas import WAITING_FOR_HOST, in_order, is_live, is_serving
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import RunState
 
@@ -70,7 +70,7 @@ def _message(replica: Replica) -> str:
     silent = {Phase.READY, Phase.PULLING, Phase.STOPPED}  # the number says it already, or there is nothing to add
     if replica.host_id is not None:
         silent.add(Phase.QUEUED)
-    if not replica.message or replica.message == "waiting for a host" or replica.phase in silent:
+    if not replica.message or replica.message == WAITING_FOR_HOST or replica.phase in silent:
         return ""
     return f": {replica.message.rstrip('.')}"
 

@@ -20,6 +20,7 @@ from homeport_control.decide.actions import (
     StopReplica,
 )
 from homeport_control.decide.displace import all_displaced
+from homeport_control.decide.replicas import WAITING_FOR_HOST
 from homeport_control.decide.rollout import step
 from homeport_control.domain.errors import HomeportError
 from homeport_control.domain.hosts import Host
@@ -121,8 +122,10 @@ def goal_of(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host] =
         max_duration_s=spec.max_duration_s,
         running_since_s=run.running_since_s,
         ever_published=run.ever_published,
-        revision_proven=any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
         fallback_revision=good[-2].number if len(good) > 1 else None,
+        surge=spec.rollout.max_surge,
+        max_unavailable=spec.rollout.max_unavailable,
+        min_ready_s=spec.rollout.min_ready_duration_s,
         finished=run.state if run.ended_at_s is not None else None,
         displaced=all_displaced(present, unwell) if unwell else NOBODY,
     )
@@ -132,7 +135,7 @@ async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> No
     match action:
         case CreateReplica(index, revision, _):
             new = Replica(
-                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message="waiting for a host"
+                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=WAITING_FOR_HOST
             )
             await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
