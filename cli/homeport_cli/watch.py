@@ -13,7 +13,7 @@ from rich.live import Live
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
-from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, stopped
+from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, rolled_back, stopped
 from homeport_cli.render import LEAVING
 
 Verdict = TypeVar("Verdict")
@@ -35,6 +35,21 @@ def until_deployed(
         return (runs[0], end) if end else None
 
     return _watch(api, terminal, [applied.run_name], look, verdict)
+
+
+def until_rolled_back(api: Api, terminal: Terminal, run_id: str, name: str, revision: int) -> Published | Failure:
+    """Wait until only replicas of an earlier revision are there. Raises CliError, KeyboardInterrupt."""
+
+    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
+        run = pick(answer, run_id)
+        return [run] if run else []
+
+    def verdict(runs: list[api_pb2.Run]) -> Published | Failure | None:
+        if not runs:
+            raise CliError(f"the run {name} is not listed any more; see `homeport ps -a`")
+        return rolled_back(runs[0], revision)
+
+    return _watch(api, terminal, [name], look, verdict)
 
 
 def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:

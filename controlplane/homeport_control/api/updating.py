@@ -41,7 +41,15 @@ class Updates:
         """How it would be made, and what that means for this run. `anew`: its replicas are to be new ones in any case."""
         present = await _present(connection, run)
         same = None if anew else await self._same(connection, run, present, new)
-        return how_it_is_made(run.name, present, new.spec.replicas.min or 0, same, has_room=has_room)
+        return how_it_is_made(
+            run.name,
+            present,
+            new.spec.replicas.min or 0,
+            same,
+            has_room=has_room,
+            surge=new.spec.rollout.max_surge,
+            max_unavailable=new.spec.rollout.max_unavailable,
+        )
 
     async def carry_on(self, write: Write, run: Run, new: Version, revision: int) -> None:
         """Number what goes on as it is as replicas of the new revision, in the transaction that writes that.

@@ -1,6 +1,6 @@
 """`rollout`: how the replicas of a new revision take the place of the old ones."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -49,7 +49,3 @@ class Rollout(Model):
                 "Write `max_unavailable: 1` to let one go before its successor comes",
             )
         return self
-
-    @classmethod
-    def long_form(cls, value: Any) -> Any:
-        return value
