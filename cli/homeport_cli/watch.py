@@ -49,7 +49,8 @@ def until_rolled_back(api: Api, terminal: Terminal, run_id: str, name: str, revi
             raise CliError(f"the run {name} is not listed any more; see `homeport ps -a`")
         return rolled_back(runs[0], revision)
 
-    return _watch(api, terminal, [name], look, verdict)
+    end: Published | Failure = _watch(api, terminal, [name], look, verdict)
+    return end
 
 
 def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:

@@ -209,7 +209,9 @@ STEADY = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
 )
 # max_surge, max_unavailable, min_ready_s; never 0 and 0
-WORDS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 5.0, 60.0])).filter(lambda it: it[:2] != (0, 0))
+WORDS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 5.0, 60.0])).filter(
+    lambda it: it[:2] != (0, 0)
+)
 
 
 def goal(**values: object) -> Goal:
@@ -301,7 +303,7 @@ def test_applies_and_changes_of_the_count_in_quick_succession_keep_to_the_file_a
 ) -> None:
     world = World(goal(count=replicas, **told(words)))
     world.settle()
-    surge, max_unavailable, _ = words
+    _, max_unavailable, _ = words
     floor = replicas  # what served and is not more than what is wanted, less what the file allows
     for event in events:
         play(world, [event])

@@ -69,5 +69,7 @@ def _pair(run: Run) -> tuple[Revision, Revision]:
         raise BadRequest(f"every revision of {run.name} was given up; apply the file that you want")
     if len(good) == 1:
         why = "all before it were given up" if good[0].number > 1 else "it is the first one"
-        raise BadRequest(f"{run.name} cannot go back from revision {good[0].number}: {why}; apply the file that you want")
+        raise BadRequest(
+            f"{run.name} cannot go back from revision {good[0].number}: {why}; apply the file that you want"
+        )
     return good[-1], good[-2]

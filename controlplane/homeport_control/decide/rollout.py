@@ -233,9 +233,7 @@ def _lack(goal: Goal, present: Sequence[Replica]) -> str:
     waits = any(replica.revision == goal.revision and finds_no_host(replica) for replica in live)
     if not is_update or not waits or goal.max_unavailable:
         return ""
-    return (
-        f"; the update waits for room for one more replica: with `rollout: {NO_SURGE}` in its file an old one would go first"
-    )
+    return f"; the update waits for room for one more replica: with `rollout: {NO_SURGE}` in its file an old one would go first"
 
 
 def _may_go_first(goal: Goal, present: Sequence[Replica], new: Sequence[Replica]) -> int:
@@ -248,9 +246,7 @@ def _may_go_first(goal: Goal, present: Sequence[Replica], new: Sequence[Replica]
     return max(0, sum(map(finds_no_host, new)) - leaving)
 
 
-def _removals(
-    goal: Goal, present: Sequence[Replica], now_s: float
-) -> list[DrainReplica | StopReplica | EndReplica]:
+def _removals(goal: Goal, present: Sequence[Replica], now_s: float) -> list[DrainReplica | StopReplica | EndReplica]:
     """Those that must leave, old revisions, surplus and lost ones, as far as `count` goes on serving."""
     serving = sum(is_serving(replica) for replica in present)
     chosen: list[tuple[Replica, str]] = []

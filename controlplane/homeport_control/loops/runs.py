@@ -134,9 +134,7 @@ def goal_of(run: Run, present: tuple[Replica, ...], unwell: Mapping[str, Host] =
 async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
     match action:
         case CreateReplica(index, revision, _):
-            new = Replica(
-                uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=WAITING_FOR_HOST
-            )
+            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=WAITING_FOR_HOST)
             await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
             await replicas.update(

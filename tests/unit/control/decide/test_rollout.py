@@ -321,7 +321,9 @@ def test_a_surge_that_finds_no_host_waits_and_says_what_the_file_could_say() -> 
     decided = step(UPDATE, (replica("a"), replica("b", 1), waiting), NOW)
     assert decided.actions == ()
     assert "no host has a free GPU" in decided.reason
-    assert decided.reason.endswith("with `rollout: {max_surge: 0, max_unavailable: 1}` in its file an old one would go first")
+    assert decided.reason.endswith(
+        "with `rollout: {max_surge: 0, max_unavailable: 1}` in its file an old one would go first"
+    )
 
 
 def test_a_surge_that_finds_no_host_lets_as_many_old_ones_go_as_wait_where_the_file_allows_it() -> None:

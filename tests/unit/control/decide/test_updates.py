@@ -59,4 +59,6 @@ def test_what_the_file_allows_is_said_beforehand() -> None:
     _, because = how_it_is_made("web", running(1, 1), 2, None, has_room=True, max_unavailable=1)
     assert because.endswith("each new one serves before an old one leaves")
     _, because = how_it_is_made("web", running(1, 1, 1), 3, None, has_room=True, surge=0, max_unavailable=5)
-    assert because == "up to 3 replicas at a time go before their successors come, 0 of 3 replicas go on serving meanwhile"
+    assert (
+        because == "up to 3 replicas at a time go before their successors come, 0 of 3 replicas go on serving meanwhile"
+    )
