@@ -1,4 +1,4 @@
-"""Going back to an earlier revision, updates in quick succession and without a surge, while a client goes on that loses nothing."""
+"""Rollbacks, updates in quick succession and without a surge, while a client goes on that loses nothing."""
 
 import pytest
 from rig.stack import Stack, wait_for

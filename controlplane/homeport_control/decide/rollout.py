@@ -10,8 +10,8 @@ The laws, held by tests/property/test_rollout.py:
 - A lost replica is kept until its replacements serve: if its host returns earlier, it serves again. So is one that must
   leave: it goes on where it is until `count` others serve; if it may stay after all, its replacement goes.
 - One that its host refused, or that failed where it could not stay, says nothing about the revision or the run.
-- A revision of which no replica was ever ready (for `min_ready_s`), and one failed, is given up while an earlier one serves; the run fails
-  when there never was one.
+- A revision of which no replica was ever ready (for `min_ready_s`), and one failed, is given up while an earlier one
+  serves; the run fails when there never was one.
 
 Does not cover which host a replica gets (placement), which endpoints a gateway has (routes), or how a replica leaves
 (winddown).
