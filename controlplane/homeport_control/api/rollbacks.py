@@ -7,7 +7,7 @@ from homeport_control.api.code import files_of
 from homeport_control.api.convert import timestamp
 from homeport_control.api.models import must_be_free
 from homeport_control.api.publishing import published_by
-from homeport_control.domain.errors import BadRequest, Conflict, Denied, NotFound
+from homeport_control.domain.errors import Conflict, Denied, NotFound
 from homeport_control.domain.services import Revision, Run, RunWanted
 from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.service import spec_from_json
@@ -21,7 +21,7 @@ async def roll_back(
 ) -> api_pb2.RollbackResponse:
     """To the newest revision before the present one that was not given up.
 
-    Raises NotFound, BadRequest when there is none, Conflict, and Denied as an apply of that revision would.
+    Raises NotFound, Conflict (also when there is none), and Denied as an apply of that revision would.
     """
     async with database.write(actor=caller.actor) as write:
         run = await runs.active_by_name(write.connection, request.name)
@@ -61,15 +61,13 @@ async def roll_back(
 
 
 def _pair(run: Run) -> tuple[Revision, Revision]:
-    """The present revision and the one before it. Raises BadRequest, Conflict."""
+    """The present revision and the one before it. Raises Conflict."""
     if run.wanted is not RunWanted.RUN:
         raise Conflict(f"{run.name} is being stopped; there is nothing to roll back")
     good = [revision for revision in run.revisions if not revision.failed]
     if not good:
-        raise BadRequest(f"every revision of {run.name} was given up; apply the file that you want")
+        raise Conflict(f"every revision of {run.name} was given up; apply the file that you want")
     if len(good) == 1:
         why = "all before it were given up" if good[0].number > 1 else "it is the first one"
-        raise BadRequest(
-            f"{run.name} cannot go back from revision {good[0].number}: {why}; apply the file that you want"
-        )
+        raise Conflict(f"{run.name} cannot go back from revision {good[0].number}: {why}; apply the file that you want")
     return good[-1], good[-2]

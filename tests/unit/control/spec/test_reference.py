@@ -156,6 +156,10 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{max_duration: 2h}", "max_duration_s", 7200),
     ("{}", "stop_duration_s", 300),
     ("{stop_duration: 0}", "stop_duration_s", 0),
+    # rollout
+    ("{}", "rollout.max_surge", 1),
+    ("{rollout: {max_surge: 0, max_unavailable: 1}}", "rollout.max_unavailable", 1),
+    ("{rollout: {min_ready_duration: 1m}}", "rollout.min_ready_duration_s", 60),
     # retry
     ("{}", "retry", True),
     ("{retry: false}", "retry", False),
