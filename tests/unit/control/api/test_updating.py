@@ -145,7 +145,7 @@ async def test_without_room_for_one_more_it_waits_and_says_so(state: State, user
 
 async def test_where_the_file_lets_one_go_first_it_is_rolled_out_without_room(state: State, user: Api) -> None:
     whole = {"cpu": FACTS.cpus}
-    run_id, before = await deployed(state, user, document(resources=whole))
+    run_id, _ = await deployed(state, user, document(resources=whole))
     wanted = document(resources=whole, env=["A=1"], rollout={"max_surge": 0, "max_unavailable": 1})
     plan = await planned(user, wanted)
     assert plan.how == "rolling"
