@@ -113,6 +113,10 @@ class Api:
     def stop_runs(self, names: Sequence[str], *, abort: bool = False) -> api_pb2.StopRunsResponse:
         return self._call("StopRuns", api_pb2.StopRunsRequest(names=names, abort=abort), api_pb2.StopRunsResponse)
 
+    def rollback(self, name: str, *, plan_only: bool = False, from_revision: int = 0) -> api_pb2.RollbackResponse:
+        request = api_pb2.RollbackRequest(name=name, plan_only=plan_only, from_revision=from_revision)
+        return self._call("Rollback", request, api_pb2.RollbackResponse)
+
     def list_hosts(self, request: api_pb2.ListHostsRequest | None = None) -> api_pb2.ListHostsResponse:
         return self._call("ListHosts", request or api_pb2.ListHostsRequest(), api_pb2.ListHostsResponse)
 

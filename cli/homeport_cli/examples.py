@@ -29,6 +29,10 @@ EXAMPLES = {
         ("homeport logs web --replica 0 -p", "of the one whose place replica 0 took"),
         ("homeport logs web --access -f", "each request: who, which replica, status, tokens, times"),
     ),
+    "rollback": (
+        ("homeport rollback web", "to the revision before; asks first, and waits until it serves"),
+        ("homeport rollback web -y -d", "no question, no waiting; once more goes one further back"),
+    ),
     "usage": (
         ("homeport usage --since 1d", "by token, service and model"),
         ("homeport usage --by user,day --json", "for a program that writes bills"),

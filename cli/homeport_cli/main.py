@@ -26,6 +26,7 @@ SECTIONS = {
         "attach": "Follow a run until it ends: its progress, then its logs. Ctrl-C asks whether to stop it.",
         "metrics": "Show what a run's replicas use now: processor, memory, GPUs, requests.",
         "usage": "Show who called what: requests, and the tokens that models counted.",
+        "rollback": "Go back to the revision before the present one, make before break.",
         "stop": "Stop runs: drain, then SIGTERM, then SIGKILL after the run's stop_duration.",
         "delete": "Delete what a file describes: a service is stopped, a fleet's hosts are taken out, a gateway goes.",
         "event": "List what changed, who did it, and what it followed from. Kept for 30 days.",

@@ -59,6 +59,18 @@ def deployed(run: api_pb2.Run, revision: int) -> Published | Failure | None:
     return None
 
 
+def rolled_back(run: api_pb2.Run, revision: int) -> Published | Failure | None:
+    """How the going back to `revision` ended; None while it goes on."""
+    why = run.error or run.reason
+    if stopped(run) or run.state == "terminating":
+        return Failure(
+            f"the run {run.name} ended before it was back: {why or run.state}", tuple(run.log_tail)[-LOG_LINES:]
+        )
+    if run.revision != revision:
+        return Failure(f"revision {run.revision} of {run.name} is wanted now and not revision {revision}: {why}")
+    return Published() if run.rolled_out else None
+
+
 def stopped(run: api_pb2.Run | None) -> bool:
     return run is None or run.state in ENDED
 

@@ -13,10 +13,11 @@ from rich.live import Live
 from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
-from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, stopped
+from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, rolled_back, stopped
 from homeport_cli.render import LEAVING
 
 Verdict = TypeVar("Verdict")
+End = Published | Failure
 
 
 def until_deployed(
@@ -35,6 +36,22 @@ def until_deployed(
         return (runs[0], end) if end else None
 
     return _watch(api, terminal, [applied.run_name], look, verdict)
+
+
+def until_rolled_back(api: Api, terminal: Terminal, run_id: str, name: str, revision: int) -> End:
+    """Wait until only replicas of an earlier revision are there. Raises CliError, KeyboardInterrupt."""
+
+    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
+        run = pick(answer, run_id)
+        return [run] if run else []
+
+    def verdict(runs: list[api_pb2.Run]) -> tuple[End] | None:
+        if not runs:
+            raise CliError(f"the run {name} is not listed any more; see `homeport ps -a`")
+        end = rolled_back(runs[0], revision)
+        return (end,) if end else None
+
+    return _watch(api, terminal, [name], look, verdict)[0]
 
 
 def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:

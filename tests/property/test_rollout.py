@@ -48,6 +48,7 @@ class World:
         self.sick: set[str] = set()  # stand on what is barred
         self.ever_sick: set[str] = set()
         self.has_room = True  # where they do not
+        self.is_full = False  # there is room for as many as are wanted, and for none beside them
 
     # What the loops do.
 
@@ -86,7 +87,9 @@ class World:
         if running and not any(isinstance(action, FinishRun) for action in decided.actions):
             serving, still = sum(map(is_serving, live)), sum(map(is_serving, after))
             failing = decided.state is RunState.TERMINATING
-            assert failing or still == serving or still >= self.goal.count, "invariant 4"
+            was_old = [it for it in live if it.id in leaving and it.revision != self.goal.revision]
+            least = self.goal.count - (self.goal.max_unavailable if was_old else 0)
+            assert failing or still == serving or still >= least, "invariant 4"
 
     def carry_out(self, action: object) -> None:
         match action:
@@ -129,8 +132,11 @@ class World:
         if replica.ended_at_s is not None or replica.lost:
             return
         if replica.host_id is None:
-            if replica.wanted is Wanted.RUN and self.has_room:
+            held = sum(it.host_id is not None for it in self.left())
+            if replica.wanted is Wanted.RUN and self.has_room and not (self.is_full and held >= self.goal.count):
                 self.set(replica.id, host_id="host")
+            elif replica.wanted is Wanted.RUN:
+                self.set(replica.id, message="no host has room")
         elif replica.wanted is Wanted.STOP:
             self.set(replica.id, phase=Phase.STOPPED)
         elif replica.wanted is Wanted.DRAIN:
@@ -203,6 +209,10 @@ STEADY = st.one_of(
     st.tuples(st.just("apply"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 40])),
 )
+# max_surge, max_unavailable, min_ready_s; never 0 and 0
+WORDS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 5.0, 60.0])).filter(
+    lambda it: it[:2] != (0, 0)
+)
 
 
 def goal(**values: object) -> Goal:
@@ -239,12 +249,16 @@ def play(world: World, events: list[tuple[str, int]]) -> None:
         world.turn()
 
 
-@given(st.integers(1, 3), st.booleans(), st.lists(EVENTS, max_size=50))
-@settings(max_examples=300, deadline=None)
+def told(words: tuple[int, int, float]) -> dict[str, object]:
+    return dict(zip(("surge", "max_unavailable", "min_ready_s"), words, strict=True))
+
+
+@given(st.integers(1, 3), st.booleans(), st.just((1, 0, 0.0)) | WORDS, st.lists(EVENTS, max_size=50))
+@settings(max_examples=400, deadline=None)
 def test_whatever_happened_a_run_that_is_left_alone_serves_its_count_of_the_newest_good_revision(
-    replicas: int, retry: bool, events: list[tuple[str, int]]
+    replicas: int, retry: bool, words: tuple[int, int, float], events: list[tuple[str, int]]
 ) -> None:
-    world = World(goal(count=replicas, retry=retry))
+    world = World(goal(count=replicas, retry=retry, **told(words)))
     play(world, events)
     decided = world.settle()
     if world.goal.finished is not None:
@@ -284,6 +298,44 @@ def test_updates_of_a_healthy_run_never_take_it_below_its_count(replicas: int, e
         assert sum(is_serving(replica) for replica in world.left()) >= replicas
         assert sum(is_live(replica) for replica in world.left()) <= replicas + 1
     world.settle()
+
+
+@given(st.integers(1, 4), WORDS, st.lists(STEADY | st.tuples(st.just("scale"), st.integers(1, 5)), max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_applies_and_changes_of_the_count_in_quick_succession_keep_to_the_file_and_the_last_one_wins(
+    replicas: int, words: tuple[int, int, float], events: list[tuple[str, int]]
+) -> None:
+    world = World(goal(count=replicas, **told(words)))
+    world.settle()
+    _, max_unavailable, _ = words
+    floor = replicas  # what served and is not more than what is wanted, less what the file allows
+    for event in events:
+        play(world, [event])
+        serving = sum(is_serving(replica) for replica in world.left())
+        floor = min(floor, world.goal.count)
+        assert serving >= floor - max_unavailable
+        floor = max(floor, min(serving, world.goal.count))
+    world.settle()
+    serving_revisions = [replica.revision for replica in world.left() if is_serving(replica)]
+    assert serving_revisions == [world.newest] * world.goal.count
+    assert len(world.left()) == world.goal.count
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_without_room_an_update_waits_unless_the_file_lets_old_ones_go_first(
+    replicas: int, surge: int, max_unavailable: int, applies: int
+) -> None:
+    for allowed in (0, max_unavailable):
+        world = World(goal(count=replicas, surge=surge, max_unavailable=allowed))
+        world.settle()
+        world.is_full = True
+        for _ in range(applies):
+            world.apply()
+        decided = world.settle()
+        serving = [replica.revision for replica in world.left() if is_serving(replica)]
+        assert serving == [world.newest if allowed else 1] * replicas
+        assert ("max_unavailable: 1" in decided.reason) == (not allowed and applies > 0)
 
 
 @given(st.integers(1, 3), st.lists(EVENTS, max_size=40))

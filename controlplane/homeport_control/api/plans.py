@@ -99,7 +99,7 @@ class Plans:
             image=image_of(spec, self._base_image),
         )
         fits, refused = await fitting(self._database, ask)
-        how, because = await self._how(planned, has_room=any(offer.availability == "idle" for offer in fits))
+        how, because = await self._how(planned, has_room=any(offer.availability != "busy" for offer in fits))
         return api_pb2.PlanResponse(
             run_name=planned.name,
             action=planned.action,

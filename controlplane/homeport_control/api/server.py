@@ -23,6 +23,7 @@ from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
 from homeport_control.api.removals import EndSession, remove_host
+from homeport_control.api.rollbacks import roll_back
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.usage import usage_of
@@ -82,6 +83,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
         self._code = CodeApi(code)
+        self._code_store = code
         self._views = Views(database, readings, scaling_of)
         self._hosts = Hosts(database, readings)
         self._clear_findings = clear_findings
@@ -140,6 +142,10 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
 
     async def StopRuns(self, request: api_pb2.StopRunsRequest, context: Context) -> api_pb2.StopRunsResponse:
         return await answer(self._database, context, lambda caller: stop_runs(self._database, caller, request))
+
+    async def Rollback(self, request: api_pb2.RollbackRequest, context: Context) -> api_pb2.RollbackResponse:
+        method = partial(roll_back, self._database, self._code_store)
+        return await answer(self._database, context, lambda caller: method(caller, request))
 
     async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
         logs = self._access if request.access else self._logs

@@ -43,7 +43,15 @@ class Updates:
         present = await _present(connection, run)
         same = None if anew else await self._same(connection, run, present, new)
         count = count_after_apply(new.spec.replicas, _count(run), goes_on=same is not None)
-        return how_it_is_made(run.name, present, count, same, has_room=has_room)
+        return how_it_is_made(
+            run.name,
+            present,
+            count,
+            same,
+            has_room=has_room,
+            surge=new.spec.rollout.max_surge,
+            max_unavailable=new.spec.rollout.max_unavailable,
+        )
 
     async def carry_on(self, write: Write, run: Run, new: Version, revision: int, *, anew: bool = False) -> None:
         """Number what goes on as it is as replicas of the new revision, and say how many it has of its range, in the

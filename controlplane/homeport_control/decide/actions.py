@@ -28,6 +28,8 @@ class Goal:
     revision_proven: bool = False  # a replica of `revision` has been ready; also seen from the replicas themselves
     fallback_revision: int | None = None  # the newest before `revision` that was not given up
     surge: int = 1  # replicas beside `count` that a rollout may hold
+    max_unavailable: int = 0  # fewer than `count` that may serve while a rollout replaces old ones; for nothing else
+    min_ready_s: float = 0.0  # a new replica must have been ready this long to take an old one's place
     finished: RunState | None = None  # the run ended before; only what is left of it is cleared away
     displaced: Mapping[str, str] = field(
         default_factory=lambda: NOBODY

@@ -31,6 +31,32 @@ def was_ready(replica: Replica) -> bool:
     return replica.first_ready_at_s is not None or replica.in_rotation or replica.phase is Phase.READY
 
 
+def has_stood(replica: Replica, min_ready_s: float, now_s: float) -> bool:
+    """It was ready, and was there for `min_ready_s` after that: what is asked of one that takes an old one's place."""
+    if min_ready_s <= 0:
+        return was_ready(replica)
+    ready_s = replica.first_ready_at_s
+    return ready_s is not None and (replica.ended_at_s or now_s) - ready_s >= min_ready_s
+
+
+def has_fallen(replica: Replica) -> bool:
+    """It was ready, and ended by itself or was started again since. One that its host's agent found again has not."""
+    if not was_ready(replica):
+        return False
+    starts_again = replica.restarts > 0 and replica.phase in {
+        Phase.WAITING,
+        Phase.PULLING,
+        Phase.STARTING,
+        Phase.PROBING,
+    }
+    return starts_again or replica.phase is Phase.FAILED
+
+
+def finds_no_host(replica: Replica) -> bool:
+    """Placement has looked for one: until then its message is WAITING_FOR_HOST."""
+    return replica.host_id is None and replica.message not in {"", WAITING_FOR_HOST}
+
+
 def may_have_requests(replica: Replica) -> bool:
     """A gateway may know its endpoint, acknowledged or not: it is drained before it is stopped."""
     return replica.in_rotation or replica.phase is Phase.READY

@@ -1,14 +1,17 @@
 """One turn about one run: from what is wanted and what is there to the next instructions. Make before break.
 
 The laws, held by tests/property/test_rollout.py:
-- Nothing that serves is drained or stopped while that would leave fewer than `count` serving (invariant 4).
+- Nothing that serves is drained or stopped while that would leave fewer than `count` serving (invariant 4). Only for the
+  replicas of old revisions the file may allow `max_unavailable` fewer: with a surge when a new one finds no host, else at once.
+- A new replica stands in for an old one when it serves and was ready for `min_ready_s`. Until one has, the revision is not
+  proven: one that falls in that time gives it up.
 - At most `count + surge` replicas live that may stay; one that fails, is lost with its host, or must leave its GPU or its
   host (displace) is replaced at once.
 - A lost replica is kept until its replacements serve: if its host returns earlier, it serves again. So is one that must
   leave: it goes on where it is until `count` others serve; if it may stay after all, its replacement goes.
 - One that its host refused, or that failed where it could not stay, says nothing about the revision or the run.
-- A revision of which no replica was ever ready, and one failed, is given up while an earlier one serves; the run fails
-  when there never was one.
+- A revision of which no replica was ever ready (for `min_ready_s`), and one failed, is given up while an earlier one
+  serves; the run fails when there never was one.
 
 Does not cover which host a replica gets (placement), which endpoints a gateway has (routes), or how a replica leaves
 (winddown).
@@ -30,8 +33,11 @@ from homeport_control.decide.actions import (
 )
 from homeport_control.decide.progress import sentence, state_of
 from homeport_control.decide.replicas import (
+    finds_no_host,
     first_to_go,
     free_indexes,
+    has_fallen,
+    has_stood,
     in_order,
     is_live,
     is_serving,
@@ -56,6 +62,8 @@ __all__ = [
     "step",
 ]
 
+NO_SURGE = "{max_surge: 0, max_unavailable: 1}"
+
 
 def step(goal: Goal, replicas: tuple[Replica, ...], now_s: float) -> Step:
     """What to do now about one run.
@@ -78,12 +86,16 @@ def step(goal: Goal, replicas: tuple[Replica, ...], now_s: float) -> Step:
         return wind_down(goal, present, now_s, because=because, state=RunState.TERMINATED)
 
     broken = [replica for replica in present if _is_broken(goal, replica)]
-    unproven = [] if _is_proven(goal, replicas) else [replica for replica in broken if not was_ready(replica)]
+    is_proven = _is_proven(goal, replicas, now_s)
+    unproven = [] if is_proven else [replica for replica in broken if not was_ready(replica)]
+    fallen = [] if is_proven else [replica for replica in present if _fell_early(goal, replica)]
     give_up: GiveUpRevision | None = None
-    if unproven and goal.ever_published and goal.fallback_revision is not None:
+    if (unproven or fallen) and goal.ever_published and goal.fallback_revision is not None:
         # Also with `retry: false`: what serves is the earlier revision, and none of its replicas failed.
-        because = f"revision {goal.revision} was given up: {_failure(unproven[0])}"
-        give_up = GiveUpRevision(goal.revision, because, unproven[0].log_tail)
+        cause = (unproven or fallen)[0]
+        early = "" if unproven else f" before it was ready for min_ready_duration ({goal.min_ready_s:g} s)"
+        because = f"revision {goal.revision} was given up: {_failure(cause)}{early}"
+        give_up = GiveUpRevision(goal.revision, because, cause.log_tail)
     elif (broken and not goal.retry) or (unproven and not goal.ever_published):
         cause = (unproven or broken)[0]
         return wind_down(
@@ -116,8 +128,17 @@ def _is_broken(goal: Goal, replica: Replica) -> bool:
     return replica.phase is Phase.FAILED or (replica.lost and not goal.retry)
 
 
-def _is_proven(goal: Goal, replicas: Sequence[Replica]) -> bool:
-    return goal.revision_proven or any(replica.revision == goal.revision and was_ready(replica) for replica in replicas)
+def _is_proven(goal: Goal, replicas: Sequence[Replica], now_s: float) -> bool:
+    return goal.revision_proven or any(
+        replica.revision == goal.revision and has_stood(replica, goal.min_ready_s, now_s) for replica in replicas
+    )
+
+
+def _fell_early(goal: Goal, replica: Replica) -> bool:
+    """Of a revision that is not proven: it was ready, and fell. Not where that says nothing about the revision."""
+    if replica.wanted is not Wanted.RUN or replica.revision != goal.revision or replica.refused or replica.lost:
+        return False
+    return replica.id not in goal.displaced and has_fallen(replica)
 
 
 def _failure(replica: Replica) -> str:
@@ -145,11 +166,12 @@ def _converge(
             action = remove(replica, goal.stop_duration_s, _why_replaced(goal, replica))
         if action is not None:
             actions.append(action)
-    removals = [] if give_up is not None else _removals(goal, present)
+    removals = [] if give_up is not None else _removals(goal, present, now_s)
     actions += removals
     if any(isinstance(action, DrainReplica) for action in removals):
         wakes.append(now_s + goal.stop_duration_s)
-    reason = sentence(replicas, goal.revision, goal.count, goal.displaced)
+    wakes += _proof_times_s(goal, present, now_s)
+    reason = sentence(replicas, goal.revision, goal.count, goal.displaced) + _lack(goal, present)
     if give_up is not None:
         return Step(
             tuple(actions), state_of(replicas, goal.count), f"{give_up.because}; {reason}", min(wakes, default=None)
@@ -194,7 +216,39 @@ def _refusal(replicas: Sequence[Replica], index: int) -> str:
     return "" if refused is None else f", its last host refused it: {refused.message.rstrip('.')}"
 
 
-def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | StopReplica | EndReplica]:
+def _proof_times_s(goal: Goal, present: Sequence[Replica], now_s: float) -> list[float]:
+    """When each new replica that serves will have stood long enough."""
+    return [
+        replica.first_ready_at_s + goal.min_ready_s
+        for replica in present
+        if replica.revision == goal.revision
+        and is_serving(replica)
+        and replica.first_ready_at_s is not None
+        and not has_stood(replica, goal.min_ready_s, now_s)
+    ]
+
+
+def _lack(goal: Goal, present: Sequence[Replica]) -> str:
+    """What an update that waits for room could do instead."""
+    live = [replica for replica in present if _is_settled(goal, replica)]
+    is_update = any(replica.revision != goal.revision for replica in live)
+    waits = any(replica.revision == goal.revision and finds_no_host(replica) for replica in live)
+    if not is_update or not waits or goal.max_unavailable:
+        return ""
+    return f"; the update waits for room for one more replica: with `rollout: {NO_SURGE}` in its file an old one would go first"
+
+
+def _may_go_first(goal: Goal, present: Sequence[Replica], new: Sequence[Replica]) -> int:
+    """How many old replicas may go before their successors serve: none beside a surge that finds its hosts."""
+    if goal.surge == 0:
+        return goal.max_unavailable
+    if not goal.max_unavailable:
+        return 0
+    leaving = sum(replica.wanted is not Wanted.RUN and replica.host_id is not None for replica in present)
+    return max(0, sum(map(finds_no_host, new)) - leaving)
+
+
+def _removals(goal: Goal, present: Sequence[Replica], now_s: float) -> list[DrainReplica | StopReplica | EndReplica]:
     """Those that must leave, old revisions, surplus and lost ones, as far as `count` goes on serving."""
     serving = sum(is_serving(replica) for replica in present)
     chosen: list[tuple[Replica, str]] = []
@@ -205,15 +259,19 @@ def _removals(goal: Goal, present: Sequence[Replica]) -> list[DrainReplica | Sto
     live = [replica for replica in present if _is_settled(goal, replica)]
     new = [replica for replica in live if replica.revision == goal.revision]
     old = [replica for replica in live if replica.revision != goal.revision]
-    new_serving = sum(is_serving(replica) for replica in new)
+    young = sum(is_serving(replica) and not has_stood(replica, goal.min_ready_s, now_s) for replica in new)
+    new_serving = sum(is_serving(replica) for replica in new) - young
     old_left = len(old)
+    may_go_first = _may_go_first(goal, present, new)
     for replica in first_to_go(old):
-        if is_serving(replica):
-            if serving - 1 < goal.count:
+        # How many would count without it. One that is not ready counts too: it may come back, and the new revision has not
+        # shown yet that it can take its place.
+        left = serving - young - 1 if is_serving(replica) else new_serving + old_left - 1
+        if was_ready(replica) and left < goal.count:
+            if not may_go_first or left < goal.count - goal.max_unavailable:
                 continue
-            serving -= 1
-        elif was_ready(replica) and new_serving + old_left - 1 < goal.count:
-            continue  # it may come back, and the new revision has not shown yet that it can take its place
+            may_go_first -= 1
+        serving -= is_serving(replica)
         old_left -= 1
         chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
     for replica in first_to_go(new, goal.in_flight, goal.warned)[: max(0, len(new) - goal.count)]:

@@ -13,22 +13,46 @@ IN_PLACE, ROLLING, RESTART = "in place", "rolling", "restart"
 
 
 def how_it_is_made(
-    run_name: str, present: Sequence[Replica], count: int, same: int | None, *, has_room: bool
+    run_name: str,
+    present: Sequence[Replica],
+    count: int,
+    same: int | None,
+    *,
+    has_room: bool,
+    surge: int = 1,
+    max_unavailable: int = 0,
 ) -> tuple[str, str]:
-    """How, and one sentence about it. `same`: the revision whose containers are the new one's too; `count`: wanted now."""
+    """How, and one sentence about it. `same`: the revision whose containers are the new one's too; `count`: wanted now.
+
+    has_room: for one more replica while those that are there run. surge, max_unavailable: see decide.actions.Goal.
+    """
     live = [replica for replica in present if replica.ended_at_s is None and replica.wanted is Wanted.RUN]
     if same is not None:
         return IN_PLACE, _in_place(live, count, same)
     if not live:
         return ROLLING, "it has no replica now; the next ones are of the new version"
+    if surge == 0:
+        return ROLLING, _one_out_one_in(count, max_unavailable)
+    if not has_room and max_unavailable:
+        lack = f"the update needs room for 1 more replica beside {_count(live)}; there is none"
+        return ROLLING, f"{lack}: {_one_out_one_in(count, max_unavailable)}"
     if not has_room:
         return RESTART, (
-            f"no host has room for one more replica beside {_count(live)}, so the update waits for room; to make it with an "
-            f"interruption instead, run `homeport stop {run_name}`, then apply again"
+            f"the update needs room for 1 more replica beside {_count(live)}; there is none: it will wait. With "
+            "`rollout: {max_surge: 0, max_unavailable: 1}` in the file one goes before its successor comes; or run "
+            f"`homeport stop {run_name}`, then apply again"
         )
     if len(live) == 1:
         return ROLLING, "its replica is replaced, the new one serves before the old one leaves"
     return ROLLING, f"{_count(live)} are replaced one by one, each new one serves before an old one leaves"
+
+
+def _one_out_one_in(count: int, max_unavailable: int) -> str:
+    most = min(count, max_unavailable)
+    serving = f"{count - most} of {plural(count, 'replica')} {_goes(count - most)} serving meanwhile"
+    if most == 1:
+        return f"one replica at a time goes before its successor comes, {serving}"
+    return f"up to {most} replicas at a time go before their successors come, {serving}"
 
 
 def _in_place(live: Sequence[Replica], count: int, same: int) -> str:

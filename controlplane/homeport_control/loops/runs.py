@@ -138,9 +138,11 @@ def goal_of(
         max_duration_s=spec.max_duration_s,
         running_since_s=run.running_since_s,
         ever_published=run.ever_published,
-        revision_proven=run.proven_revision == good[-1].number
-        or any(replica.revision == good[-1].number and replica.first_ready_at_s for replica in present),
+        revision_proven=run.proven_revision == good[-1].number,
         fallback_revision=good[-2].number if len(good) > 1 else None,
+        surge=spec.rollout.max_surge,
+        max_unavailable=spec.rollout.max_unavailable,
+        min_ready_s=spec.rollout.min_ready_duration_s,
         finished=run.state if run.ended_at_s is not None else None,
         displaced=all_displaced(present, unwell) if unwell else NOBODY,
         in_flight=in_flight,

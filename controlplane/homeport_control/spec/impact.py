@@ -22,7 +22,7 @@ WHERE_IT_MAY_RUN = frozenset(
     }
 )  # fmt: skip
 _IN_PLACE = WHERE_IT_MAY_RUN | {
-    "registry_auth", "repo", "replicas", "scaling", "retry", "gateway", "auth", "forward_token", "https", "model",
+    "registry_auth", "repo", "replicas", "scaling", "retry", "rollout", "gateway", "auth", "forward_token", "https", "model",
     "rate_limits", "load_balancing", "timeouts", "max_body_size", "protocol", "max_duration", "stop_duration",
     "start_timeout",
 }  # fmt: skip

@@ -17,6 +17,7 @@ from homeport_control.spec.problems import Mistake, Problem, path_of, quoted
 from homeport_control.spec.ranges import Range, range_text
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import replaces, retry_problems
+from homeport_control.spec.rollout import Rollout
 from homeport_control.spec.routing import LoadBalancing, Timeouts
 from homeport_control.spec.scalars import (
     duration_or_off_s,
@@ -170,6 +171,9 @@ class ServiceSpec(Model):
         description="Replace a replica that dies, later each time: after 1 s, doubling to 5 min, from the start again"
         " after 10 min of health. `false`: the first replica that fails ends the run. A map `{on_events: "
         "[error, interruption]}` is read too",
+    )
+    rollout: Rollout = Field(
+        Rollout(), description="How an update replaces replicas: one by one, a new one serves first, when left out"
     )
 
     gateway: Annotated[

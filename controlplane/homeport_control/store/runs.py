@@ -195,6 +195,16 @@ async def scale(write: Write, run_id: str, to: int, sentence: str, proven: int |
     write.touch("runs")
 
 
+async def roll_back(write: Write, run_id: str, number: int, to: int, user: str) -> None:
+    """Mark the present revision as given up, so that `to`, the one before it, is wanted. The run's cause is this."""
+    query = sa.update(revisions).where(revisions.c.run_id == run_id, revisions.c.number == number)
+    await write.connection.execute(query.values(failed=f"revision {number} was rolled back by {user}"))
+    changed = sa.update(runs).where(runs.c.id == run_id).values(cause_id=write.cause_id, log_tail=[])
+    name = (await write.connection.execute(changed.returning(runs.c.name))).scalar_one()
+    _tell(write, run_id, name, f"{write.actor} rolls {name} back from revision {number} to revision {to}")
+    write.touch("runs")
+
+
 async def update(write: Write, run_id: str, **changed: Any) -> None:
     """Set fields of a run; its topic is published. A wish (`wanted`) makes the transaction's cause the run's."""
     if {"state", "wanted"} & changed.keys():

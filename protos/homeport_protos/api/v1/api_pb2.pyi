@@ -794,6 +794,68 @@ class StopRunsResponse(_message.Message):
 Global___StopRunsResponse: _TypeAlias = StopRunsResponse  # noqa: Y015
 
 @_typing.final
+class RollbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PLAN_ONLY_FIELD_NUMBER: _builtins.int
+    FROM_REVISION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    plan_only: _builtins.bool
+    """answer what it would do, change nothing"""
+    from_revision: _builtins.int
+    """of the plan that was looked at: refused when another one is the present one; 0: whichever it is"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        plan_only: _builtins.bool = ...,
+        from_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "name", b"name", "plan_only", b"plan_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRequest: _TypeAlias = RollbackRequest  # noqa: Y015
+
+@_typing.final
+class RollbackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FROM_REVISION_FIELD_NUMBER: _builtins.int
+    TO_REVISION_FIELD_NUMBER: _builtins.int
+    TO_CREATED_AT_FIELD_NUMBER: _builtins.int
+    TO_USER_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    from_revision: _builtins.int
+    """the present one, which is given up"""
+    to_revision: _builtins.int
+    """the newest before it that was not given up"""
+    to_user: _builtins.str
+    """who applied it"""
+    @_builtins.property
+    def to_created_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        from_revision: _builtins.int = ...,
+        to_revision: _builtins.int = ...,
+        to_created_at: _timestamp_pb2.Timestamp | None = ...,
+        to_user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["to_created_at", b"to_created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "run_id", b"run_id", "to_created_at", b"to_created_at", "to_revision", b"to_revision", "to_user", b"to_user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackResponse: _TypeAlias = RollbackResponse  # noqa: Y015
+
+@_typing.final
 class LogsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -64,6 +64,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsResponse.FromString,
                 _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/Rollback',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.FromString,
+                _registered_method=True)
         self.Logs = channel.unary_stream(
                 '/homeport_protos.api.v1.Api/Logs',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.LogsRequest.SerializeToString,
@@ -257,6 +262,13 @@ class ApiServicer:
 
     def StopRuns(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """to the revision before the present one
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -488,6 +500,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.StopRuns,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.SerializeToString,
             ),
             'Logs': grpc.unary_stream_rpc_method_handler(
                     servicer.Logs,
@@ -807,6 +824,33 @@ class Api:
             '/homeport_protos.api.v1.Api/StopRuns',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.StopRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Rollback',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

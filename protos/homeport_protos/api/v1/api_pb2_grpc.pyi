@@ -25,6 +25,8 @@ class ApiStub:
     WatchRuns: _aio.UnaryStreamMultiCallable[_api_pb2.ListRunsRequest, _api_pb2.ListRunsResponse]
     """the whole list, at once and after each change"""
     StopRuns: _aio.UnaryUnaryMultiCallable[_api_pb2.StopRunsRequest, _api_pb2.StopRunsResponse]
+    Rollback: _aio.UnaryUnaryMultiCallable[_api_pb2.RollbackRequest, _api_pb2.RollbackResponse]
+    """to the revision before the present one"""
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
     ListHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateJoinTokenRequest, _api_pb2.CreateJoinTokenResponse]
@@ -109,6 +111,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.StopRunsRequest,
         context: _aio.ServicerContext[_api_pb2.StopRunsRequest, _abc.Awaitable[_api_pb2.StopRunsResponse]],
     ) -> _abc.Awaitable[_api_pb2.StopRunsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Rollback(
+        self,
+        request: _api_pb2.RollbackRequest,
+        context: _aio.ServicerContext[_api_pb2.RollbackRequest, _abc.Awaitable[_api_pb2.RollbackResponse]],
+    ) -> _abc.Awaitable[_api_pb2.RollbackResponse]:
+        """to the revision before the present one"""
 
     @_abc_1.abstractmethod
     def Logs(

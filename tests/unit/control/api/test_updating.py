@@ -144,6 +144,23 @@ async def test_without_room_for_one_more_it_waits_and_says_so(state: State, user
     assert "`homeport stop hello`, then apply again" in plan.how_because
 
 
+async def test_where_the_file_lets_one_go_first_it_is_rolled_out_without_room(state: State, user: Api) -> None:
+    whole = {"cpu": FACTS.cpus}
+    run_id, _ = await deployed(state, user, document(resources=whole))
+    wanted = document(resources=whole, env=["A=1"], rollout={"max_surge": 0, "max_unavailable": 1})
+    plan = await planned(user, wanted)
+    assert plan.how == "rolling"
+    assert plan.how_because.startswith("one replica at a time goes before its successor comes")
+    assert {change.path: change.how for change in plan.changes if change.path.startswith("rollout")} == {
+        "rollout.max_surge": "in place",
+        "rollout.max_unavailable": "in place",
+    }
+    await applied(user, wanted)
+    await turned(state)
+    found = sorted((replica.revision, replica.wanted) for replica in await present(state, run_id))
+    assert found == [(1, Wanted.DRAIN), (2, Wanted.RUN)]
+
+
 async def test_force_replaces_all_of_them_whatever_changed(state: State, user: Api) -> None:
     run_id, before = await deployed(state, user, document())
     await applied(user, document(auth=False), force=True)

@@ -299,3 +299,68 @@ def test_a_refused_replica_comes_back_after_a_pause_and_the_reason_tells_why() -
     assert decided.wake_at_s == NOW + 1
     assert "replica 0 is tried again in 0 s, its last host refused it: GPU 3f2a (24GB)" in decided.reason
     assert [type(it) for it in step(replace(GOAL, count=1), (gone,), NOW + 1).actions] == [CreateReplica]
+
+
+def test_with_no_surge_an_old_one_goes_before_its_successor_comes() -> None:
+    goal = replace(UPDATE, surge=0, max_unavailable=1)
+    olds = (replica("a"), replica("b", 1))
+    decided = step(goal, olds, NOW)
+    assert [action.replica_id for action in of_type(decided.actions, DrainReplica)] == ["b"]
+    assert [action.index for action in of_type(decided.actions, CreateReplica)] == [0]
+    starting = (replica("a"), replica("n", 0, 2, Phase.STARTING))
+    assert step(goal, starting, NOW).actions == ()
+
+
+def test_max_unavailable_is_for_updates_only_not_for_what_must_leave() -> None:
+    goal = replace(GOAL, max_unavailable=2, displaced={"a": "must leave"})
+    assert not of_type(step(goal, (replica("a"), replica("b", 1)), NOW).actions, DrainReplica)
+
+
+def test_a_surge_that_finds_no_host_waits_and_says_what_the_file_could_say() -> None:
+    waiting = replica("n", 0, 2, Phase.QUEUED, host_id=None, message="no host has a free GPU")
+    decided = step(UPDATE, (replica("a"), replica("b", 1), waiting), NOW)
+    assert decided.actions == ()
+    assert "no host has a free GPU" in decided.reason
+    assert decided.reason.endswith(
+        "with `rollout: {max_surge: 0, max_unavailable: 1}` in its file an old one would go first"
+    )
+
+
+def test_a_surge_that_finds_no_host_lets_as_many_old_ones_go_as_wait_where_the_file_allows_it() -> None:
+    goal = replace(UPDATE, max_unavailable=2)
+    old = (replica("a"), replica("b", 1))
+    asked = replica("n", 0, 2, Phase.QUEUED, host_id=None, message="waiting for a host")
+    assert step(goal, (*old, asked), NOW).actions == (), "nobody has looked for a host yet"
+    waiting = replace(asked, message="no host has a free GPU")
+    decided = step(goal, (*old, waiting), NOW)
+    assert [action.replica_id for action in of_type(decided.actions, DrainReplica)] == ["b"]
+    draining = replace(old[1], wanted=Wanted.DRAIN, in_rotation=False, drain_started_at_s=NOW)
+    left = (old[0], draining, waiting)
+    assert not of_type(step(goal, left, NOW).actions, DrainReplica), "its room comes when that one is gone"
+
+
+def test_a_new_replica_takes_an_old_ones_place_when_it_was_ready_for_min_ready() -> None:
+    goal = replace(UPDATE, count=1, min_ready_s=60.0)
+    present = (replica("a"), replica("n", 0, 2, first_ready_at_s=NOW - 59))
+    decided = step(goal, present, NOW)
+    assert (decided.actions, decided.wake_at_s) == ((), NOW + 1)
+    assert [it.replica_id for it in of_type(step(goal, present, NOW + 1).actions, DrainReplica)] == ["a"]
+
+
+def test_a_revision_that_falls_within_min_ready_is_given_up() -> None:
+    goal = replace(UPDATE, count=1, min_ready_s=60.0)
+    for phase in (Phase.FAILED, Phase.WAITING, Phase.STARTING):
+        fell = replica("n", 0, 2, phase, first_ready_at_s=NOW - 10, restarts=1, message="exited with code 3")
+        decided = step(goal, (replica("a"), fell), NOW)
+        because = of_type(decided.actions, GiveUpRevision)[0].because
+        expected = "replica 0: exited with code 3 before it was ready for min_ready_duration (60 s)"
+        assert because == f"revision 2 was given up: {expected}"
+        later = replace(fell, first_ready_at_s=NOW - 60)
+        assert not of_type(step(goal, (replica("a"), later), NOW).actions, GiveUpRevision), "it has stood"
+    assert not of_type(step(goal, (fell,), NOW + 60).actions, GiveUpRevision)
+
+
+def test_one_that_its_agent_probes_anew_after_the_agent_started_again_has_not_fallen() -> None:
+    goal = replace(UPDATE, count=1, min_ready_s=60.0)
+    probed = replica("n", 0, 2, Phase.PROBING, first_ready_at_s=NOW - 10)
+    assert step(goal, (replica("a"), probed), NOW).actions == ()

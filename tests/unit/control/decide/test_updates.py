@@ -44,5 +44,21 @@ def test_without_replicas_there_is_nothing_to_replace_and_no_room_needed() -> No
 def test_without_room_it_waits_and_says_what_to_do() -> None:
     how, because = how_it_is_made("web", running(1, 1), 2, None, has_room=False)
     assert how == "restart"
-    assert "no host has room for one more replica beside its 2 replicas" in because
+    assert "the update needs room for 1 more replica beside its 2 replicas; there is none: it will wait" in because
+    assert "`rollout: {max_surge: 0, max_unavailable: 1}`" in because
     assert "run `homeport stop web`, then apply again" in because
+
+
+def test_what_the_file_allows_is_said_beforehand() -> None:
+    how, because = how_it_is_made("web", running(1, 1), 2, None, has_room=False, surge=0, max_unavailable=1)
+    one_by_one = "one replica at a time goes before its successor comes, 1 of 2 replicas goes on serving meanwhile"
+    assert (how, because) == ("rolling", one_by_one)
+    how, because = how_it_is_made("web", running(1, 1), 2, None, has_room=False, max_unavailable=1)
+    lack = "the update needs room for 1 more replica beside its 2 replicas; there is none"
+    assert (how, because) == ("rolling", f"{lack}: {one_by_one}")
+    _, because = how_it_is_made("web", running(1, 1), 2, None, has_room=True, max_unavailable=1)
+    assert because.endswith("each new one serves before an old one leaves")
+    _, because = how_it_is_made("web", running(1, 1, 1), 3, None, has_room=True, surge=0, max_unavailable=5)
+    assert (
+        because == "up to 3 replicas at a time go before their successors come, 0 of 3 replicas go on serving meanwhile"
+    )

@@ -31,6 +31,7 @@ EXPECTED: dict[str, How] = {
     "scaling": IN_PLACE,
     "probes": ROLLING,
     "retry": IN_PLACE,
+    "rollout": IN_PLACE,
     "gateway": IN_PLACE,
     "auth": IN_PLACE,
     "forward_token": IN_PLACE,

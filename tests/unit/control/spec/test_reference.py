@@ -159,6 +159,10 @@ ROWS: list[tuple[str, str, Any]] = [
     ("{}", "start_timeout_s", None),
     ("{start_timeout: off}", "start_timeout_s", None),
     ("{start_timeout: 30m}", "start_timeout_s", 1800),
+    # rollout
+    ("{}", "rollout.max_surge", 1),
+    ("{rollout: {max_surge: 0, max_unavailable: 1}}", "rollout.max_unavailable", 1),
+    ("{rollout: {min_ready_duration: 1m}}", "rollout.min_ready_duration_s", 60),
     # retry
     ("{}", "retry", True),
     ("{retry: false}", "retry", False),
