@@ -5,7 +5,8 @@ Pure. The laws, held by tests/property/test_autoscale.py:
 - Up by the average over the window, `scale_up_delay` after the last change. At once, whatever the delay, when the last
   seconds bring twice what is ordered (Knative's panic, which lasts for a window), when requests are held, or when the range
   asks for it. Replicas that start are ordered already: the same load never orders twice.
-- Down to the highest need of the last `scale_down_delay` (Kubernetes' stabilisation), known all that time without a hole.
+- Down when fewer were needed all through the last `scale_down_delay`, known without a hole, and to the highest of those
+  needs (Kubernetes' stabilisation).
   To zero only where the range begins there, and nothing is in flight or held.
 
 Does not cover where samples come from (load), which replicas go (decide/replicas) or what is written (loops/autoscale).
@@ -118,7 +119,10 @@ def _down(rule: ScalingRule, load: _Load, memory: Memory, now_s: float, wanted: 
         ends.append(last_s + rule.scale_down_delay_s)
     due_s = max(ends)
     if now_s >= due_s and highest < wanted and load.is_covered:
-        return _scaled(rule, memory, now_s, highest, words)
+        # A need is of the window before it: those of the delay's first window tell of the load before the delay.
+        tells_from_s = now_s - max(rule.scale_down_delay_s - rule.window_s, 0.0)
+        told = next(need for at_s, need in memory.needs if at_s >= tells_from_s)
+        return _scaled(rule, memory, now_s, told if load.is_idle else max(told, 1), words)
     lower = max(memory.needs[-1][1], 0 if load.is_idle else 1)
     if lower >= wanted:
         return Decision(Hold(words), memory)
