@@ -38,6 +38,7 @@ from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
+from homeport_control.load.services import ServiceLoads
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.loops.certificates import CertificatesLoop
@@ -159,12 +160,18 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    gateway.publish, gateway.forget = xds.publish, xds.forget
-    rates = Rates(time.time)
+    rates, loads = Rates(time.time), ServiceLoads(time.time)
+
+    def forget(name: str) -> None:
+        xds.forget(name)
+        loads.forgotten(name)
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
+        loads.take(report)
         gateway.on_load(report)
+
+    gateway.publish, gateway.forget = xds.publish, forget
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
