@@ -36,9 +36,11 @@ from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
 from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
+from homeport_control.load.answers import RecentAnswers
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.load.services import ServiceLoads
+from homeport_control.load.stats import AnswerStats
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.loops.certificates import CertificatesLoop
@@ -160,11 +162,12 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    rates, loads = Rates(time.time), ServiceLoads(time.time)
+    rates, loads, answers = Rates(time.time), ServiceLoads(time.time), RecentAnswers(time.time)
 
     def forget(name: str) -> None:
         xds.forget(name)
         loads.forgotten(name)
+        answers.forgotten(name)
 
     def on_load(report: LoadReport) -> None:
         rates.take(report)
@@ -174,6 +177,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     gateway.publish, gateway.forget = xds.publish, forget
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
+    stats = AnswerStats(authorize=gateway.authorize, on_answers=answers.take)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
     outcomes = Outcomes(database, sessions.is_connected)
@@ -220,6 +224,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         code,
         read_stats=sessions.stats,
         read_rates=rates.of,
+        read_traffic=lambda service: (loads.held(service), answers.of(service)),
         readings=telemetry,
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
@@ -245,6 +250,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     xds.register(link)
     load.register(link)
+    stats.register(link)
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
     stopping = asyncio.Event()

@@ -25,7 +25,9 @@ from homeport_agent.envoy.bootstrap import Identity
 from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadReport, ServiceRoute, TokenGrant
+from homeport_control.domain.metrics import AnswerReport
 from homeport_control.load.lrs import LoadReports
+from homeport_control.load.stats import AnswerStats
 from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.server import SERVER_OPTIONS, GatewayXds
 from rig.ports import free_port
@@ -110,6 +112,7 @@ class ControlPlane:
         self.connections = 0
         self.authorized = {HOST: GATEWAY}
         self.loads: asyncio.Queue[LoadReport] = asyncio.Queue()
+        self.answers: asyncio.Queue[AnswerReport] = asyncio.Queue()
         self.changed = asyncio.Event()
 
     async def start(self) -> None:
@@ -123,6 +126,7 @@ class ControlPlane:
         self.server = grpc.aio.server(options=[*SERVER_OPTIONS, ("grpc.so_reuseport", 0)])
         self.xds.register(self.server)
         LoadReports(authorize=self._authorize, on_load=self.loads.put_nowait).register(self.server)
+        AnswerStats(authorize=self._authorize, on_answers=self.answers.put_nowait).register(self.server)
         credentials = grpc.ssl_server_credentials(
             [self.authority.issue("server", "homeport-server")], self.authority.pem(), require_client_auth=True
         )
