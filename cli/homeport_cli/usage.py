@@ -43,7 +43,8 @@ def traffic(answer: api_pb2.MetricsResponse) -> list[str]:
     if not answer.HasField("answers"):
         return [f"{answer.held} held"] if answer.held else []
     found = answer.answers
-    took = [f"{name} {_ms(getattr(found, f'{name}_ms'))}" for name in ("p50", "p99") if found.HasField(f"{name}_ms")]
+    took = [f"p50 {_ms(found.p50_ms)}"] if found.HasField("p50_ms") else []
+    took += [f"p99 {_ms(found.p99_ms)}"] if found.HasField("p99_ms") else []
     seldom = [("1xx", found.informational_per_s), ("3xx", found.redirect_per_s)]
     always = [("2xx", found.success_per_s), ("4xx", found.client_error_per_s), ("5xx", found.server_error_per_s)]
     shown = sorted([*always, *(it for it in seldom if it[1])])

@@ -162,7 +162,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     xds = GatewayXds(authorize=gateway.authorize, on_acked=gateway.on_acked, on_nacked=gateway.on_nacked)
-    rates, loads, answers = Rates(time.time), ServiceLoads(time.time), RecentAnswers(time.time)
+    rates, loads, answers = Rates(time.time), ServiceLoads(time.time, gateway.publishers), RecentAnswers(time.time)
 
     def forget(name: str) -> None:
         xds.forget(name)

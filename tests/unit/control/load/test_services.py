@@ -2,7 +2,7 @@
 
 from homeport_control.domain.gateway import EndpointLoad, LoadReport
 from homeport_control.domain.scaling import LoadSample
-from homeport_control.load.services import KEPT_S, LONGEST_S, SILENT_S, ServiceLoads
+from homeport_control.load.services import KEPT_S, LONGEST_S, MOST_HOLES, SILENT_S, ServiceLoads
 
 
 class Clock:
@@ -52,7 +52,6 @@ def test_gateways_are_added_and_a_second_waits_for_all_of_them() -> None:
     loads.take(report(101.5, (6, 2), gateway="other"))
     loads.take(report(102.0, (4, 1)))
     assert loads.samples("hello", 102.0, 60.0) == (
-        LoadSample(100.0, 0.0, 0),
         LoadSample(101.0, 4 + 3.0, 3),
         LoadSample(101.5, 4 + 6.0, 3),
     )
@@ -72,7 +71,6 @@ def test_nothing_is_known_before_a_report_and_after_a_silence() -> None:
     assert loads.samples("hello", 107.0, 60.0) is None
     loads.take(report(107.0, (5, 1), gateway="other"))
     assert loads.samples("hello", 107.0, 60.0) == (
-        LoadSample(100.0, 5.0, 1),
         LoadSample(101.0, 10.0, 2),
         LoadSample(102.0, 10.0, 2),
         LoadSample(107.0, 10.0, 2),
@@ -82,13 +80,54 @@ def test_nothing_is_known_before_a_report_and_after_a_silence() -> None:
 def test_of_a_gateway_that_is_forgotten_no_word_is_awaited() -> None:
     loads = reported(*(report(100.0 + second, (5, 1), gateway=name) for second in (0, 1) for name in ("a", "b")))
     loads.take(report(102.0, (5, 1), gateway="a"))
-    loads.take(report(105.0, (15, 1), gateway="a"))
+    loads.take(report(105.0, (15, 1), gateway="a", interval_s=3.0))
     assert loads.samples("hello", 105.0, 60.0) is None
     loads.forgotten("b")
-    assert loads.samples("hello", 105.0, 1.5) == (LoadSample(104.0, 5.0, 1), LoadSample(105.0, 5.0, 1))
+    assert loads.samples("hello", 105.0, 60.0) == (
+        LoadSample(100.0, 5.0, 1),
+        LoadSample(101.0, 10.0, 2),
+        LoadSample(105.0, 5.0, 1),
+    ), "what it would have said is missing"
+    loads.take(report(106.0, (5, 1), gateway="a"))
+    assert loads.samples("hello", 106.0, 1.5) == (LoadSample(106.0, 5.0, 1),)
     loads.forgotten("a")
     assert loads.samples("hello", 105.0, 1.5) is None
     loads.forgotten("nobody")
+
+
+def test_a_gateway_that_is_silent_costs_only_what_it_carries() -> None:
+    carried = {"hello": frozenset({"main"}), "far": frozenset({"other"})}
+    loads = ServiceLoads(Clock(), carried.__getitem__)
+    for second in range(3):
+        loads.take(report(100.0 + second, (5, 1)))
+        loads.take(report(100.0 + second, (0, 1), gateway="other"))
+    for second in range(103, 110):
+        loads.take(report(float(second), (7, 2)))
+        if second > 105:
+            assert loads.samples("far", second, 60.0) is None
+            assert loads.samples("hello", second, 1.0) == (LoadSample(float(second), 7.0, 2),)
+    loads.take(report(109.5, gateway="other"))
+    for second in (110, 111):
+        loads.take(report(second, (7, 2)))
+        loads.take(report(second + 0.5, gateway="other"))
+    far, hello = loads.samples("far", 111.5, 60.0), loads.samples("hello", 111.5, 60.0)
+    assert far is not None
+    assert hello is not None
+    assert [it.at_s for it in far] == [101.0, 102.0, 110.0, 111.0], "its silence is missing"
+    assert [it.at_s for it in hello] == [100.0 + it for it in range(12)]
+
+
+def test_of_a_gateway_that_is_silent_again_and_again_little_is_kept() -> None:
+    loads = ServiceLoads(Clock())
+    for second in range(995):
+        loads.take(report(float(second), (5, 1)))
+        loads.samples("hello", second, LONGEST_S)
+        if second % 10 < 5:
+            loads.take(report(float(second), (5, 1), gateway="other"))
+    samples = loads.samples("hello", 994.0, LONGEST_S)
+    assert samples is not None
+    assert {it.rps for it in samples} == {10.0}
+    assert 4 * MOST_HOLES <= len(samples) < 4 * 99
 
 
 def test_held_requests_are_load_at_once_even_when_no_gateway_reports_yet() -> None:
@@ -144,6 +183,15 @@ def test_what_is_kept_is_bounded_by_the_longest_window_that_was_asked() -> None:
     for second in range(5000, 9000):
         loads.take(report(float(second)))
     assert not loads._busy, "a service that is gone is forgotten"
+
+
+def test_what_is_forgotten_is_not_idle() -> None:
+    loads = ServiceLoads(Clock())
+    for second in range(600):
+        loads.take(report(float(second), (1, 0) if second < 300 else (0, 0)))
+    samples = loads.samples("hello", 599.0, LONGEST_S)
+    assert samples is not None
+    assert [it.at_s for it in samples] == [float(it) for it in range(300, 600)]
 
 
 def test_two_reports_at_once_after_a_pause_of_the_server_lose_nothing() -> None:
