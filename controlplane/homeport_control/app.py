@@ -253,6 +253,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     stats.register(link)
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
+    async with database.read() as connection:
+        for known in await gateways.list_all(connection):
+            loads.awaited(known.name)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)

@@ -94,6 +94,10 @@ class ServiceLoads:
         self._give_up(math.floor(at_s) - LATE_S)
         self._close_seconds()
 
+    def awaited(self, gateway: str) -> None:
+        """It may carry services already, though this server has not heard it yet: silent until it reports."""
+        self._gateways.setdefault(gateway, _Newest(-math.inf, {}, {}))
+
     def forgotten(self, gateway: str) -> None:
         """It is no more, or stands elsewhere now: its silence says nothing."""
         gone = self._gateways.pop(gateway, None)
@@ -183,7 +187,7 @@ class ServiceLoads:
     def _close_seconds(self) -> None:
         newest_s = max(it.at_s for it in self._gateways.values())
         live = [it for it in self._gateways.values() if newest_s - it.at_s <= SILENT_S]
-        until_s = min(it.at_s for it in live)
+        until_s = min((it.at_s for it in live), default=0.0)
         while self._next + 1 <= until_s:
             self._close(self._next, self._open.pop(self._next, {}), live)
             self._next += 1

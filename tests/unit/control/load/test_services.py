@@ -117,6 +117,24 @@ def test_a_gateway_that_is_silent_costs_only_what_it_carries() -> None:
     assert [it.at_s for it in hello] == [100.0 + it for it in range(12)]
 
 
+def test_what_a_gateway_carries_is_not_idle_when_the_server_starts_and_has_not_heard_it() -> None:
+    carried = {"hello": frozenset({"main"}), "far": frozenset({"other"})}
+    loads = ServiceLoads(Clock(), carried.__getitem__)
+    for name in ("main", "other", "deleted"):
+        loads.awaited(name)
+    assert loads.samples("hello", 100.0, 60.0) is None
+    loads.forgotten("deleted")
+    for second in (100.0, 101.0):
+        loads.take(report(second, (5, 1)))
+    assert loads.samples("hello", 101.0, 1.0) == (LoadSample(101.0, 5.0, 1),)
+    assert loads.samples("far", 101.0, 60.0) is None
+    for second in (101.0, 102.0):
+        loads.take(report(second, gateway="other"))
+        loads.take(report(second + 1, (5, 1)))
+    loads.awaited("other")
+    assert loads.samples("far", 103.0, 60.0) == (LoadSample(102.0, 0.0, 0),)
+
+
 def test_of_a_gateway_that_is_silent_again_and_again_little_is_kept() -> None:
     loads = ServiceLoads(Clock())
     for second in range(995):
