@@ -23,7 +23,7 @@ SPARE = ("GPU", "STATUS", "HOST", "CPU")  # go in this order where the terminal 
 
 
 def usage(name: str, answer: api_pb2.MetricsResponse, width: int) -> RenderableType:
-    """A row for the run, one for each replica, and why numbers are missing."""
+    """A row for the run, one for each replica; how its requests were answered; why numbers are missing."""
     # The run's own row has no limits: what two replicas may use of one host is not twice the host.
     rows = [[Text(name, style="bold"), Text(""), Text(""), *_numbers(answer.replicas, answer, limits=False)]]
     for replica in answer.replicas:
@@ -34,7 +34,26 @@ def usage(name: str, answer: api_pb2.MetricsResponse, width: int) -> RenderableT
     for row in rows:
         table.add_row(*(row[place] for place in columns))
     notes = [Text(f"replica {replica.index}: {line}") for replica in answer.replicas for line in _notes(replica)]
-    return Group(table, "", *notes) if notes else table
+    told = [Text(f"{name}: {line}") for line in traffic(answer)]
+    return Group(table, "", *told, *notes) if told or notes else table
+
+
+def traffic(answer: api_pb2.MetricsResponse) -> list[str]:
+    """ "2 held; p50 12 ms, p99 340 ms; per second 2xx 12.0, 4xx 0.3, 5xx 0.2"; nothing where no gateway says."""
+    if not answer.HasField("answers"):
+        return [f"{answer.held} held"] if answer.held else []
+    found = answer.answers
+    took = [f"p50 {_ms(found.p50_ms)}"] if found.HasField("p50_ms") else []
+    took += [f"p99 {_ms(found.p99_ms)}"] if found.HasField("p99_ms") else []
+    seldom = [("1xx", found.informational_per_s), ("3xx", found.redirect_per_s)]
+    always = [("2xx", found.success_per_s), ("4xx", found.client_error_per_s), ("5xx", found.server_error_per_s)]
+    shown = sorted([*always, *(it for it in seldom if it[1])])
+    classes = "per second " + ", ".join(f"{name} {rate:.1f}" for name, rate in shown)
+    return ["; ".join([f"{answer.held} held", *([", ".join(took)] if took else []), classes])]
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.0f} s"
 
 
 def _notes(replica: api_pb2.ReplicaMetrics) -> list[str]:

@@ -38,9 +38,11 @@ from homeport_control.hold.server import HoldServer
 from homeport_control.hold.waiting import Waiting
 from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
+from homeport_control.load.answers import RecentAnswers
 from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.load.services import ServiceLoads
+from homeport_control.load.stats import AnswerStats
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.loops.autoscale import AutoscaleLoop
@@ -163,7 +165,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     certificates = CertificatesLoop(database, state.sealer)
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
-    rates, loads = Rates(time.time), ServiceLoads(time.time)
+    rates, answers = Rates(time.time), RecentAnswers(time.time)
+    loads = ServiceLoads(time.time, gateway.publishers)
     autoscale = AutoscaleLoop(database, loads.samples)
 
     def on_held(service: str, held: int) -> None:
@@ -182,6 +185,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     def forget(name: str) -> None:
         xds.forget(name)
         loads.forgotten(name)
+        answers.forgotten(name)
 
     gateway.publish, gateway.forget = xds.publish, forget
 
@@ -191,6 +195,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         gateway.on_load(report)
 
     load = LoadReports(authorize=gateway.authorize, on_load=on_load)
+    stats = AnswerStats(authorize=gateway.authorize, on_answers=answers.take)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
     outcomes = Outcomes(database, sessions.is_connected)
@@ -239,6 +244,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         code,
         read_stats=sessions.stats,
         read_rates=rates.of,
+        read_traffic=lambda service: (loads.held(service), answers.of(service)),
         readings=telemetry,
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
@@ -266,8 +272,12 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     xds.register(link)
     load.register(link)
     HoldServer(waiting, authorize=gateway.authorize).register(link)
+    stats.register(link)
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
+    async with database.read() as connection:
+        for known in await gateways.list_all(connection):
+            loads.awaited(known.name)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)

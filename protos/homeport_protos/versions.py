@@ -24,6 +24,8 @@ Diary
                and the agent asks again each minute; an older agent does not ask.
                Gateways on machines of their own, over SSH: PlanGatewayResponse.machines, ApplyGatewayResponse.installs,
                Install.gateway, GatewayAnswer.gone.
+               How a service's requests were answered: MetricsResponse.held and answers. A gateway sends its statistics to the
+               server (envoy/v1/metrics.proto); an older server refuses the stream, and Envoy asks again each second.
 """
 
 PROTOCOL = 5

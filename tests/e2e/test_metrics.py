@@ -45,7 +45,7 @@ def test_one_call_shows_what_each_container_uses(busy: Stack) -> None:
         assert 1 <= int(replica["memory_mib"]) <= 256
         assert int(replica["memory_limit_mib"]) == 256
         assert "gpus" not in replica or replica["gpus"] == []
-    table = busy.homeport("metrics", "busy").stdout.splitlines()
+    table = busy.homeport("metrics", "busy").stdout.splitlines()[:4]
     assert [line.split()[0] for line in table] == ["NAME", "busy", "replica", "replica"]
 
 
@@ -53,9 +53,14 @@ def test_requests_are_counted_while_they_come(busy: Stack) -> None:
     wait_for("the gateway reports", lambda: "requests_per_s" in metrics(busy), 15)
     with Traffic(busy.gateway_port, "busy", busy.token, threads=2, rps=40) as traffic:
         seen = wait_for("requests are seen", lambda: a if (a := metrics(busy))["requests_per_s"] > 5 else None, 20)
+        answered = wait_for(
+            "answers are seen", lambda: a if (a := metrics(busy)["answers"])["success_per_s"] > 5 else None, 20
+        )
     assert traffic.failures == []
     parts = sum(replica["requests_per_s"] for replica in seen["replicas"])
     assert parts == pytest.approx(seen["requests_per_s"])
+    assert 0 < answered["p50_ms"] <= answered["p99_ms"] < 10_000
+    assert answered["server_error_per_s"] == 0
 
 
 def test_an_unknown_run_is_said_in_one_line(busy: Stack) -> None:

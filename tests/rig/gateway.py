@@ -26,9 +26,11 @@ from homeport_agent.envoy.host import EnvoyHost, run_dir
 from homeport_agent.model import GatewayRole
 from homeport_control.decide.hold import DEFAULT_LIMITS, Limits
 from homeport_control.domain.gateway import Endpoint, GatewaySnapshot, LoadReport, ServiceRoute, TokenGrant
+from homeport_control.domain.metrics import AnswerReport
 from homeport_control.hold.server import HoldServer
 from homeport_control.hold.waiting import Waiting
 from homeport_control.load.lrs import LoadReports
+from homeport_control.load.stats import AnswerStats
 from homeport_control.trust.ca import HOST_DOMAIN
 from homeport_control.xds.server import SERVER_OPTIONS, GatewayXds
 from rig.ports import free_port
@@ -113,6 +115,7 @@ class ControlPlane:
         self.connections = 0
         self.authorized = {HOST: GATEWAY}
         self.loads: asyncio.Queue[LoadReport] = asyncio.Queue()
+        self.answers: asyncio.Queue[AnswerReport] = asyncio.Queue()
         self.changed = asyncio.Event()
         self.limits: Limits = DEFAULT_LIMITS  # of held requests
         self.held: dict[str, int] = {}  # by service, as said last
@@ -135,6 +138,7 @@ class ControlPlane:
         self.xds.register(self.server)
         LoadReports(authorize=self._authorize, on_load=self.loads.put_nowait).register(self.server)
         HoldServer(self.waiting, authorize=self._authorize).register(self.server)
+        AnswerStats(authorize=self._authorize, on_answers=self.answers.put_nowait).register(self.server)
         credentials = grpc.ssl_server_credentials(
             [self.authority.issue("server", "homeport-server")], self.authority.pem(), require_client_auth=True
         )

@@ -18,7 +18,7 @@ from homeport_control.decide.paths import LOOPBACK
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.gateway import TUNNEL
 from homeport_control.domain.hosts import Host
-from homeport_control.domain.metrics import GpuUsage, ReplicaUsage, RequestRate
+from homeport_control.domain.metrics import Answers, GpuUsage, ReplicaUsage, RequestRate
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import spec_from_json
@@ -33,6 +33,9 @@ DEADLINE_S = 5.0  # for a host to answer
 
 ReadStats = Callable[[str, str, Sequence[str], float], Awaitable[tuple[ReplicaUsage, ...]]]
 ReadRates = Callable[[str], Mapping[tuple[str, int], RequestRate] | None]
+ReadTraffic = Callable[
+    [str], tuple[int, Answers | None]
+]  # a service's requests: held now, and how others were answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class RunMetrics:
         database: Database,
         read_stats: ReadStats,
         read_rates: ReadRates,
+        read_traffic: ReadTraffic,
         readings: Readings,
         *,
         first_reading_s: float = FIRST_READING_S,
@@ -60,6 +64,7 @@ class RunMetrics:
         self._database = database
         self._read_stats = read_stats
         self._read_rates = read_rates
+        self._read_traffic = read_traffic
         self._readings = readings
         self._first_reading_s = first_reading_s
         self._min_interval_s = min_interval_s
@@ -77,7 +82,9 @@ class RunMetrics:
             now = await self._look(request.run_name)
             if now is None:
                 return
-            yield _message(now, before.usage, self._read_rates(now.run.name), self._readings)
+            message = _message(now, before.usage, self._read_rates(now.run.name), self._readings)
+            _add_traffic(message, *self._read_traffic(now.run.name))
+            yield message
             if not request.follow:
                 return
             before, wait_s = now, max(0.0, interval_s - (time.monotonic() - began_s))
@@ -138,6 +145,24 @@ def _message(
         message.requests_per_s = sum(rate.requests_per_s for rate in rates.values())
         message.in_flight = sum(rate.in_flight for rate in rates.values())
     return message
+
+
+def _add_traffic(message: api_pb2.MetricsResponse, held: int, answers: Answers | None) -> None:
+    message.held = held
+    if answers is None:
+        return
+    one, two, three, four, five = answers.per_s
+    message.answers.CopyFrom(
+        api_pb2.ServiceAnswers(
+            informational_per_s=one,
+            success_per_s=two,
+            redirect_per_s=three,
+            client_error_per_s=four,
+            server_error_per_s=five,
+            p50_ms=answers.p50_ms,
+            p99_ms=answers.p99_ms,
+        )
+    )
 
 
 def _replica(

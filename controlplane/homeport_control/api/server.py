@@ -18,7 +18,7 @@ from homeport_control.api.fleets import Fleets, ReadFacts
 from homeport_control.api.gateways import Gateways
 from homeport_control.api.hosts import Hosts
 from homeport_control.api.logs import ReadLogs, RunLogs
-from homeport_control.api.metrics import ReadRates, ReadStats, RunMetrics
+from homeport_control.api.metrics import ReadRates, ReadStats, ReadTraffic, RunMetrics
 from homeport_control.api.offers import list_offers
 from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
@@ -68,6 +68,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         *,
         read_stats: ReadStats,
         read_rates: ReadRates,
+        read_traffic: ReadTraffic,
         readings: Readings,
         clear_findings: ClearFindings,
         end_session: EndSession,
@@ -91,7 +92,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._ask_upgrade = ask_upgrade
         self._logs = RunLogs(database, read_logs)
         self._access = AccessLogs(database, read_logs, publishers)
-        self._metrics = RunMetrics(database, read_stats, read_rates, readings)
+        self._metrics = RunMetrics(database, read_stats, read_rates, read_traffic, readings)
 
     async def GetServer(self, request: api_pb2.GetServerRequest, context: Context) -> api_pb2.GetServerResponse:
         async def method(caller: Caller) -> api_pb2.GetServerResponse:

@@ -32,3 +32,34 @@ class RequestRate:
 
     requests_per_s: float
     in_flight: int
+
+
+CLASSES = 5  # of status codes: 1xx to 5xx
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """What one gateway counted of one service's answers in one interval."""
+
+    service: str
+    by_class: tuple[int, ...] = (0,) * CLASSES
+    below_ms: tuple[tuple[float, int], ...] = ()  # (bound, answers that took less), bounds rising
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReport:
+    """A service that is not in it was not answered anything."""
+
+    gateway: str
+    received_at_s: float
+    interval_s: float  # in which was counted; 0 of what goes with the report before it
+    counts: tuple[AnswerCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a service's requests were answered over the last few seconds, over all gateways."""
+
+    per_s: tuple[float, ...] = (0.0,) * CLASSES
+    p50_ms: float | None = None  # None: none was answered
+    p99_ms: float | None = None

@@ -14,6 +14,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from homeport_control.domain.gateway import TUNNEL, EndpointLoad, LoadReport
+from homeport_control.load.caller import Authorize, gateway_of
 
 SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
 INTERVAL_S = 1
@@ -25,7 +26,7 @@ class LoadReports:
     def __init__(
         self,
         *,
-        authorize: Callable[[str, str], str | None],  # (host id of the certificate, node id) -> name of the gateway
+        authorize: Authorize,
         on_load: Callable[[LoadReport], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -46,13 +47,7 @@ class LoadReports:
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        host = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
-        gateway = self._authorize(host, first.node.id)
-        if gateway is None:
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
-            )
-            return
+        gateway = await gateway_of(context, first.node.id, self._authorize)
         await context.write(
             lrs_pb2.LoadStatsResponse(
                 send_all_clusters=True,

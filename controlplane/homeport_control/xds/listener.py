@@ -50,7 +50,9 @@ _FILTERS: list[dict[str, Any]] = [
             "envoy.extensions.filters.http.router.v3.Router",
             strict_check_headers=[SEAL_HEADER],
             suppress_envoy_headers=True,
-            dynamic_stats=False,  # a counter per cluster and status code: load reports carry what we need
+            # Classes of answers and latencies of each cluster hang on it. What else it would count, per code and zone, is
+            # not in the bootstrap's list of what is kept.
+            dynamic_stats=True,
         ),
     },
 ]

@@ -151,7 +151,8 @@ EVENTS = [
                   sentence="replica 0 of web is pulling its image"),
 ]  # fmt: skip
 METRICS = api_pb2.MetricsResponse(
-    requests_per_s=12.5, in_flight=3,
+    requests_per_s=12.5, in_flight=3, held=2,
+    answers=api_pb2.ServiceAnswers(success_per_s=12.0, client_error_per_s=0.3, server_error_per_s=0.2, p50_ms=12.4, p99_ms=340),
     replicas=[
         api_pb2.ReplicaMetrics(index=0, host="gpu-1", state="running", cpu_cores=1.25, cpu_limit=4, memory_mib=2048,
                                memory_limit_mib=16384, requests_per_s=12.5, in_flight=3,

@@ -2559,13 +2559,21 @@ class MetricsResponse(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_S_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     requests_per_s: _builtins.float
     """of the service, over its gateways"""
     in_flight: _builtins.int
+    held: _builtins.int
+    """requests that wait for a first replica"""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaMetrics]: ...
+    @_builtins.property
+    def answers(self) -> Global___ServiceAnswers:
+        """not set: no gateway says"""
+
     def __init__(
         self,
         *,
@@ -2573,10 +2581,12 @@ class MetricsResponse(_message.Message):
         replicas: _abc.Iterable[Global___ReplicaMetrics] | None = ...,
         requests_per_s: _builtins.float | None = ...,
         in_flight: _builtins.int | None = ...,
+        held: _builtins.int = ...,
+        answers: Global___ServiceAnswers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_requests_per_s", b"_requests_per_s", "at", b"at", "in_flight", b"in_flight", "requests_per_s", b"requests_per_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_requests_per_s", b"_requests_per_s", "answers", b"answers", "at", b"at", "in_flight", b"in_flight", "requests_per_s", b"requests_per_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_requests_per_s", b"_requests_per_s", "at", b"at", "in_flight", b"in_flight", "replicas", b"replicas", "requests_per_s", b"requests_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_requests_per_s", b"_requests_per_s", "answers", b"answers", "at", b"at", "held", b"held", "in_flight", b"in_flight", "replicas", b"replicas", "requests_per_s", b"requests_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__in_flight: _TypeAlias = _typing.Literal["in_flight"]  # noqa: Y015
     _WhichOneofArgType__in_flight: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight"]  # noqa: Y015
@@ -2588,6 +2598,60 @@ class MetricsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_s) -> _WhichOneofReturnType__requests_per_s | None: ...
 
 Global___MetricsResponse: _TypeAlias = MetricsResponse  # noqa: Y015
+
+@_typing.final
+class ServiceAnswers(_message.Message):
+    """What a service's requests were answered over the last seconds, over its gateways; the gateway's own 503 among them when no
+    replica could answer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INFORMATIONAL_PER_S_FIELD_NUMBER: _builtins.int
+    SUCCESS_PER_S_FIELD_NUMBER: _builtins.int
+    REDIRECT_PER_S_FIELD_NUMBER: _builtins.int
+    CLIENT_ERROR_PER_S_FIELD_NUMBER: _builtins.int
+    SERVER_ERROR_PER_S_FIELD_NUMBER: _builtins.int
+    P50_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    informational_per_s: _builtins.float
+    """1xx: a WebSocket's beginning"""
+    success_per_s: _builtins.float
+    """2xx"""
+    redirect_per_s: _builtins.float
+    """3xx"""
+    client_error_per_s: _builtins.float
+    """4xx"""
+    server_error_per_s: _builtins.float
+    """5xx"""
+    p50_ms: _builtins.float
+    """from a request's last byte to its answer's last one; not set: none was answered"""
+    p99_ms: _builtins.float
+    def __init__(
+        self,
+        *,
+        informational_per_s: _builtins.float = ...,
+        success_per_s: _builtins.float = ...,
+        redirect_per_s: _builtins.float = ...,
+        client_error_per_s: _builtins.float = ...,
+        server_error_per_s: _builtins.float = ...,
+        p50_ms: _builtins.float | None = ...,
+        p99_ms: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms", "_p99_ms", b"_p99_ms", "p50_ms", b"p50_ms", "p99_ms", b"p99_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms", "_p99_ms", b"_p99_ms", "client_error_per_s", b"client_error_per_s", "informational_per_s", b"informational_per_s", "p50_ms", b"p50_ms", "p99_ms", b"p99_ms", "redirect_per_s", b"redirect_per_s", "server_error_per_s", b"server_error_per_s", "success_per_s", b"success_per_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__p50_ms: _TypeAlias = _typing.Literal["p50_ms"]  # noqa: Y015
+    _WhichOneofArgType__p50_ms: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms"]  # noqa: Y015
+    _WhichOneofReturnType__p99_ms: _TypeAlias = _typing.Literal["p99_ms"]  # noqa: Y015
+    _WhichOneofArgType__p99_ms: _TypeAlias = _typing.Literal["_p99_ms", b"_p99_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p50_ms) -> _WhichOneofReturnType__p50_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p99_ms) -> _WhichOneofReturnType__p99_ms | None: ...
+
+Global___ServiceAnswers: _TypeAlias = ServiceAnswers  # noqa: Y015
 
 @_typing.final
 class ReplicaMetrics(_message.Message):

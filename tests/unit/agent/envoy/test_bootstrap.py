@@ -1,5 +1,6 @@
 """agent/envoy/bootstrap: the documents that Envoy is started with."""
 
+import re
 from pathlib import Path
 
 from homeport_agent.envoy.bootstrap import (
@@ -73,3 +74,22 @@ def test_held_requests_go_to_the_server_by_a_cluster_that_never_gives_up_on_it()
     (threshold,) = hold["circuit_breakers"]["thresholds"]
     assert set(threshold.values()) == {MOST_HELD}
     assert "max_retries" in threshold
+
+
+def test_what_is_counted_of_each_service_goes_to_the_server_each_second() -> None:
+    document = bootstrap(IDENTITY, "local", SERVER, RUN)
+    (sink,) = document["stats_sinks"]
+    assert sink["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] == XDS_CLUSTER
+    assert document["stats_flush_interval"] == "1s"
+    (setting,) = document["stats_config"]["histogram_bucket_settings"]
+    assert setting["buckets"] == sorted(set(setting["buckets"]))
+    patterns = document["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
+    kept = [re.compile(it["safe_regex"]["regex"]) for it in patterns if "safe_regex" in it]
+    for name, is_kept in (
+        ("cluster.hello.upstream_rq_2xx", True),
+        ("cluster.hello.upstream_rq_time", True),
+        ("cluster.hello.upstream_rq_200", False),
+        ("cluster.hello.external.upstream_rq_2xx", False),
+        ("cluster.hello.external.upstream_rq_time", False),
+    ):
+        assert any(it.fullmatch(name) for it in kept) is is_kept, name

@@ -29,6 +29,21 @@ def test_metrics_prints_one_table(logged_in: FakeApi, homeport: Homeport) -> Non
     assert asked(logged_in) == [("web", False)]
 
 
+def test_metrics_says_how_requests_were_answered(logged_in: FakeApi, homeport: Homeport) -> None:
+    nothing_known, idle, busy, waiting = (answer(0) for _ in range(4))
+    idle.answers.success_per_s = 0.0
+    busy.answers.MergeFrom(api_pb2.ServiceAnswers(success_per_s=9.96, redirect_per_s=1, p50_ms=0.6, p99_ms=61_200))
+    waiting.held = 3
+    logged_in.answers["Metrics"] = [nothing_known, idle, busy, waiting]
+    logged_in.finish_streams = True
+    done = homeport("metrics", "web")
+    assert [line for line in done.stdout.splitlines() if line.startswith("web: ")] == [
+        "web: 0 held; per second 2xx 0.0, 4xx 0.0, 5xx 0.0",
+        "web: 0 held; p50 1 ms, p99 61 s; per second 2xx 10.0, 3xx 1.0, 4xx 0.0, 5xx 0.0",
+        "web: 3 held",
+    ]
+
+
 def test_metrics_json_is_an_object_per_line(logged_in: FakeApi, homeport: Homeport) -> None:
     logged_in.answers["Metrics"] = [answer(1), answer(2)]
     logged_in.finish_streams = True

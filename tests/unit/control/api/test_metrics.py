@@ -12,7 +12,7 @@ from homeport_control.agents.telemetry import Telemetry
 from homeport_control.api.metrics import RunMetrics, cores_used
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.gateway import EndpointLoad, LoadReport
-from homeport_control.domain.metrics import GpuUsage, ReplicaUsage, RequestRate
+from homeport_control.domain.metrics import Answers, GpuUsage, ReplicaUsage, RequestRate
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
 from homeport_control.store import hosts, replicas, runs
@@ -51,15 +51,39 @@ async def serve(state: State, count: int = 1, *, host_id: str = "h1", **fields: 
     return run_id
 
 
-def of(state: State, source: Hosts, rates: Mapping[tuple[str, int], RequestRate] | None = None) -> RunMetrics:
+def of(
+    state: State,
+    source: Hosts,
+    rates: Mapping[tuple[str, int], RequestRate] | None = None,
+    traffic: tuple[int, Answers | None] = (0, None),
+) -> RunMetrics:
     """Without the waits between readings."""
     return RunMetrics(
         state.database,
         source.read,
         lambda _service: rates,
+        lambda _service: traffic,
         TELEMETRY,
         first_reading_s=0.0,
         min_interval_s=0.001,
+    )
+
+
+async def test_how_requests_were_answered_is_told_where_a_gateway_says_it(state: State) -> None:
+    await add_host(state, "h1", gateway="local")
+    await serve(state)
+    (unknown,) = [message async for message in of(state, Hosts()).stream(REQUEST)]
+    assert (unknown.held, unknown.HasField("answers")) == (0, False)
+    told = of(state, Hosts(), traffic=(2, Answers((0.5, 4.0, 1.0, 2.0, 3.0), 12.5, None)))
+    (answer,) = [message async for message in told.stream(REQUEST)]
+    assert answer.held == 2
+    assert answer.answers == api_pb2.ServiceAnswers(
+        informational_per_s=0.5,
+        success_per_s=4.0,
+        redirect_per_s=1.0,
+        client_error_per_s=2.0,
+        server_error_per_s=3.0,
+        p50_ms=12.5,
     )
 
 

@@ -1,0 +1,84 @@
+"""What Envoy counts of each service's answers (its metrics service): one stream per gateway, each second, with differences.
+
+Covers the stream and its conversion: classes of status codes, and a histogram of what answers took. Load reports have
+neither. Does not cover what is made of it (answers).
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from homeport_protos.envoy.v1 import metrics_pb2
+
+from homeport_control.domain.metrics import CLASSES, AnswerCount, AnswerReport
+from homeport_control.load.caller import Authorize, gateway_of
+
+SERVICE = "envoy.service.metrics.v3.MetricsService"
+FLUSH_S = 1.0  # as the gateways' bootstrap has it
+_LONGEST_S = 10.0  # between two messages; after more it was another stream's time
+_CLUSTER = "cluster."
+_TIME = "upstream_rq_time"
+_CLASS = {f"upstream_rq_{number + 1}xx": number for number in range(CLASSES)}
+
+
+class AnswerStats:
+    """Hands each report of each gateway to `on_answers`, which must return at once."""
+
+    def __init__(
+        self,
+        *,
+        authorize: Authorize,
+        on_answers: Callable[[AnswerReport], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._authorize = authorize
+        self._on_answers = on_answers
+        self._clock = clock
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the service to a server that asks for client certificates."""
+        handler = grpc.stream_unary_rpc_method_handler(
+            self._stream,
+            request_deserializer=metrics_pb2.StreamMetricsMessage.FromString,
+            response_serializer=metrics_pb2.StreamMetricsResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"StreamMetrics": handler}),))
+
+    async def _stream(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        gateway, before_s = "", 0.0
+        async for message in requests:
+            if not gateway:
+                gateway = await gateway_of(context, message.identifier.node.id, self._authorize)
+            at_s = _taken_at_s(message)
+            interval_s = at_s - before_s if 0 <= at_s - before_s <= _LONGEST_S else FLUSH_S
+            before_s = at_s
+            self._on_answers(AnswerReport(gateway, self._clock(), interval_s, counts(message)))
+        return metrics_pb2.StreamMetricsResponse()
+
+
+def _taken_at_s(message: metrics_pb2.StreamMetricsMessage) -> float:
+    """By the gateway's clock."""
+    return message.metrics[0].metric[0].timestamp_ms / 1000 if message.metrics and message.metrics[0].metric else 0.0
+
+
+def counts(message: metrics_pb2.StreamMetricsMessage) -> tuple[AnswerCount, ...]:
+    """Of services that were answered anything; everything else that is in the message is left out."""
+    classes: dict[str, list[int]] = {}
+    times: dict[str, tuple[tuple[float, int], ...]] = {}
+    for family in message.metrics:
+        name = family.name
+        if not name.startswith(_CLUSTER) or "/" in name:
+            continue  # Envoy's own streams to this server: no service's name has a slash
+        service, _, stat = name[len(_CLUSTER) :].rpartition(".")
+        if stat in _CLASS:
+            if count := int(family.metric[0].counter.value):
+                classes.setdefault(service, [0] * CLASSES)[_CLASS[stat]] = count
+        elif stat == _TIME and family.metric[0].histogram.sample_count:
+            histogram = family.metric[0].histogram
+            buckets = [(bucket.upper_bound, bucket.cumulative_count) for bucket in histogram.bucket]
+            times[service] = (*buckets, (float("inf"), histogram.sample_count))
+    return tuple(
+        AnswerCount(service, tuple(classes.get(service, [0] * CLASSES)), times.get(service, ()))
+        for service in sorted(classes.keys() | times.keys())
+    )
