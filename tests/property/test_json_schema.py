@@ -19,6 +19,7 @@ from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.reading import read
 from homeport_control.spec.resources import Resources
 from homeport_control.spec.retry import Retry
+from homeport_control.spec.rollout import Rollout
 from homeport_control.spec.routing import LoadBalancing, Timeouts
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.traffic import ModelRoute, RateLimit, Scaling
@@ -101,6 +102,7 @@ LEAST_OF: dict[type[Model], dict[str, Any]] = {
     RateLimit: {"rps": 1},
     Resources: {},
     Retry: {},
+    Rollout: {},
     Scaling: {"metric": "rps", "target": 1},
     SshConfig: {"hosts": ["a"]},
     Timeouts: {},

@@ -78,6 +78,28 @@ steps = st.lists(
 @example(
     first={"a": (2, 1)}, story=[*[("deliver", None)] * 3, ("publish", {"a": (1, 1)}), ("deliver", None), ("cut", None)]
 )
+# Wanted again while its removal is under way.
+@example(
+    first={},
+    story=[
+        ("deliver", None),
+        ("publish", {"a": (1, 1)}),
+        *[("deliver", None)] * 4,
+        ("publish", {}),
+        ("publish", {"a": (1, 1)}),
+    ],
+)
+# Not wanted any more while the routes to it are under way.
+@example(
+    first={},
+    story=[
+        ("deliver", None),
+        ("publish", {"a": (1, 1)}),
+        *[("deliver", None)] * 4,
+        ("publish", {"a": (1, 1)}),
+        ("publish", {}),
+    ],
+)
 @settings(max_examples=400, deadline=None)
 def test_an_envoy_ends_with_the_last_world_and_never_routes_into_the_cold(
     first: dict[str, tuple[int, int]], story: list[tuple[str, object]]

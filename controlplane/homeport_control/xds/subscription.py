@@ -244,7 +244,7 @@ class Subscription:
         gone = state.asked - target.keys()
         if type_url in ON_DEMAND:
             gone |= state.held.keys() - target.keys()
-        if state.wildcard and (type_url != CDS or self._holds_all(RDS)):
+        if state.wildcard and (type_url != CDS or self._has_these_routes()):
             gone |= state.held.keys() - target.keys()
         state.asked.clear()
         if not changed and not gone and not state.owes_first:
@@ -257,9 +257,16 @@ class Subscription:
         clusters, endpoints = self._types.get(CDS), self._types.get(EDS)
         if clusters is None or (endpoints is None and world.of(EDS)):
             return not world.of(CDS)
+        if clusters.in_flight is not None and not world.of(CDS).keys().isdisjoint(clusters.in_flight.removed):
+            return False  # wanted again while it is on its way out: Envoy's last word is of before
         return all(name in clusters.held for name in world.of(CDS)) and (
             endpoints is None or all(name in endpoints.held and name not in self._cold for name in world.of(EDS))
         )
+
+    def _has_these_routes(self) -> bool:
+        """Of this world, and no others are on their way to it: no route leads to a cluster that this world lacks."""
+        routes = self._types.get(RDS)
+        return routes is not None and routes.in_flight is None and self._holds_all(RDS)
 
     def _holds_all(self, type_url: str) -> bool:
         state = self._types.get(type_url)
