@@ -51,8 +51,6 @@ def test_no_request_fails(stage: Stage, name: str) -> None:
 
 @pytest.mark.parametrize("name", list(OF_A_RANGE))
 def test_no_request_fails_as_the_load_changes(stage: Stage, name: str) -> None:
-    if why_not := stage.why_no_range():
-        pytest.skip(f"this version takes no range of replicas: {why_not}")
     with loading(stage.target, FLOWS) as client:
         client.more(ANSWERS)
         for _ in range(TIMES.get(name, 1)):

@@ -116,14 +116,6 @@ class Stage:
             lines += [line for line in done.stdout.splitlines() if word in line]
         return lines
 
-    def why_no_range(self) -> str:
-        """Why this version does not take a range of replicas; empty: it does."""
-        file = self.stack.documents / "range.homeport.yml"
-        file.write_text(self.document(replicas="0..5", more=f"scaling: {RANGE.format(target=10)}"))
-        done = self.stack.homeport("apply", "--plan", "-f", str(file))
-        file.unlink()
-        return done.stderr.strip() if done.returncode else ""
-
 
 Scenario = Callable[[Stage, LoadClient, int], None]  # stage, client, how many requests must be answered in it
 
@@ -231,6 +223,30 @@ def to_zero_and_back(stage: Stage, client: LoadClient, answers: int) -> None:
     client.more(answers)
 
 
+def kill_in_scaling(stage: Stage, client: LoadClient, answers: int) -> None:
+    """kill -9 of the server as the load brings replicas; when it is back it measures anew, and goes on."""
+    plain_per_s = client.rate_per_s(Kind.PLAIN)
+    client.speed = 0.15
+    stage.apply(new=False, replicas="1..5", more=f"scaling: {RANGE.format(target=plain_per_s / 5)}")
+    _has(stage, 1)
+    client.speed = 1.0
+    stage.until("more are wanted", lambda run: run.get("replicas_wanted", 0) > 1)
+    stage.kill_server()
+    _has(stage, 5)
+    client.more(answers)
+
+
+def kill_while_held(stage: Stage, client: LoadClient, answers: int) -> None:
+    """kill -9 of the server while requests are held: their gateway asks it again when it is back."""
+    stage.apply("-d", new=False, replicas="0..2", more=f"scaling: {RANGE.format(target=client.rate_per_s(Kind.PLAIN))}")
+    client.speed = 0.0
+    _has(stage, 0)
+    client.speed = 1.0
+    stage.until("a replica is wanted for them", lambda run: run.get("replicas"))
+    stage.kill_server()
+    client.more(answers)
+
+
 def _has(stage: Stage, count: int) -> None:
     wait_for(f"{count} replicas serve", lambda: len(stage.in_rotation()) == count, SCALED_S + stage.stop_duration_s)
 
@@ -245,4 +261,9 @@ SCENARIOS: dict[str, Scenario] = {
     "server killed as a revision is tried": kill_in_giving_up,
     "four applies in succession": apply_in_succession,
 }
-OF_A_RANGE: dict[str, Scenario] = {"1 to 5 to 1 by load": scale_up_and_down, "to zero and back": to_zero_and_back}
+OF_A_RANGE: dict[str, Scenario] = {
+    "1 to 5 to 1 by load": scale_up_and_down,
+    "server killed as the load brings replicas": kill_in_scaling,
+    "to zero and back": to_zero_and_back,
+    "server killed while requests are held": kill_while_held,
+}
