@@ -212,7 +212,8 @@ class Replica:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> "Replica":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        # As many may wait to be accepted as at Docker's proxy: with a hundred, a crowd that is let go meets dropped packets.
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
