@@ -64,10 +64,9 @@ _RING: dict[str, Any] = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"mini
 # the next one on the ring is taken. A session must stay where it is.
 _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
 
-# A first replica counts as failed until its host's first check, which may come a moment after its acknowledgement: where none
-# is healthy, all are tried. (The cluster of a service that sleeps is that of other hosts always: one that changed would
-# begin without any.)
-_ALL_OR_NONE: dict[str, Any] = {"healthy_panic_threshold": {"value": 1}}
+# What was held goes on at the acknowledgement of a first replica, which counts as failed until its host's first check: where
+# none is healthy, all are tried. (And its cluster is that of other hosts always: one that changed would begin without any.)
+_WOKEN: dict[str, Any] = {"healthy_panic_threshold": {"value": 1}}
 
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HTTP = typed(
@@ -122,7 +121,7 @@ def _cluster(
     content["typed_extension_protocol_options"] = {_PROTOCOL: protocol | _limited(max_body_bytes)}
     if affinity is not None:
         content |= _RING
-    balancing = _CLUSTER["common_lb_config"] | (_ALL_OR_NONE if direct else {})
+    balancing = _CLUSTER["common_lb_config"] | (_WOKEN if sleeps else {})
     if affinity is not None and affinity.kind == "prefix":
         balancing |= _GUARDED
     content["common_lb_config"] = balancing
