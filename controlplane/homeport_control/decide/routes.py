@@ -114,9 +114,14 @@ def _is_secured(label: str, gateway: Gateway, secured: set[str]) -> bool:
 
 def _is_held(service: ServiceInput, endpoints: tuple[Endpoint, ...]) -> bool:
     """In one snapshot with the endpoints: a gateway takes these up first. So the last one drains while requests are held
-    already or still reach it (xds/clusters), and the first one is there before they are held no more."""
-    asleep = service.sleeps and service.run.wanted is RunWanted.RUN
-    return asleep and all(endpoint.draining for endpoint in endpoints)
+    already or still reach it (xds/clusters), and the first one is there before they are held no more.
+
+    One that is being stopped too, while something drains: who holds refuses them at once. Its cluster tries all where none
+    is healthy, so they would reach what drains, which would never end.
+    """
+    if not service.sleeps or not all(endpoint.draining for endpoint in endpoints):
+        return False
+    return service.run.wanted is RunWanted.RUN or bool(endpoints)
 
 
 def _models(services: list[ServiceInput]) -> dict[str, PublishedModel]:

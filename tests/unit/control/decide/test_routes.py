@@ -135,6 +135,7 @@ def test_what_may_sleep_is_held_while_nothing_serves_it_and_is_meant_to() -> Non
     assert not held(READY, replace(DRAINING, id="b", host_port=9002))
     assert not held(sleeps=False)
     assert not held(wanted=RunWanted.STOP)
+    assert held(DRAINING, wanted=RunWanted.STOP), "its requests are refused, and do not reach what drains"
 
 
 def test_a_consistent_snapshot_has_no_problems() -> None:
