@@ -15,6 +15,7 @@ Does not cover where samples come from (load), which replicas go (decide/replica
 import math
 from dataclasses import dataclass, replace
 
+from homeport_control.decide.progress import plural
 from homeport_control.domain.scaling import Hold, LoadSample, Metric, Scale, ScalingRule, Verdict
 
 PANIC_FACTOR = 2.0  # so many times what the ordered replicas should carry
@@ -46,7 +47,6 @@ class Memory:
 class Decision:
     verdict: Verdict
     memory: Memory
-    wake_at_s: float | None = None  # a delay ends then
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def decide(
     load = _load(rule, samples, now_s, is_asleep=wanted == 0)
     if load is None:
         unknown = replace(memory, known_since_s=None, needs=())
-        return Decision(Hold(f"no load is known: {_plural(wanted)} as before"), unknown)
+        return Decision(Hold(f"no load is known: {plural(wanted, 'replica')} as before"), unknown)
     need = _bounded(rule, _need(rule, load.average))
     memory = _remembered(rule, memory, now_s, max(need, 1) if load.held else need)
     words = _words(rule, load.average, standing)
@@ -86,7 +86,7 @@ def decide(
     if load.recent >= PANIC_FACTOR * rule.target * wanted:
         memory = replace(memory, panic_until_s=now_s + rule.window_s)
     if now_s < memory.panic_until_s and urgent > wanted:
-        carried = f"the {rule.target * wanted:g} of {_plural(wanted)}"
+        carried = f"the {rule.target * wanted:g} of {plural(wanted, 'replica')}"
         because = f"{_amount(rule, load.recent)} in the last seconds are above {carried}, and came at once"
         return _scaled(rule, memory, now_s, urgent, because)
     if need > wanted:
@@ -94,7 +94,7 @@ def decide(
         if now_s >= due_s:
             return _scaled(rule, memory, now_s, need, words)
         left_s = due_s - now_s
-        return Decision(Hold(f"{words}; would go from {wanted} to {need} in {left_s:.0f} s"), memory, due_s)
+        return Decision(Hold(f"{words}; would go from {wanted} to {need} in {left_s:.0f} s"), memory)
     return _down(rule, load, memory, now_s, wanted, words)
 
 
@@ -127,7 +127,7 @@ def _down(rule: ScalingRule, load: _Load, memory: Memory, now_s: float, wanted: 
     if lower >= wanted:
         return Decision(Hold(words), memory)
     left = f"{max(due_s - now_s, 0):.0f} s of steady low load left" if due_s > now_s else "not measured for long enough"
-    return Decision(Hold(f"{words}; would go from {wanted} to {lower}, {left}"), memory, max(due_s, now_s + 1.0))
+    return Decision(Hold(f"{words}; would go from {wanted} to {lower}, {left}"), memory)
 
 
 def _scaled(rule: ScalingRule, memory: Memory, now_s: float, to: int, because: str) -> Decision:
@@ -176,7 +176,7 @@ def _words(rule: ScalingRule, average: float, standing: Standing) -> str:
     most = f" (the range ends at {rule.max})" if need > rule.max else ""
     coming = f", {standing.starting} to come" if standing.starting else ""
     return (
-        f"{_amount(rule, average)} over {rule.window_s:g} s need {_plural(need)} of {rule.target:g} each{most}; "
+        f"{_amount(rule, average)} over {rule.window_s:g} s need {plural(need, 'replica')} of {rule.target:g} each{most}; "
         f"{standing.wanted} wanted, {standing.serving} serving{coming}"
     )
 
@@ -184,7 +184,3 @@ def _words(rule: ScalingRule, average: float, standing: Standing) -> str:
 def _amount(rule: ScalingRule, load: float) -> str:
     number = f"{load:.3g}" if load < 1000 else f"{load:.0f}"
     return f"{number} rps" if rule.metric is Metric.RPS else f"{number} requests in flight"
-
-
-def _plural(number: int) -> str:
-    return "1 replica" if number == 1 else f"{number} replicas"

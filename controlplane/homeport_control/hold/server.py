@@ -5,7 +5,6 @@ Covers the call, who may make it, and its answers. Does not cover who waits for 
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 
 from homeport_control.domain.holding import GATEWAY_KEY, SERVICE_KEY, Refusal
 from homeport_control.hold.waiting import Waiting
+from homeport_control.trust.gateway_calls import Authorize, gateway_of, host_of
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 STATUS = 503
@@ -23,7 +23,7 @@ class HoldServer:
         self,
         waiting: Waiting,
         *,
-        authorize: Callable[[str, str], str | None],  # (host id of the certificate, node id) -> name of the gateway
+        authorize: Authorize,
     ) -> None:
         self._waiting = waiting
         self._authorize = authorize
@@ -38,13 +38,9 @@ class HoldServer:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": handler}),))
 
     async def _check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        host = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
         said = request.attributes.context_extensions
-        gateway = said.get(GATEWAY_KEY, "")
-        if self._authorize(host, f"{host}/{gateway}") != gateway:
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
-            )
+        node_id = f"{host_of(context)}/{said.get(GATEWAY_KEY, '')}"
+        gateway = await gateway_of(context, node_id, self._authorize)
         if request.attributes.request.http.headers:
             return _GO_ON  # still sealed: the filter for tokens did not run, and the router will refuse it
         found = await self._waiting.wait(gateway, said.get(SERVICE_KEY, ""))

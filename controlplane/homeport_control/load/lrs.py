@@ -14,7 +14,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from homeport_control.domain.gateway import TUNNEL, EndpointLoad, LoadReport
-from homeport_control.load.caller import Authorize, gateway_of
+from homeport_control.trust.gateway_calls import Authorize, gateway_of
 
 SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
 INTERVAL_S = 1

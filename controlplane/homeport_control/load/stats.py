@@ -12,7 +12,7 @@ import grpc
 from homeport_protos.envoy.v1 import metrics_pb2
 
 from homeport_control.domain.metrics import CLASSES, AnswerCount, AnswerReport
-from homeport_control.load.caller import Authorize, gateway_of
+from homeport_control.trust.gateway_calls import Authorize, gateway_of
 
 SERVICE = "envoy.service.metrics.v3.MetricsService"
 FLUSH_S = 1.0  # as the gateways' bootstrap has it

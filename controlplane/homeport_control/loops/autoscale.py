@@ -75,7 +75,6 @@ class AutoscaleLoop:
         self._rules |= {which: _rule(text, which[0]) for which, text in texts.items()}
         self._forget(found)
         news: list[str] = []
-        wakes = [now_s + INTERVAL_S]
         for run in found:
             rule = self._rules.get((run.id, run.revision))
             decided = self._decide(run, rule, now_s) if rule is not None else None
@@ -85,11 +84,9 @@ class AutoscaleLoop:
                 news.append(run.id)
             else:
                 self._keep(run, rule, decided)
-            if decided.wake_at_s is not None:
-                wakes.append(max(decided.wake_at_s, now_s + LEAST_INTERVAL_S))
         scaled = [told for some in chunks(news, AT_ONCE) for told in await self._scale(some, now_s)]
         sentence = "; ".join(scaled) or f"{plural(len(self._kept), 'run')} with a range of replicas"
-        self._last = Turn(sentence, min(wakes) if self._kept else None)
+        self._last = Turn(sentence, now_s + INTERVAL_S if self._kept else None)
         return self._last
 
     def _decide(self, run: ScaledRun, rule: ScalingRule, now_s: float) -> Decision | None:

@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 
 from homeport_control.domain.gateway import GatewaySnapshot
+from homeport_control.trust.gateway_calls import Authorize, gateway_of
 from homeport_control.xds import convert
 from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import Subscription, World
@@ -34,8 +35,6 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 30_000),
 )
-
-Authorize = Callable[[str, str], str | None]  # (host id of the certificate, node id) -> name of the gateway
 
 
 def _nothing(*_: object) -> None:
@@ -152,13 +151,8 @@ class GatewayXds:
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        host, node = _host_id(context), convert.node_id(first)
-        name = self._authorize(host, node.removesuffix(KEEPER))
-        if name is None:
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"host {host or '(no certificate)'} is no gateway of this server"
-            )
-            return
+        node = convert.node_id(first)
+        name = await gateway_of(context, node.removesuffix(KEEPER), self._authorize)
         gateway = self._gateway(name)
         if node.endswith(KEEPER):
             await self._keep(gateway, first, requests, context)
@@ -259,7 +253,3 @@ async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         for task in both:
             task.cancel()
-
-
-def _host_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    return next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()

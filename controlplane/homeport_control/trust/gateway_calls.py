@@ -1,4 +1,4 @@
-"""Which gateway it is that streams to us: by the certificate of its host and the node's id."""
+"""Which gateway it is that calls us: by the certificate of its host and the id of its node."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,14 @@ import grpc
 Authorize = Callable[[str, str], str | None]  # (host id of the certificate, node id) -> name of the gateway
 
 
+def host_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """The id in its certificate; empty without one."""
+    return next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
+
+
 async def gateway_of(context: grpc.aio.ServicerContext[Any, Any], node_id: str, authorize: Authorize) -> str:
     """Its name. Who is none is cut off with PERMISSION_DENIED."""
-    host = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
+    host = host_of(context)
     gateway = authorize(host, node_id)
     if gateway is None:
         await context.abort(
