@@ -32,24 +32,15 @@ from homeport_control.api.fleets import new_token
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
+from homeport_control.data_plane import DataPlane
 from homeport_control.domain.errors import Conflict
-from homeport_control.domain.gateway import LOCAL, Gateway, LoadReport
-from homeport_control.hold.server import HoldServer
-from homeport_control.hold.waiting import Waiting
+from homeport_control.domain.gateway import LOCAL, Gateway
 from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
-from homeport_control.load.answers import RecentAnswers
-from homeport_control.load.lrs import LoadReports
-from homeport_control.load.rates import Rates
-from homeport_control.load.services import ServiceLoads
-from homeport_control.load.stats import AnswerStats
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
-from homeport_control.loops.autoscale import AutoscaleLoop
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
-from homeport_control.loops.gateway import GatewayLoop
-from homeport_control.loops.hold import HoldLoop
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
 from homeport_control.loops.loop import Loop
 from homeport_control.loops.on_demand import OnDemandLoop
@@ -69,7 +60,6 @@ from homeport_control.trust.sealing import Sealer
 from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
-from homeport_control.xds.server import GatewayXds
 
 STOP_GRACE_S = 2.0
 log = structlog.get_logger()
@@ -161,41 +151,11 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     telemetry = Telemetry(peaks.heard)
     code = CodeStore(settings.code)
     assignments = Assignments(database, state.sealer, settings)
-    gateway = GatewayLoop(database, state.sealer.open)
+    data_plane = DataPlane(database, state.sealer.open)
+    gateway = data_plane.gateway
     certificates = CertificatesLoop(database, state.sealer)
     obtain, account_key = acme_client.obtain, acme_client.new_account_key
     acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
-    rates, answers = Rates(time.time), RecentAnswers(time.time)
-    loads = ServiceLoads(time.time, gateway.publishers)
-    autoscale = AutoscaleLoop(database, loads.samples)
-
-    def on_held(service: str, held: int) -> None:
-        loads.on_held(service, held)
-        if held == 1:  # the first one, or nearly the last: the loops look at all of them
-            autoscale.poke()
-
-    waiting = Waiting(on_held)
-
-    def on_acked(name: str, version: int) -> None:
-        gateway.on_acked(name, version)
-        waiting.rotation(name, gateway.in_rotation(name))
-
-    xds = GatewayXds(authorize=gateway.authorize, on_acked=on_acked, on_nacked=gateway.on_nacked)
-
-    def forget(name: str) -> None:
-        xds.forget(name)
-        loads.forgotten(name)
-        answers.forgotten(name)
-
-    gateway.publish, gateway.forget = xds.publish, forget
-
-    def on_load(report: LoadReport) -> None:
-        rates.take(report)
-        loads.take(report)
-        gateway.on_load(report)
-
-    load = LoadReports(authorize=gateway.authorize, on_load=on_load)
-    stats = AnswerStats(authorize=gateway.authorize, on_answers=answers.take)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
     upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
     outcomes = Outcomes(database, sessions.is_connected)
@@ -206,15 +166,13 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
 
     on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
     loops = [
+        *data_plane.loops,
         Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
         Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
         Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database, gateway.in_flight).turn),
-        Loop("autoscale", database.changes, AutoscaleLoop.topics, autoscale.turn),
         Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
         Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
         Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
-        Loop("gateway", database.changes, GatewayLoop.topics, gateway.turn),
-        Loop("hold", database.changes, HoldLoop.topics, HoldLoop(database, lambda: waiting.held, waiting.tell).turn),
         Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
         Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),
         Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
@@ -243,15 +201,15 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         sessions.logs,
         code,
         read_stats=sessions.stats,
-        read_rates=rates.of,
-        read_traffic=lambda service: (loads.held(service), answers.of(service)),
+        read_rates=data_plane.rates.of,
+        read_traffic=data_plane.traffic,
         readings=telemetry,
         clear_findings=sessions.clear_findings,
         end_session=sessions.end,
         read_facts=facts_from,
         publishers=gateway.publishers,
         ask_upgrade=upgrades.ask,
-        scaling_of=autoscale.said,
+        scaling_of=data_plane.autoscale.said,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
@@ -269,15 +227,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         UsageIn(database),
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
-    xds.register(link)
-    load.register(link)
-    HoldServer(waiting, authorize=gateway.authorize).register(link)
-    stats.register(link)
+    data_plane.register(link)
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
-    await gateway.turn(time.time())  # what an Envoy that reconnects gets must be complete from the first moment
-    async with database.read() as connection:
-        for known in await gateways.list_all(connection):
-            loads.awaited(known.name)
+    await data_plane.start()
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
