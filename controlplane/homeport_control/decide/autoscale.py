@@ -102,7 +102,9 @@ def _from_zero(rule: ScalingRule, load: _Load, memory: Memory, now_s: float, nee
     to = max(need, _need(rule, load.recent), 1 if load.held else 0)
     if to == 0:
         return Decision(Hold("scaled to zero; the first request starts a replica"), memory)
-    because = f"{load.held} requests are held" if load.held else f"{_amount(rule, load.recent)} in the last seconds"
+    because = (
+        f"{plural(load.held, 'request')} held" if load.held else f"{_amount(rule, load.recent)} in the last seconds"
+    )
     return _scaled(rule, memory, now_s, to, f"{because}, and there is no replica")
 
 

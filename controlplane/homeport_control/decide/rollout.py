@@ -31,7 +31,7 @@ from homeport_control.decide.actions import (
     Step,
     StopReplica,
 )
-from homeport_control.decide.progress import sentence, state_of
+from homeport_control.decide.progress import plural, sentence, state_of
 from homeport_control.decide.replicas import (
     finds_no_host,
     first_to_go,
@@ -276,7 +276,7 @@ def _removals(goal: Goal, present: Sequence[Replica], now_s: float) -> list[Drai
         chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
     for replica in first_to_go(new, goal.in_flight, goal.warned)[: max(0, len(new) - goal.count)]:
         serving -= is_serving(replica)  # one that serves is chosen only when more than `count` of them do
-        chosen.append((replica, f"{len(new)} replicas, wanted {goal.count}"))
+        chosen.append((replica, f"{plural(len(new), 'replica')}, wanted {goal.count}"))
     if serving >= goal.count:
         chosen += [
             (replica, "its host is lost and others serve in its place")

@@ -7,6 +7,7 @@ Covers reading what is known of a service that requests wait for. Does not cover
 from collections.abc import Callable, Mapping
 
 from homeport_control.decide.hold import outlook
+from homeport_control.decide.progress import plural
 from homeport_control.domain.fleets import Phase
 from homeport_control.domain.holding import Outlook
 from homeport_control.loops.loop import Turn
@@ -50,5 +51,5 @@ class HoldLoop:
             self._tell(service, known)
             wakes.append(wake_s)
             why = known.hopeless or known.failure
-            sentences.append(f"{count} requests wait for {service}" + (f"; {why}" if why else ""))
+            sentences.append(f"{plural(count, 'request')} held for {service}" + (f"; {why}" if why else ""))
         return Turn("; ".join(sentences), min(filter(None, wakes), default=None))

@@ -42,7 +42,7 @@ async def test_those_who_wait_hear_of_the_starts_that_were_measured(state: State
     held = Held(state, {"hello": 2})
     await add_host(state)
     run_id = await add_run(state, **SLEEPS)
-    assert await held.turn() == "2 requests wait for hello"
+    assert await held.turn() == "2 requests held for hello"
     assert held.told == {"hello": UNKNOWN}
     await add_replica(state, run_id, "r1", host_id="h1", created_at_s=1200.0)
     await observe(state, "h1", "r1", Phase.READY, host_port=40000)
@@ -60,8 +60,8 @@ async def test_those_who_wait_for_a_run_that_failed_hear_its_sentence(state: Sta
             write, run_id, state=RunState.FAILED, reason="replica 0: exited with code 1.", ended_at_s=2000.0
         )
     assert await held.turn() == (
-        "1 requests wait for gone; there is no such service; "
-        "1 requests wait for hello; it has failed: replica 0: exited with code 1"
+        "1 request held for gone; there is no such service; "
+        "1 request held for hello; it has failed: replica 0: exited with code 1"
     )
     assert held.told["hello"].hopeless == "it has failed: replica 0: exited with code 1"
     await add_run(state, at_s=3000.0, **SLEEPS)
