@@ -17,6 +17,7 @@ from homeport_control.domain.hosts import Connection, Host, HostFacts
 from homeport_control.store import fleets, gateways, hosts, tokens
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
+from homeport_control.trust.callers import caller_peer
 from homeport_control.trust.tokens import sha256_hex
 
 LOCAL_ADDRESSES = ("127.0.0.1", "::1")  # who joins from there is on the server's own machine
@@ -46,7 +47,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
         context: grpc.aio.ServicerContext[agent_pb2.JoinRequest, agent_pb2.JoinResponse],
     ) -> agent_pb2.JoinResponse:
         try:
-            return await self._join(request, _address(context.peer()))
+            return await self._join(request, _address(caller_peer(context)))
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
 

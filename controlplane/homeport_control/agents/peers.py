@@ -9,24 +9,25 @@ import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotFound
+from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotFound, NotLeading
 from homeport_control.domain.hosts import Host
 from homeport_control.trust.ca import serial_of
+from homeport_control.trust.callers import caller_certificate
 
 HOST_URI = "homeport://host/"
 
 
-def peer_host_id(auth_context: Any) -> str:
-    """The host id in the peer's certificate (gRPC's `context.auth_context()`). Raises Denied when it names no host."""
-    return host_id_of(peer_certificate(auth_context))
+def peer_host_id(context: Any) -> str:
+    """The host id in the certificate of who calls (a gRPC context). Raises Denied when it names no host."""
+    return host_id_of(peer_certificate(context))
 
 
-def peer_certificate(auth_context: Any) -> x509.Certificate:
+def peer_certificate(context: Any) -> x509.Certificate:
     """Raises Denied when there is none."""
-    pems = auth_context.get("x509_pem_cert") or []
-    if not pems:
+    certificate = caller_certificate(context)
+    if certificate is None:
         raise Denied("no client certificate: an agent speaks with the certificate that it got when it joined")
-    return x509.load_pem_x509_certificate(pems[0])
+    return certificate
 
 
 def must_be_good(host: Host, certificate: x509.Certificate) -> None:
@@ -57,4 +58,6 @@ def code_of(error: HomeportError) -> grpc.StatusCode:
         return grpc.StatusCode.PERMISSION_DENIED
     if isinstance(error, NotFound):
         return grpc.StatusCode.NOT_FOUND
+    if isinstance(error, NotLeading):
+        return grpc.StatusCode.UNAVAILABLE
     return grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, BadRequest) else grpc.StatusCode.FAILED_PRECONDITION

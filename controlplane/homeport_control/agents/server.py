@@ -90,7 +90,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             host_id = await self._known_host(context)
             certificate = self._ca.sign_host(request.csr_pem, host_id)
-            shown = serial_of(peer_certificate(context.auth_context()))
+            shown = serial_of(peer_certificate(context))
             async with self._database.write() as write:
                 await hosts.certified(write, host_id, serial_of(certificate), shown)
         except HomeportError as error:
@@ -168,7 +168,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
 
     async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-        host_id = peer_host_id(context.auth_context())
+        host_id = peer_host_id(context)
         async with self._database.read() as connection:
             host = await hosts.get(connection, host_id)
             if host is None:
@@ -177,7 +177,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 raise Denied("this host is not part of the fleet any more; join again")
             if host.connection is Connection.RELEASED and await fleets.is_going(connection, host_id):
                 raise NotReady("this host is being released: its agent is about to be stopped")
-        must_be_good(host, peer_certificate(context.auth_context()))
+        must_be_good(host, peer_certificate(context))
         return host_id
 
     def _is_first_of_two(self, host_id: str, boot_id: str) -> bool:

@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from homeport_control.api.auth import Caller, Unauthenticated, caller_of
-from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotReady
+from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotLeading, NotReady
 from homeport_control.store.changes import Subscription
 from homeport_control.store.connect import Database
 
@@ -29,6 +29,7 @@ _CODES: tuple[tuple[type[HomeportError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (Conflict, grpc.StatusCode.ABORTED),
     (NotReady, grpc.StatusCode.FAILED_PRECONDITION),
+    (NotLeading, grpc.StatusCode.UNAVAILABLE),
 )
 
 

@@ -5,7 +5,8 @@ HomeportError                     one line for a user: what happened, why, what 
 ├── NotFound
 ├── Denied                        unknown, expired or revoked token, or too small a role
 ├── Conflict                      true when it was asked, not any more (a plan that is stale, a name that is taken)
-└── NotReady                      the system cannot do it now: no gateway, no host, the database is locked
+├── NotReady                      the system cannot do it now: no gateway, no host, the database is locked
+└── NotLeading                    another server leads by now: nothing was written; its caller tries again there
 """
 
 
@@ -30,4 +31,8 @@ class Conflict(HomeportError):
 
 
 class NotReady(HomeportError):
+    pass
+
+
+class NotLeading(HomeportError):
     pass

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from homeport_control.domain.errors import BadRequest, NotReady
 
 SERVER_NAME = "homeport-server"  # what every client checks, whatever the address is that it dials
+SERVER_URI = "homeport://server"  # what makes a certificate a server's, to other servers: no host's certificate has it
 HOST_DOMAIN = "host.homeport"  # a host's certificate is for <host id>.host.homeport: what its door is dialled as
 HOST_LIFETIME = dt.timedelta(hours=24)
 SERVER_LIFETIME = dt.timedelta(days=90)  # made anew at each start of the server that finds it past half of its life
@@ -101,7 +102,11 @@ class CertificateAuthority:
         For the given key, which join commands pin; a fresh one without it, or when it cannot be used.
         """
         key = _usable_key(key_pem) or ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(SERVER_NAME), x509.DNSName("localhost")]
+        names: list[x509.GeneralName] = [
+            x509.DNSName(SERVER_NAME),
+            x509.DNSName("localhost"),
+            x509.UniformResourceIdentifier(SERVER_URI),
+        ]
         for address in ("127.0.0.1", "::1", *addresses):
             try:
                 names.append(x509.IPAddress(ipaddress.ip_address(address)))

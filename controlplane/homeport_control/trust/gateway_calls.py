@@ -5,12 +5,14 @@ from typing import Any
 
 import grpc
 
+from homeport_control.trust.callers import caller_common_name
+
 Authorize = Callable[[str, str], str | None]  # (host id of the certificate, node id) -> name of the gateway
 
 
 def host_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """The id in its certificate; empty without one."""
-    return next(iter(context.auth_context().get("x509_common_name", ())), b"").decode()
+    return caller_common_name(context)
 
 
 async def gateway_of(context: grpc.aio.ServicerContext[Any, Any], node_id: str, authorize: Authorize) -> str:
