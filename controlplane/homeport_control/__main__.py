@@ -13,11 +13,18 @@ from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
 from homeport_control.spec.problems import Mistake
+from homeport_control.store import place
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
-    settings = _settings(arguments)
+    parser = _parser()
+    arguments = parser.parse_args()
+    try:
+        settings = _settings(arguments)
+    except BadRequest as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"cannot read {error.filename}: {error.strerror}")
     try:
         match arguments.command:
             case "run":
@@ -64,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("file", type=Path, metavar="FILE")
     for command in (run, init, join, admin, bundle):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
+        where = command.add_mutually_exclusive_group()
+        where.add_argument(
+            "--database", metavar="URL", help="postgresql://USER@HOST:PORT/NAME (default: a file of its own)"
+        )
+        where.add_argument(
+            "--database-file", type=Path, metavar="FILE", help="holds that URL, and may hold its password"
+        )
         for name, default in _PORTS.items():
             command.add_argument(f"--{name.replace('_', '-')}", type=_port, default=_env(name.upper(), str(default)))
         command.add_argument(
@@ -130,7 +144,21 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         ready_timeout_s=arguments.ready_timeout_s,
         lost_after_s=arguments.lost_after_s,
         base_image=arguments.base_image,
+        database_url=_database_url(arguments),
     )
+
+
+def _database_url(arguments: argparse.Namespace) -> str:
+    """Flags before variables before the state directory's own file. Raises BadRequest, OSError."""
+    url, file = arguments.database, arguments.database_file
+    if not (url or file):
+        url, file = _env("DATABASE", ""), _env("DATABASE_FILE", "")
+    if not (url or file):
+        own = arguments.state_dir / place.FILE
+        file = own if own.exists() else None
+    if file:
+        return place.from_file(Path(file))
+    return place.parse(url) if url else ""
 
 
 if __name__ == "__main__":

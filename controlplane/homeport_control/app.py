@@ -80,7 +80,8 @@ async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
     """Make or open the state directory: database (migrated), CA, sealing key."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     await asyncio.to_thread(migrate, settings.database)
-    os.chmod(settings.database, 0o600)
+    if isinstance(settings.database, Path):
+        os.chmod(settings.database, 0o600)
     database = open_database(settings.database)
     try:
         async with database.write() as write:
@@ -237,6 +238,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await api.start()
         await link.start()
         tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
+        tasks.append(group.create_task(database.listen(), name="listen"))
         tasks.append(group.create_task(peaks.run(), name="peaks"))
         tasks.append(group.create_task(crew.run(), name="crew"))
         serving = group.create_task(web.serve(), name="web")

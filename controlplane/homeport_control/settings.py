@@ -1,9 +1,10 @@
 """Settings of the server process: frozen, read once from flags and HOMEPORT_* variables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
+from homeport_control.store.place import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,13 @@ class ServerSettings:
     lost_after_s: float = 10.0  # unreachable for this long: its replicas are replaced
     ready_timeout_s: float = 600.0  # a first start that is not ready by then has failed
     base_image: str = DEFAULT_TEMPLATE  # what a service without `image` runs in, when its next replica starts
+    database_url: str = field(
+        default="", repr=False
+    )  # of PostgreSQL, with its password; empty: a file of the state directory
 
     @property
-    def database(self) -> Path:
-        return self.state_dir / "homeport.db"
+    def database(self) -> Place:
+        return self.database_url or self.state_dir / "homeport.db"
 
     @property
     def code(self) -> Path:

@@ -1,9 +1,9 @@
 """Topics that say that something changed: published after a commit, waited for by loops, sessions and watchers.
 
 A topic says only *that* something changed; who waits reads it anew. So a missed or doubled signal costs a look, never a
-state. Topics: "runs", "replicas", "hosts", "tokens", "users", "events", "gateways" (which there are, and how
-they are), "gateway" (what one has acknowledged), "health" (what makes replicas leave a host), "held"
-(requests wait for a service that is asleep), and "host:<id>" for what one host must run.
+state. Those of other servers on the same database come by listening.py. Topics: "runs", "replicas", "hosts", "tokens",
+"users", "events", "gateways" (which there are, and how they are), "gateway" (what one has acknowledged), "health" (what
+makes replicas leave a host), "held" (requests wait for a service that is asleep), and "host:<id>" for what one host must run.
 """
 
 import asyncio
@@ -51,3 +51,8 @@ class Changes:
         for subscription in self._subscriptions:
             if subscription.topics & changed:
                 subscription.notify()
+
+    def publish_all(self) -> None:
+        """Something may have changed that was not heard of: everybody looks anew."""
+        for subscription in self._subscriptions:
+            subscription.notify()

@@ -1,32 +1,46 @@
-"""The database: one engine, migrations at start, short transactions.
+"""The database: one engine, migrations at start, short transactions; a SQLite file or PostgreSQL.
 
-SQLite in WAL mode. Every write transaction is BEGIN IMMEDIATE under one lock of this process, so that two coroutines
-never race to upgrade a read into a write (SQLITE_BUSY that no busy_timeout cures: sqlite.org/lang_transaction.html).
-`synchronous=FULL`: an acknowledged apply outlives a power cut, not only kill -9.
+Every write transaction holds the one write lock of the database, under one lock of this process, so that two coroutines
+wait here and not in the database. How each of the two does it: sqlite.py, postgresql.py.
 """
 
 import asyncio
-import json
-import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import alembic.command
 import alembic.config
 import alembic.util
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
+from homeport_control.store.place import Place
+from homeport_control.store.postgresql import Postgresql, take_write_lock, why_not
 from homeport_control.store.schema import events
+from homeport_control.store.sqlite import Sqlite
 
 BUSY_TIMEOUT_S = 5.0
+MIGRATION_S = 600.0  # one statement of it, on PostgreSQL
+
+
+class Driver(Protocol):
+    """What SQLite and PostgreSQL do differently."""
+
+    def engine(self) -> AsyncEngine: ...
+    def connection(self, engine: AsyncEngine) -> PatientConnection: ...
+    async def begin_read(self, connection: AsyncConnection) -> None: ...
+    async def begin_write(self, connection: AsyncConnection) -> None: ...
+    async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None: ...
+    async def roll_back(self, connection: AsyncConnection) -> None: ...
+    def why_not(self, error: BaseException) -> str: ...
+    async def listen(self, changes: Changes) -> None: ...
 
 
 class Write:
@@ -47,98 +61,106 @@ class Write:
 
 
 class Database:
-    """`read()` and `write()` give connections; errors of the engine come out as NotReady with one line."""
+    """`read()` and `write()` give connections; errors of the database come out as NotReady with one line."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, driver: Driver) -> None:
+        self.engine = driver.engine()
         self.changes = Changes()
+        self._driver = driver
         self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with _translated():
-            async with PatientConnection(self.engine) as connection:
+        with _translated(self._driver):
+            async with self._driver.connection(self.engine) as connection:
+                await self._driver.begin_read(connection)
                 yield connection
 
     @asynccontextmanager
     async def write(self, *, actor: str = "server", cause_id: str = "") -> AsyncIterator[Write]:
         """`cause_id`: what it follows from; a new one without."""
-        with _translated():
-            async with self._writing, PatientConnection(self.engine) as connection:
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        driver = self._driver
+        with _translated(driver):
+            async with self._writing, driver.connection(self.engine) as connection:
                 write = Write(connection, actor, cause_id or uuid.uuid4().hex[:12])
                 try:
+                    await driver.begin_write(connection)
                     yield write
                     if write.events:
                         await connection.execute(sa.insert(events), write.events)
                 except BaseException:
-                    with suppress(OperationalError):  # SQLite has rolled back by itself already: a full disk
-                        await connection.exec_driver_sql("ROLLBACK")
+                    await driver.roll_back(connection)
                     raise
                 try:
-                    await connection.exec_driver_sql("COMMIT")
+                    await driver.commit(connection, write.topics)
                 finally:  # also when it was cancelled: it was waited for, and others must see what it wrote
                     self.changes.publish(write.topics)
+
+    async def listen(self) -> None:
+        """Publish here what other servers change, for as long as it runs; with SQLite there are none, and it returns."""
+        await self._driver.listen(self.changes)
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(driver: Driver) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        cause = str(error.orig)
-        if "locked" in cause:
-            hint = "another process holds a write lock on it; try again"
-        elif "full" in cause:
-            hint = "free some space on the disk that holds it; nothing was changed"
-        else:
-            hint = "look at the server's log; nothing was changed"
-        raise NotReady(f"the database cannot be used now: {cause}; {hint}") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise NotReady(f"the database went away: {error.orig}; try again") from error
-        if type(error.orig) is sqlite3.DatabaseError:  # not one of its children: the file itself is wrong
-            raise NotReady(f"the database is damaged: {error.orig}; put back a copy of homeport.db") from error
+    except SQLAlchemyError as error:
+        if line := driver.why_not(error):
+            raise NotReady(line) from error
         raise
 
 
-def _from_json(text: str) -> Any:
-    """Most lists in it are empty; where thousands of rows are read that is a fifth of the time."""
-    return [] if text == "[]" else json.loads(text)
+def open_database(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+    """A SQLite file, which need not exist, or PostgreSQL's URL. Starts nothing; call `migrate` first.
+
+    `busy_timeout_s`: how long a writer waits for another process that writes.
+    """
+    return Database(_driver(place, busy_timeout_s))
 
 
-def open_database(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
-    """An engine on a SQLite file, which need not exist. Starts nothing; call `migrate` first."""
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{file}",
-        connect_args={"timeout": busy_timeout_s},
-        hide_parameters=True,  # an error's text goes to the log
-        json_deserializer=_from_json,
-    )
-
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN and COMMIT ourselves
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return Database(engine)
+def _driver(place: Place, busy_timeout_s: float) -> Driver:
+    return Sqlite(place, busy_timeout_s) if isinstance(place, Path) else Postgresql(place, busy_timeout_s)
 
 
-def migrate(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
-    """Bring a database file to the newest schema. Blocking; before the event loop's work starts. Raises NotReady."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["file"], config.attributes["busy_timeout_s"] = file, busy_timeout_s
+def migrate(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    """Bring a database to the newest schema. Blocking, and not in an event loop's thread. Raises NotReady."""
     try:
-        with _translated():
-            alembic.command.upgrade(config, "head")
+        if isinstance(place, Path):
+            with _translated(_driver(place, busy_timeout_s)):
+                alembic.command.upgrade(alembic_config(file=place, busy_timeout_s=busy_timeout_s), "head")
+        else:
+            asyncio.run(_migrate_postgresql(Postgresql(place, max(busy_timeout_s, MIGRATION_S))))
     except alembic.util.CommandError as error:
         raise NotReady(
             f"the database does not fit this version of Homeport: {error}; install the version that wrote it"
         ) from error
+
+
+async def _migrate_postgresql(driver: Postgresql) -> None:
+    """All of it in one transaction, under the write lock: of two servers that start, one does it and one finds it done."""
+    engine = driver.engine()
+    try:
+        with _translated(driver):
+            async with driver.connection(engine) as connection:
+                await connection.execute(sa.text(f"SET LOCAL statement_timeout = '{MIGRATION_S:.0f}s'"))
+                await take_write_lock(connection)
+                await connection.run_sync(
+                    lambda it: alembic.command.upgrade(alembic_config(connection=it), "head"),
+                )
+                await connection.commit()
+    except (OSError, TimeoutError) as error:
+        raise NotReady(why_not(error)) from error
+    finally:
+        await engine.dispose()
+
+
+def alembic_config(**attributes: Any) -> alembic.config.Config:
+    """For the file (`file`, `busy_timeout_s`) or the `connection` that migrations/env.py is to use."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes.update(attributes)
+    return config

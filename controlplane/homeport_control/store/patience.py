@@ -22,7 +22,7 @@ async def finished(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        while not task.done():  # bounded by the statement, which is bounded by the busy timeout
+        while not task.done():  # bounded by the statement, which is bounded by the busy or the command timeout
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled():
@@ -43,3 +43,9 @@ class PatientConnection(AsyncConnection):
 
     async def exec_driver_sql(self, *arguments: Any, **named: Any) -> CursorResult[Any]:
         return await finished(super().exec_driver_sql(*arguments, **named))
+
+    async def commit(self) -> None:
+        await finished(super().commit())
+
+    async def rollback(self) -> None:
+        await finished(super().rollback())

@@ -41,7 +41,7 @@ _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's 
 
 # Lists come as their text, so that a row can be compared with one that was read before.
 _COLUMNS = tuple(
-    sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
     for column in (replicas.c[field] for field in Replica.__slots__)
 )
 

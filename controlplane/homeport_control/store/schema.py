@@ -2,33 +2,33 @@
 
 import sqlalchemy as sa
 
+from homeport_control.store.dialect import Whole, Words
+
 metadata = sa.MetaData()
 
-meta = sa.Table(
-    "meta", metadata, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
-)
+meta = sa.Table("meta", metadata, sa.Column("key", Words, primary_key=True), sa.Column("value", Words, nullable=False))
 
 tokens = sa.Table(
     "tokens",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False, unique=True),
-    sa.Column("role", sa.Text, nullable=False),  # admin, user, service, join
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("sha256", Words, nullable=False, unique=True),
+    sa.Column("role", Words, nullable=False),  # admin, user, service, join
     sa.Column("services", sa.JSON, nullable=False),  # role service: run names; empty: all
-    sa.Column("fleet", sa.Text, nullable=False),  # role join
+    sa.Column("fleet", Words, nullable=False),  # role join
     sa.Column("one_use", sa.Boolean, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
     sa.Column("expires_at_s", sa.Float),
     sa.Column("revoked_at_s", sa.Float),  # for a join token of one use: when it was used
-    sa.Column("user", sa.Text, nullable=False),  # whose it is; empty: a join token
+    sa.Column("user", Words, nullable=False),  # whose it is; empty: a join token
 )
 
 users = sa.Table(
     "users",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("role", sa.Text, nullable=False),  # admin, user
+    sa.Column("name", Words, primary_key=True),
+    sa.Column("role", Words, nullable=False),  # admin, user
     sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
@@ -36,15 +36,15 @@ users = sa.Table(
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", Whole, primary_key=True, autoincrement=True),
     sa.Column("at_s", sa.Float, nullable=False, index=True),
-    sa.Column("kind", sa.Text, nullable=False),  # run, replica, host, gateway, token, user, server
-    sa.Column("object_id", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False, index=True),
-    sa.Column("run_name", sa.Text, nullable=False, index=True),  # of a run and its replicas; else empty
-    sa.Column("actor", sa.Text, nullable=False),  # "user ann", "host gpu-1", "server"
-    sa.Column("cause_id", sa.Text, nullable=False, index=True),
-    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("kind", Words, nullable=False),  # run, replica, host, gateway, token, user, server
+    sa.Column("object_id", Words, nullable=False),
+    sa.Column("name", Words, nullable=False, index=True),
+    sa.Column("run_name", Words, nullable=False, index=True),  # of a run and its replicas; else empty
+    sa.Column("actor", Words, nullable=False),  # "user ann", "host gpu-1", "server"
+    sa.Column("cause_id", Words, nullable=False, index=True),
+    sa.Column("sentence", Words, nullable=False),
     sqlite_autoincrement=True,  # an id is never used again: readers go on after the last one they saw
 )
 
@@ -52,8 +52,8 @@ events = sa.Table(
 volumes = sa.Table(
     "volumes",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), nullable=False),
+    sa.Column("name", Words, primary_key=True),
+    sa.Column("host_id", Words, sa.ForeignKey("hosts.id"), nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
@@ -61,34 +61,34 @@ volumes = sa.Table(
 removed_hosts = sa.Table(
     "removed_hosts",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
     sa.Column("removed_at_s", sa.Float, nullable=False),
 )
 
 fleets = sa.Table(
     "fleets",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("name", Words, primary_key=True),
     sa.Column("labels", sa.JSON, nullable=False),  # [[key, value], …]: each host of it has them
-    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("region", Words, nullable=False),
     sa.Column("on_demand", sa.Boolean, nullable=False),
-    sa.Column("idle_duration_s", sa.Integer),  # null: for ever
+    sa.Column("idle_duration_s", Whole),  # null: for ever
     sa.Column("power_off", sa.Boolean, nullable=False),
-    sa.Column("server", sa.Text, nullable=False),  # HOST:PORT, as on-demand hosts reach it
+    sa.Column("server", Words, nullable=False),  # HOST:PORT, as on-demand hosts reach it
 )
 
 registrations = sa.Table(  # machines that are to be hosts of a fleet
     "registrations",
     metadata,
-    sa.Column("fleet", sa.Text, primary_key=True),
-    sa.Column("hostname", sa.Text, primary_key=True),
-    sa.Column("port", sa.Integer, primary_key=True),
+    sa.Column("fleet", Words, primary_key=True),
+    sa.Column("hostname", Words, primary_key=True),
+    sa.Column("port", Whole, primary_key=True),
     sa.Column("place", sa.JSON, nullable=False),
-    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("step", Words, nullable=False),
     sa.Column("since_s", sa.Float, nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("host_id", sa.Text, nullable=False),
+    sa.Column("error", Words, nullable=False),
+    sa.Column("host_id", Words, nullable=False),
     sa.Column("standby", sa.JSON(none_as_null=True)),  # of an on-demand machine
     sa.Column("access", sa.LargeBinary),  # sealed: how the server reaches it by SSH
 )
@@ -96,27 +96,27 @@ registrations = sa.Table(  # machines that are to be hosts of a fleet
 hosts = sa.Table(
     "hosts",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("fleet", sa.Text, nullable=False),
-    sa.Column("region", sa.Text, nullable=False),
-    sa.Column("backend", sa.Text, nullable=False),
-    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False, unique=True),
+    sa.Column("fleet", Words, nullable=False),
+    sa.Column("region", Words, nullable=False),
+    sa.Column("backend", Words, nullable=False),
+    sa.Column("address", Words, nullable=False),
     sa.Column("cordoned", sa.Boolean, nullable=False),
     sa.Column("facts", sa.JSON, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
-    sa.Column("connection", sa.Text, nullable=False),
-    sa.Column("connection_reason", sa.Text, nullable=False),
+    sa.Column("connection", Words, nullable=False),
+    sa.Column("connection_reason", Words, nullable=False),
     sa.Column("connection_since_s", sa.Float, nullable=False),
-    sa.Column("boot_id", sa.Text, nullable=False),
-    sa.Column("sequence", sa.Integer, nullable=False),
-    sa.Column("generation", sa.Integer, nullable=False),  # of the last assignment that was sent
-    sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of its connection
+    sa.Column("boot_id", Words, nullable=False),
+    sa.Column("sequence", Whole, nullable=False),
+    sa.Column("generation", Whole, nullable=False),  # of the last assignment that was sent
+    sa.Column("cause_id", Words, nullable=False),  # of the last change of its connection
     sa.Column("findings", sa.JSON, nullable=False),  # what its agent found wrong with it and its GPUs
     sa.Column("cordoned_gpus", sa.JSON, nullable=False),  # UUIDs
     sa.Column("labels", sa.JSON, nullable=False),  # pairs
-    sa.Column("build", sa.Text, nullable=False),
-    sa.Column("upgrade_error", sa.Text, nullable=False),
+    sa.Column("build", Words, nullable=False),
+    sa.Column("upgrade_error", Words, nullable=False),
     sa.Column("serials", sa.JSON, nullable=False),
     sa.Column("door", sa.JSON(none_as_null=True)),  # the way in for gateways of other hosts; null: none was asked for
 )
@@ -124,22 +124,22 @@ hosts = sa.Table(
 gateways = sa.Table(
     "gateways",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("domain", sa.Text, nullable=False),
-    sa.Column("old_domain", sa.Text, nullable=False),
-    sa.Column("wanted_host", sa.Text, nullable=False),  # as the file says it
-    sa.Column("host_id", sa.Text, nullable=False, index=True),  # empty: none has its role yet
-    sa.Column("listen_address", sa.Text, nullable=False),
-    sa.Column("http_port", sa.Integer, nullable=False),
-    sa.Column("https_port", sa.Integer, nullable=False),
+    sa.Column("name", Words, primary_key=True),
+    sa.Column("domain", Words, nullable=False),
+    sa.Column("old_domain", Words, nullable=False),
+    sa.Column("wanted_host", Words, nullable=False),  # as the file says it
+    sa.Column("host_id", Words, nullable=False, index=True),  # empty: none has its role yet
+    sa.Column("listen_address", Words, nullable=False),
+    sa.Column("http_port", Whole, nullable=False),
+    sa.Column("https_port", Whole, nullable=False),
     sa.Column("certificate", sa.JSON, nullable=False),
     sa.Column("default", sa.Boolean, nullable=False),
     sa.Column("applied", sa.Boolean, nullable=False),
     sa.Column("ready", sa.Boolean, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("message", Words, nullable=False),
     sa.Column("trusted_addresses", sa.JSON, nullable=False),
     sa.Column("http3", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("refused", sa.Text, nullable=False),
+    sa.Column("refused", Words, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
 )
 
@@ -147,83 +147,84 @@ gateways = sa.Table(
 acknowledged = sa.Table(
     "acknowledged",
     metadata,
-    sa.Column("gateway", sa.Text, primary_key=True),
-    sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("host_id", sa.Text, nullable=False),  # of the Envoy; that of a host before says nothing
-    sa.Column("version", sa.Text, nullable=False),  # of what it serves for it: a hash
+    sa.Column("gateway", Words, primary_key=True),
+    sa.Column("service", Words, primary_key=True),
+    sa.Column("host_id", Words, nullable=False),  # of the Envoy; that of a host before says nothing
+    sa.Column("version", Words, nullable=False),  # of what it serves for it: a hash
 )
 
 # What gateways show to their callers, and how it came about.
 certificates = sa.Table(
     "certificates",
     metadata,
-    sa.Column("gateway", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),  # for whom; "*": for all names; empty: the gateway's own CA
-    sa.Column("source", sa.Text, nullable=False),  # the certificate of the gateway that it was made for
-    sa.Column("chain_pem", sa.Text, nullable=False),  # empty: none yet
+    sa.Column("gateway", Words, primary_key=True),
+    sa.Column("name", Words, primary_key=True),  # for whom; "*": for all names; empty: the gateway's own CA
+    sa.Column("source", Words, nullable=False),  # the certificate of the gateway that it was made for
+    sa.Column("chain_pem", Words, nullable=False),  # empty: none yet
     sa.Column("key", sa.LargeBinary, nullable=False),  # sealed
     sa.Column("not_before_s", sa.Float, nullable=False),
     sa.Column("not_after_s", sa.Float, nullable=False),
-    sa.Column("problem", sa.Text, nullable=False),  # why the last try for a newer one failed
-    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("problem", Words, nullable=False),  # why the last try for a newer one failed
+    sa.Column("failures", Whole, nullable=False),  # in a row
     sa.Column("next_try_s", sa.Float, nullable=False),
 )
 
 runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("user", sa.Text, nullable=False),
-    sa.Column("wanted", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("user", Words, nullable=False),
+    sa.Column("wanted", Words, nullable=False),
+    sa.Column("state", Words, nullable=False),
+    sa.Column("reason", Words, nullable=False),
     sa.Column("submitted_at_s", sa.Float, nullable=False),
     sa.Column("running_since_s", sa.Float),
     sa.Column("ended_at_s", sa.Float),
     sa.Column("ever_published", sa.Boolean, nullable=False),
     sa.Column("log_tail", sa.JSON, nullable=False),
-    sa.Column("cause_id", sa.Text, nullable=False),  # of the last apply, stop or scaling
-    sa.Column("scaled_to", sa.Integer),  # replicas of a run with a range; null: a new one
-    sa.Column("proven_revision", sa.Integer),  # one that worked before the run was scaled to zero
+    sa.Column("cause_id", Words, nullable=False),  # of the last apply, stop or scaling
+    sa.Column("scaled_to", Whole),  # replicas of a run with a range; null: a new one
+    sa.Column("proven_revision", Whole),  # one that worked before the run was scaled to zero
 )
 # One run that is not finished per name: the database itself refuses a second one.
-sa.Index("runs_active_name", runs.c.name, unique=True, sqlite_where=runs.c.ended_at_s.is_(None))
+_ACTIVE = runs.c.ended_at_s.is_(None)
+sa.Index("runs_active_name", runs.c.name, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
 
 revisions = sa.Table(
     "revisions",
     metadata,
-    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("run_id", Words, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", Whole, primary_key=True),
+    sa.Column("spec", Words, nullable=False),
     sa.Column("secrets", sa.LargeBinary, nullable=False),  # sealed
-    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("user", Words, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
-    sa.Column("failed", sa.Text, nullable=False),
-    sa.Column("code_id", sa.Text, nullable=False, index=True),  # of the manifest that was sent along; empty: none
-    sa.Column("code_bytes", sa.Integer, nullable=False),
-    sa.Column("gpu_memory_peak_mib", sa.Integer),  # the most that one replica of it has held; null: not measured yet
+    sa.Column("failed", Words, nullable=False),
+    sa.Column("code_id", Words, nullable=False, index=True),  # of the manifest that was sent along; empty: none
+    sa.Column("code_bytes", Whole, nullable=False),
+    sa.Column("gpu_memory_peak_mib", Whole),  # the most that one replica of it has held; null: not measured yet
 )
 
 replicas = sa.Table(
     "replicas",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False, index=True),
-    sa.Column("index", sa.Integer, nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("run_id", Words, sa.ForeignKey("runs.id"), nullable=False, index=True),
+    sa.Column("index", Whole, nullable=False),
+    sa.Column("revision", Whole, nullable=False),
+    sa.Column("wanted", Words, nullable=False),
     sa.Column("created_at_s", sa.Float, nullable=False),
-    sa.Column("host_id", sa.Text, index=True),
-    sa.Column("phase", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("host_port", sa.Integer, nullable=False),
-    sa.Column("restarts", sa.Integer, nullable=False),
-    sa.Column("exit_code", sa.Integer),
-    sa.Column("pulled_bytes", sa.Integer, nullable=False),
-    sa.Column("pull_total_bytes", sa.Integer, nullable=False),
-    sa.Column("probes_passed", sa.Integer, nullable=False),
-    sa.Column("probes_total", sa.Integer, nullable=False),
+    sa.Column("host_id", Words, index=True),
+    sa.Column("phase", Words, nullable=False),
+    sa.Column("message", Words, nullable=False),
+    sa.Column("host_port", Whole, nullable=False),
+    sa.Column("restarts", Whole, nullable=False),
+    sa.Column("exit_code", Whole),
+    sa.Column("pulled_bytes", Whole, nullable=False),
+    sa.Column("pull_total_bytes", Whole, nullable=False),
+    sa.Column("probes_passed", Whole, nullable=False),
+    sa.Column("probes_total", Whole, nullable=False),
     sa.Column("log_tail", sa.JSON, nullable=False),
     sa.Column("first_ready_at_s", sa.Float),
     sa.Column("in_rotation", sa.Boolean, nullable=False),
@@ -233,44 +234,44 @@ replicas = sa.Table(
     sa.Column("lost", sa.Boolean, nullable=False),
     sa.Column("ended_at_s", sa.Float, index=True),
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
-    sa.Column("cause_id", sa.Text, nullable=False),  # of the last change of it
+    sa.Column("cause_id", Words, nullable=False),  # of the last change of it
     sa.Column("refused", sa.Boolean, nullable=False),
 )
 
 reservations = sa.Table(
     "reservations",
     metadata,
-    sa.Column("replica_id", sa.Text, sa.ForeignKey("replicas.id"), primary_key=True),
-    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), nullable=False, index=True),
+    sa.Column("replica_id", Words, sa.ForeignKey("replicas.id"), primary_key=True),
+    sa.Column("host_id", Words, sa.ForeignKey("hosts.id"), nullable=False, index=True),
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
     sa.Column("exclusive", sa.Boolean, nullable=False),
-    sa.Column("gpu_memory_mib", sa.Integer, nullable=False),
+    sa.Column("gpu_memory_mib", Whole, nullable=False),
     sa.Column("cpus", sa.Float, nullable=False),
-    sa.Column("memory_mib", sa.Integer, nullable=False),
-    sa.Column("run_name", sa.Text, nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("memory_mib", Whole, nullable=False),
+    sa.Column("run_name", Words, nullable=False),
+    sa.Column("revision", Whole, nullable=False),
 )
 
 # What gateways counted: requests that replicas answered, and tokens that models said they used.
 usage = sa.Table(
     "usage",
     metadata,
-    sa.Column("from_s", sa.Integer, primary_key=True),
-    sa.Column("span_s", sa.Integer, primary_key=True),  # an hour, or a day when it is long ago
-    sa.Column("token_id", sa.Text, primary_key=True),  # empty: none was asked for
-    sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("model", sa.Text, primary_key=True),  # empty: not called as a model
-    sa.Column("requests", sa.Integer, nullable=False),
-    sa.Column("prompt_tokens", sa.Integer, nullable=False),
-    sa.Column("completion_tokens", sa.Integer, nullable=False),
+    sa.Column("from_s", Whole, primary_key=True),
+    sa.Column("span_s", Whole, primary_key=True),  # an hour, or a day when it is long ago
+    sa.Column("token_id", Words, primary_key=True),  # empty: none was asked for
+    sa.Column("service", Words, primary_key=True),
+    sa.Column("model", Words, primary_key=True),  # empty: not called as a model
+    sa.Column("requests", Whole, nullable=False),
+    sa.Column("prompt_tokens", Whole, nullable=False),
+    sa.Column("completion_tokens", Whole, nullable=False),
 )
 
 # Up to where the access log of each gateway of each host is counted. A gateway that moves has another log there.
 usage_places = sa.Table(
     "usage_places",
     metadata,
-    sa.Column("host_id", sa.Text, primary_key=True),
-    sa.Column("gateway", sa.Text, primary_key=True),
-    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("host_id", Words, primary_key=True),
+    sa.Column("gateway", Words, primary_key=True),
+    sa.Column("place", Words, nullable=False),
     sa.Column("missed_at_s", sa.Float),  # when it was last seen that lines were gone before they were counted
 )

@@ -7,11 +7,11 @@ days after HOURS_KEPT_S, days are forgotten after DAYS_KEPT_S.
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain.usage import Usage, UsageBatch, UsageKey
 from homeport_control.store.connect import Write
+from homeport_control.store.dialect import upsert
 from homeport_control.store.schema import tokens, usage, usage_places
 
 HOUR_S, DAY_S = 3600, 86400
@@ -40,10 +40,7 @@ async def add(write: Write, host_id: str, gateway: str, after: str, batch: Usage
         await _add(write, key, HOUR_S, counted)
     place = {"host_id": host_id, "gateway": gateway, "place": batch.place}
     missed = {"missed_at_s": now_s} if batch.missed else {}
-    statement = insert(usage_places).values(place | missed)
-    await write.connection.execute(
-        statement.on_conflict_do_update(index_elements=["host_id", "gateway"], set_=place | missed)
-    )
+    await upsert(write.connection, usage_places, place | missed)
     return True
 
 
@@ -91,8 +88,8 @@ async def totals(
 async def compact(write: Write, now_s: float, most: int) -> int:
     """Make days of old hours and forget old days, at most so many rows; how many it was."""
     old_day = usage.c.from_s < now_s - DAYS_KEPT_S
-    ids: sa.Select[tuple[int]] = sa.select(sa.literal_column("rowid")).select_from(usage).where(old_day).limit(most)
-    gone = await write.connection.execute(sa.delete(usage).where(sa.literal_column("rowid").in_(ids)))
+    oldest = sa.select(*usage.primary_key).where(old_day).limit(most)
+    gone = await write.connection.execute(sa.delete(usage).where(sa.tuple_(*usage.primary_key).in_(oldest)))
     done = int(gone.rowcount)
     before_s = (now_s - HOURS_KEPT_S) // DAY_S * DAY_S  # whole days only
     is_old_hour = (usage.c.span_s == HOUR_S) & (usage.c.from_s < before_s)
@@ -117,7 +114,4 @@ async def _add(write: Write, key: UsageKey, span_s: int, counted: Usage) -> None
         "prompt_tokens": counted.prompt_tokens,
         "completion_tokens": counted.completion_tokens,
     }
-    statement = insert(usage).values(values)
-    sums = {column.name: column + statement.excluded[column.name] for column in _SUMS}
-    keys = ["from_s", "span_s", "token_id", "service", "model"]
-    await write.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums))
+    await upsert(write.connection, usage, values, add=_SUMS)

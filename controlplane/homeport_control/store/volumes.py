@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.store.connect import Write
+from homeport_control.store.dialect import insert_new
 from homeport_control.store.schema import volumes
 
 
@@ -28,4 +28,4 @@ async def settle(write: Write, names: Iterable[str], host_id: str, now_s: float)
     """
     for name in names:
         values = {"name": name, "host_id": host_id, "created_at_s": now_s}
-        await write.connection.execute(insert(volumes).values(values).on_conflict_do_nothing())
+        await insert_new(write.connection, volumes, values)

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from homeport_control.store.dialect import Whole
+
 revision = "0003"
 down_revision = "0002"
 
@@ -16,4 +18,4 @@ def upgrade() -> None:
     with op.batch_alter_table("replicas") as batch_op:
         batch_op.add_column(sa.Column("refused", sa.Boolean(), nullable=False, server_default=sa.false()))
     with op.batch_alter_table("revisions") as batch_op:
-        batch_op.add_column(sa.Column("gpu_memory_peak_mib", sa.Integer()))
+        batch_op.add_column(sa.Column("gpu_memory_peak_mib", Whole))

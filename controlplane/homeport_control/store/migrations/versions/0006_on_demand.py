@@ -7,14 +7,16 @@ Revises: 0005
 import sqlalchemy as sa
 from alembic import op
 
+from homeport_control.store.dialect import Whole, Words
+
 revision = "0006"
 down_revision = "0005"
 
 
 def upgrade() -> None:
     op.add_column("fleets", sa.Column("on_demand", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.add_column("fleets", sa.Column("idle_duration_s", sa.Integer()))
+    op.add_column("fleets", sa.Column("idle_duration_s", Whole))
     op.add_column("fleets", sa.Column("power_off", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.add_column("fleets", sa.Column("server", sa.Text(), nullable=False, server_default=""))
+    op.add_column("fleets", sa.Column("server", Words, nullable=False, server_default=""))
     op.add_column("registrations", sa.Column("standby", sa.JSON()))
     op.add_column("registrations", sa.Column("access", sa.LargeBinary()))

@@ -7,6 +7,8 @@ Revises: 0009
 import sqlalchemy as sa
 from alembic import op
 
+from homeport_control.store.dialect import Words
+
 revision = "0010"
 down_revision = "0009"
 
@@ -14,8 +16,8 @@ down_revision = "0009"
 def upgrade() -> None:
     op.create_table(
         "acknowledged",
-        sa.Column("gateway", sa.Text(), primary_key=True),
-        sa.Column("service", sa.Text(), primary_key=True),
-        sa.Column("host_id", sa.Text(), nullable=False),
-        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("gateway", Words, primary_key=True),
+        sa.Column("service", Words, primary_key=True),
+        sa.Column("host_id", Words, nullable=False),
+        sa.Column("version", Words, nullable=False),
     )

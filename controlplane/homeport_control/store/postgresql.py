@@ -1,0 +1,203 @@
+"""PostgreSQL: the engine, its transactions, deadlines, and the words for its errors.
+
+One writer at a time, of all servers on the database: each write transaction first takes one advisory lock. All code that
+writes reads first and decides on what it read, and readers of events go on after the last id that they saw, which is right
+only when ids become visible in their order: SQLite gives both, row locks would give neither. READ COMMITTED, so that what
+is read after the lock was waited for is what the writer before has left; in REPEATABLE READ it would be what was there
+before the wait.
+
+Reads are AUTOCOMMIT: each statement sees what is committed when it begins, as with SQLite here, and needs no round trip more.
+
+Nothing waits without an end: PostgreSQL ends statements and waits for locks, the client ends a call that a frozen or
+unreachable database does not answer, and a server that freezes or vanishes with the lock loses its session, and so the lock.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy import CursorResult
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from homeport_control.domain.errors import NotReady
+from homeport_control.store.changes import Changes
+from homeport_control.store.listening import CHANNEL, Listening, payloads
+from homeport_control.store.patience import PatientConnection
+from homeport_control.store.sqlite import from_json
+
+WRITE_LOCK: Final = 0x686F6D65706F7274  # "homeport": of every write transaction, and of migrations
+CONNECT_S = 5.0
+STATEMENT_S = 15.0
+ANSWER_S = STATEMENT_S + 5.0  # the client's own patience: for a database that says nothing at all
+IDLE_IN_TRANSACTION_S = 20.0  # a server that stopped in the middle of one lets others write after this
+CONNECTIONS, MORE_CONNECTIONS = (
+    10,
+    10,
+)  # kept, and more for a moment; PostgreSQL allows 100 of all its clients by default
+WAIT_FOR_CONNECTION_S = 10.0
+
+
+class Postgresql:
+    """How a PostgreSQL database is driven."""
+
+    def __init__(self, url: str, lock_timeout_s: float) -> None:
+        """`lock_timeout_s`: how long a writer waits for the one before it."""
+        self._url = url
+        self._lock_timeout_s = lock_timeout_s
+        self._listening = Listening(self.connect)
+
+    async def connect(self, **settings: str) -> asyncpg.Connection:
+        """A connection with our deadlines; `settings` of PostgreSQL besides."""
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_S,
+            command_timeout=ANSWER_S,
+            server_settings={
+                "application_name": "homeport",
+                "default_transaction_isolation": "read committed",
+                "lock_timeout": _ms(self._lock_timeout_s),
+                "statement_timeout": _ms(STATEMENT_S),
+                "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_S),
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "3",
+                "tcp_keepalives_count": "3",
+                **settings,
+            },
+        )
+
+    def engine(self) -> AsyncEngine:
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self.connect,
+            pool_size=CONNECTIONS,
+            max_overflow=MORE_CONNECTIONS,
+            pool_timeout=WAIT_FOR_CONNECTION_S,
+            hide_parameters=True,  # an error's text goes to the log
+            json_deserializer=from_json,
+        )
+
+        @sa.event.listens_for(engine.sync_engine, "checkout")
+        def is_open(connection: Any, _record: object, _proxy: object) -> None:
+            """What a restart of PostgreSQL has closed is not used any more. The socket says it: no round trip for each use."""
+            if connection.driver_connection.is_closed():
+                raise DisconnectionError("PostgreSQL has closed this connection")
+
+        return engine
+
+    def connection(self, engine: AsyncEngine) -> PatientConnection:
+        return _Connection(engine)
+
+    async def begin_read(self, connection: AsyncConnection) -> None:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def begin_write(self, connection: AsyncConnection) -> None:
+        await take_write_lock(connection)
+
+    async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None:
+        if told := payloads(self._listening.origin, topics):
+            query = sa.text(f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(CAST(:told AS text[])) AS told")  # noqa: S608
+            await connection.execute(query, {"told": told})
+        await connection.commit()
+
+    async def roll_back(self, connection: AsyncConnection) -> None:
+        with suppress(SQLAlchemyError, NotReady):  # it is away: that rolls back too
+            await connection.rollback()
+
+    def why_not(self, error: BaseException) -> str:
+        """The line for a user, when the database cannot be used; empty: the error is ours."""
+        if isinstance(error, PoolTimeout):
+            return "the database is too slow now: no connection to it became free in time; try again"
+        if not isinstance(error, DBAPIError):
+            return ""
+        cause: BaseException = getattr(error.orig, "__cause__", None) or error.orig or error
+        return why_not(cause) or (_away(cause) if error.connection_invalidated else "")
+
+    async def listen(self, changes: Changes) -> None:
+        """Hear what other servers change, for as long as the process runs."""
+        await self._listening.run(changes)
+
+
+async def take_write_lock(connection: AsyncConnection) -> None:
+    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITE_LOCK)))
+
+
+def why_not(error: BaseException) -> str:
+    """The same for an error of asyncpg or of the connection itself."""
+    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
+        return _away(error)
+    state = str(getattr(error, "sqlstate", "") or "")
+    hint = _HINTS.get(state) or _HINTS.get(state[:2])
+    if hint is None:
+        return ""
+    return f"the database cannot be used now: {first_line(error)}; {hint}"
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _away(error: BaseException) -> str:
+    what = "it does not answer" if isinstance(error, TimeoutError) else first_line(error)
+    return f"the database is away: {what}; services go on, try again when PostgreSQL runs"
+
+
+_AGAIN = "nothing was changed, try again"
+_LOG_IN = "put user and password right in the server's --database-file"
+_HINTS = {  # SQLSTATE, or its class
+    "08": "try again when PostgreSQL runs",
+    "28": _LOG_IN,
+    "3D000": "make that database, or put its name right in the server's --database-file",
+    "25006": "it takes no writes: name the primary in the server's --database-file",
+    "25P03": "a server stood still in the middle of a change; " + _AGAIN,
+    "42501": "its user must own the database",
+    "0A000": "its schema was changed just now; try again",
+    "40": _AGAIN,
+    "53": "look at PostgreSQL: disk, memory and max_connections; nothing was changed",
+    "54": "look at PostgreSQL's log; nothing was changed",
+    "55P03": "another server holds its write lock; try again",
+    "57": "try again when PostgreSQL runs",
+    "57014": "it was too slow; " + _AGAIN,
+    "58": "look at PostgreSQL's log and its disk; nothing was changed",
+    "XX": "look at PostgreSQL's log; nothing was changed",
+}
+
+
+class _Connection(PatientConnection):
+    """A call that is not answered in time comes out as NotReady, and its connection is not used again."""
+
+    __slots__ = ()
+
+    async def start(self, is_ctxmanager: bool = False) -> AsyncConnection:
+        try:
+            return await super().start(is_ctxmanager)
+        except OSError as error:  # TimeoutError too; SQLAlchemy leaves both as they are
+            raise NotReady(_away(error)) from error
+
+    async def execute(self, *arguments: Any, **named: Any) -> CursorResult[Any]:
+        try:
+            return await super().execute(*arguments, **named)
+        except OSError as error:
+            await self._drop()
+            raise NotReady(_away(error)) from error
+
+    async def commit(self) -> None:
+        try:
+            await super().commit()
+        except OSError as error:
+            await self._drop()
+            raise NotReady(_away(error)) from error
+
+    async def _drop(self) -> None:
+        """At once: to roll back in a database that does not answer would take as long again."""
+        driver: asyncpg.Connection = (await self.get_raw_connection()).driver_connection
+        driver.terminate()
+        await asyncio.shield(self.invalidate())
+
+
+def _ms(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,88 @@
+"""SQLite: the engine on one file, its transactions and the words for its errors.
+
+WAL mode. Every write transaction is BEGIN IMMEDIATE, so that two writers never race to upgrade a read into a write
+(SQLITE_BUSY that no busy_timeout cures: sqlite.org/lang_transaction.html).
+`synchronous=FULL`: an acknowledged apply outlives a power cut, not only kill -9.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from homeport_control.store.changes import Changes
+from homeport_control.store.patience import PatientConnection
+
+
+class Sqlite:
+    """How a SQLite file is driven. One process writes at a time; topics reach only this process."""
+
+    def __init__(self, file: Path, busy_timeout_s: float) -> None:
+        self._file = file
+        self._busy_timeout_s = busy_timeout_s
+
+    def engine(self) -> AsyncEngine:
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{self._file}",
+            connect_args={"timeout": self._busy_timeout_s},
+            hide_parameters=True,  # an error's text goes to the log
+            json_deserializer=from_json,
+        )
+
+        @sa.event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # we say BEGIN and COMMIT ourselves
+            cursor = connection.cursor()
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        return engine
+
+    def connection(self, engine: AsyncEngine) -> PatientConnection:
+        return PatientConnection(engine)
+
+    async def begin_read(self, connection: AsyncConnection) -> None:
+        """Nothing: each statement reads what is committed when it begins."""
+
+    async def begin_write(self, connection: AsyncConnection) -> None:
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None:
+        await connection.exec_driver_sql("COMMIT")
+
+    async def roll_back(self, connection: AsyncConnection) -> None:
+        with suppress(OperationalError):  # SQLite has rolled back by itself already: a full disk
+            await connection.exec_driver_sql("ROLLBACK")
+
+    def why_not(self, error: BaseException) -> str:
+        """The line for a user, when the database cannot be used; empty: the error is ours."""
+        if isinstance(error, OperationalError):
+            cause = str(error.orig)
+            if "locked" in cause:
+                hint = "another process holds a write lock on it; try again"
+            elif "full" in cause:
+                hint = "free some space on the disk that holds it; nothing was changed"
+            else:
+                hint = "look at the server's log; nothing was changed"
+            return f"the database cannot be used now: {cause}; {hint}"
+        if isinstance(error, DBAPIError):
+            if error.connection_invalidated:
+                return f"the database went away: {error.orig}; try again"
+            if type(error.orig) is sqlite3.DatabaseError:  # not one of its children: the file itself is wrong
+                return f"the database is damaged: {error.orig}; put back a copy of homeport.db"
+        return ""
+
+    async def listen(self, changes: Changes) -> None:
+        """Nothing to hear: there is no other server on the same file."""
+
+
+def from_json(text: str) -> Any:
+    """Most lists in it are empty; where thousands of rows are read that is a fifth of the time."""
+    return [] if text == "[]" else json.loads(text)
