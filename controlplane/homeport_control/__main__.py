@@ -83,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--bind", default=_env("BIND", "127.0.0.1"), help="address of the API and the agents' port"
         )
+        command.add_argument(
+            "--name", default=_env("NAME", ""), help="of this server among several (default: the machine's)"
+        )
+        command.add_argument(
+            "--advertise",
+            default=_env("ADVERTISE", ""),
+            help="host or host:port where other servers reach its agents' port",
+        )
         command.add_argument("--gateway-address", default=_env("GATEWAY_ADDRESS", "127.0.0.1"))
         command.add_argument("--domain", default=_env("DOMAIN", "localhost"))
         command.add_argument("--ready-timeout-s", type=_seconds, default=_env("READY_TIMEOUT_S", "600"))
@@ -145,6 +153,8 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         lost_after_s=arguments.lost_after_s,
         base_image=arguments.base_image,
         database_url=_database_url(arguments),
+        name=arguments.name,
+        advertise=arguments.advertise,
     )
 
 

@@ -1,101 +1,52 @@
-"""Composition root of the server: opens what it needs, joins the rooms by callbacks, one TaskGroup, stops in order.
+"""Composition root of the server: what every server runs, whether it leads or not. One TaskGroup, stops in order.
 
-Covers what is started and how it is joined. No decision and no protocol stands here.
+Covers the listeners, the lease and its terms, the way to the leader. What the leader runs: leading.py.
 """
 
 import asyncio
 import fcntl
-import os
 import signal
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
-from homeport_protos.agent.v1 import agent_pb2_grpc
-from homeport_protos.api.v1 import api_pb2_grpc
+from homeport_protos.agent.v1 import agent_pb2
+from homeport_protos.api.v1 import api_pb2
 
 from homeport_control import __version__
-from homeport_control.agents.assignments import Assignments
-from homeport_control.agents.code import CodeOut
-from homeport_control.agents.convert import facts_from
-from homeport_control.agents.enrollment import Enrollment, EnrollmentServicer
-from homeport_control.agents.peaks import Peaks
-from homeport_control.agents.server import LinkServicer
-from homeport_control.agents.sessions import Sessions
-from homeport_control.agents.telemetry import Telemetry
-from homeport_control.agents.usage import UsageIn
-from homeport_control.api.fleets import new_token
-from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
-from homeport_control.data_plane import DataPlane
-from homeport_control.domain.errors import Conflict
-from homeport_control.domain.gateway import LOCAL, Gateway
-from homeport_control.issuing import acme_client, dns_hook
+from homeport_control.domain.errors import Conflict, HomeportError, NotLeading, NotReady
+from homeport_control.domain.leadership import Standing
+from homeport_control.leading import Leading, Premises
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.logs import configure_logs
-from homeport_control.loops.acme import AcmeLoop
-from homeport_control.loops.certificates import CertificatesLoop
-from homeport_control.loops.collect import CollectLoop
-from homeport_control.loops.liveness import LivenessLoop, forget_sessions
-from homeport_control.loops.loop import Loop
-from homeport_control.loops.on_demand import OnDemandLoop
-from homeport_control.loops.outcomes import Outcomes
-from homeport_control.loops.placement import PlacementLoop
-from homeport_control.loops.pruning import PruningLoop
-from homeport_control.loops.runs import RunsLoop
-from homeport_control.loops.upgrades import UpgradesLoop
-from homeport_control.machines.crew import Crew
-from homeport_control.machines.errands import Errands
+from homeport_control.loops.lease import LeaseKeeper
+from homeport_control.opening import Opened, opened
+from homeport_control.relay.door import Door
+from homeport_control.relay.forward import Forward
+from homeport_control.relay.leader import LeaderChannel
 from homeport_control.settings import ServerSettings
-from homeport_control.store import events, gateways, meta
-from homeport_control.store.code import CodeStore
-from homeport_control.store.connect import Database, Write, migrate, open_database
-from homeport_control.trust.ca import CertificateAuthority, public_key_pin
-from homeport_control.trust.sealing import Sealer
+from homeport_control.store import meta
+from homeport_control.store.leadership import fence
 from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
+LEAD_AGAIN_S = 0.5  # after a term whose beginning failed: the database went away in it
+# What comes in at the API's port. Other servers pass it on to the link port of the leader, and nobody else may there.
+API_METHODS = tuple(
+    f"/{service.full_name}/"
+    for service in (api_pb2.DESCRIPTOR.services_by_name["Api"], agent_pb2.DESCRIPTOR.services_by_name["Enrollment"])
+)
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The server's state on disk, open."""
-
-    database: Database
-    ca: CertificateAuthority
-    sealer: Sealer
-    server_id: str
-
-
-@asynccontextmanager
-async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
-    """Make or open the state directory: database (migrated), CA, sealing key."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await asyncio.to_thread(migrate, settings.database)
-    if isinstance(settings.database, Path):
-        os.chmod(settings.database, 0o600)
-    database = open_database(settings.database)
-    try:
-        async with database.write() as write:
-            server_id = await meta.put_once(write, "server_id", uuid.uuid4().hex[:12])
-        ca = CertificateAuthority.load_or_create(settings.state_dir, server_id)
-        yield Opened(database, ca, Sealer.load_or_create(settings.state_dir / "secret.key"), server_id)
-    finally:
-        await database.close()
-
-
-def own_gateway(settings: ServerSettings) -> Gateway:
-    """The gateway that a fresh server has."""
-    place = (settings.gateway_address, settings.gateway_port, settings.domain)
-    return Gateway(LOCAL, "", *place, created_at_s=time.time())
 
 
 async def initialise(settings: ServerSettings) -> dict[str, str]:
@@ -137,116 +88,121 @@ async def run(settings: ServerSettings) -> None:
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_server(settings.state_dir):
         async with opened(settings) as state:
-            async with state.database.write() as write:
-                sentence = f"the server {__version__} has started"
-                events.record(write, kind="server", object_id=state.server_id, name="server", sentence=sentence)
-                await gateways.put_own(write, own_gateway(settings))
-            await forget_sessions(state.database, time.time())
-            await _serve(settings, state)
+            try:
+                await _serve(settings, state)
+            except ExceptionGroup as group:  # of the TaskGroup: a user reads one line
+                if (ours := group.subgroup(HomeportError)) is not None and len(group.exceptions) == 1:
+                    raise _first(ours) from None
+                raise
 
 
 async def _serve(settings: ServerSettings, state: Opened) -> None:
-    database = state.database
-    sessions = Sessions()
-    peaks = Peaks(database)
-    telemetry = Telemetry(peaks.heard)
-    code = CodeStore(settings.code)
-    assignments = Assignments(database, state.sealer, settings)
-    data_plane = DataPlane(database, state.sealer.open)
-    gateway = data_plane.gateway
-    certificates = CertificatesLoop(database, state.sealer)
-    obtain, account_key = acme_client.obtain, acme_client.new_account_key
-    acme = AcmeLoop(database, state.sealer, obtain, account_key, gateway.proving, dns_hook.call)
     downloads = await asyncio.to_thread(collect, __version__, settings.state_dir, settings.link_port)
-    upgrades = UpgradesLoop(database, downloads.build, sessions.upgrade)
-    outcomes = Outcomes(database, sessions.is_connected)
-    crew = Crew(Errands(downloads.script.decode(), settings.web_port).carry_out, outcomes)
-
-    async def join_token_for(write: Write, fleet: str, now_s: float) -> str:
-        return await new_token(write, state.ca.sha256, fleet, now_s)
-
-    on_demand = OnDemandLoop(database, state.sealer, join_token_for, crew.send, crew.is_busy, settings.base_image)
-    loops = [
-        *data_plane.loops,
-        Loop("on-demand", database.changes, OnDemandLoop.topics, on_demand.turn),
-        Loop("upgrades", database.changes, UpgradesLoop.topics, upgrades.turn),
-        Loop("runs", database.changes, RunsLoop.topics, RunsLoop(database, gateway.in_flight).turn),
-        Loop("placement", database.changes, PlacementLoop.topics, PlacementLoop(database, settings.base_image).turn),
-        Loop("acme", database.changes, AcmeLoop.topics, acme.turn),
-        Loop("certificates", database.changes, CertificatesLoop.topics, certificates.turn),
-        Loop("collect", database.changes, CollectLoop.topics, CollectLoop(database, code).turn),
-        Loop("pruning", database.changes, PruningLoop.topics, PruningLoop(database).turn),
-        Loop("liveness", database.changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
-    ]
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
-    enrollment = Enrollment(state.server_id, settings.link_port)
+    leader = LeaderChannel(state.ca.pem, pair)
+    forward = Forward(leader, settings.name or socket.gethostname())
+    api_door, link_door = Door(forward, _is_api), Door(forward, lambda method: not _is_api(method), _is_api)
     api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
-    agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
-    facts = ApiFacts(
-        state.server_id,
-        state.ca.sha256,
-        settings.base_image,
-        Joining(
-            bind=settings.bind,
-            web_port=settings.web_port,
-            public_key_pin=public_key_pin(pair),
-            build=downloads.build,
-            script_sha256=downloads.script_sha256,
-        ),
-    )
-    servicer = ApiServicer(
-        database,
-        state.sealer,
-        facts,
-        sessions.logs,
-        code,
-        read_stats=sessions.stats,
-        read_rates=data_plane.rates.of,
-        read_traffic=data_plane.traffic,
-        readings=telemetry,
-        clear_findings=sessions.clear_findings,
-        end_session=sessions.end,
-        read_facts=facts_from,
-        publishers=gateway.publishers,
-        ask_upgrade=upgrades.ask,
-        scaling_of=data_plane.autoscale.said,
-    )
-    api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
+    api.add_generic_rpc_handlers((api_door,))
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
-    silence_s = settings.report_interval_s * settings.missed_reports
-    link_servicer = LinkServicer(
-        database,
-        state.ca,
-        sessions,
-        assignments,
-        state.server_id,
-        settings.report_interval_s,
-        silence_s,
-        CodeOut(database, code),
-        telemetry,
-        UsageIn(database),
-    )
-    agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
-    data_plane.register(link)
+    link.add_generic_rpc_handlers((link_door,))
     web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
-    await data_plane.start()
+    terms = Terms(Premises(settings, state, downloads, pair, link_door, api_door), leader)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
     async with asyncio.TaskGroup() as group:
+        hearing = group.create_task(state.database.listen(), name="changes")
+        leading = group.create_task(terms.run(), name="terms")
+        await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
-        tasks.append(group.create_task(database.listen(), name="listen"))
-        tasks.append(group.create_task(peaks.run(), name="peaks"))
-        tasks.append(group.create_task(crew.run(), name="crew"))
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
         log.info("stopping: replicas and gateways go on without the server")
         web.should_exit = True
         await asyncio.gather(api.stop(STOP_GRACE_S), link.stop(STOP_GRACE_S), serving)
+        terms.end()
+        await leading
+        hearing.cancel()
+        await leader.close()
+
+
+class Terms:
+    """Follows what the lease says: leads while it may. `run` until `end`."""
+
+    def __init__(self, premises: Premises, leader: LeaderChannel) -> None:
+        settings, database = premises.settings, premises.state.database
+        self.known = asyncio.Event()  # who leads is, and when it is this server, it does
+        self._premises = premises
+        self._leader = leader
+        self._over = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._ending = False
+        name = settings.name or socket.gethostname()
+        self._keeper = LeaseKeeper(database.lease(), name, settings.advertised, self._on_change)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(self._keeper.run(), name="lease")
+            while not self._ending:
+                standing = self._keeper.standing
+                if standing.leads:
+                    await self._lead(standing)
+                    continue
+                if standing.term:
+                    self.known.set()
+                await self._changed.wait()
+                self._changed.clear()
+            self._keeper.end()
+            await keeping
+        await self._keeper.let_go()
+
+    def end(self) -> None:
+        self._ending = True
+        self._over.set()
+        self._changed.set()
+
+    async def _lead(self, standing: Standing) -> None:
+        self._over = over = asyncio.Event()
+        state = self._premises.state
+        if standing.since_s:  # among several
+            state = replace(state, database=state.database.fenced(fence(standing.term, self._keeper.lost)))
+        try:
+            leading = Leading(replace(self._premises, state=state), standing)
+            await leading.run(over, self.known.set)
+        except NotLeading as error:
+            log.warning("the term is over", because=str(error))
+        except NotReady as error:
+            if not standing.since_s:
+                raise  # the only one: whoever started it reads why
+            log.error("cannot lead now", because=str(error))
+            await asyncio.sleep(LEAD_AGAIN_S)
+        if not self._ending and self._keeper.standing == standing:  # seen at a write before the next look
+            await _first_of(self._changed.wait(), asyncio.sleep(LEAD_AGAIN_S))
+
+    def _on_change(self, standing: Standing) -> None:
+        self._leader.is_at(standing.address, standing.term)
+        self._over.set()
+        self._changed.set()
+
+
+def _is_api(method: str) -> bool:
+    return method.startswith(API_METHODS)
+
+
+def _first(group: "BaseExceptionGroup[HomeportError]") -> HomeportError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _first_of(*waiting: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.ensure_future(it) for it in waiting]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
         for task in tasks:
             task.cancel()
 

@@ -1,5 +1,6 @@
 """Settings of the server process: frozen, read once from flags and HOMEPORT_* variables."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,19 @@ class ServerSettings:
     database_url: str = field(
         default="", repr=False
     )  # of PostgreSQL, with its password; empty: a file of the state directory
+
+    name: str = ""  # of this server among several; empty: the machine's
+    advertise: str = ""  # host or host:port where other servers reach its link port
+
+    @property
+    def advertised(self) -> str:
+        """With a port. What it binds to when nothing else is said, and its machine's name when that is every address."""
+        anywhere = self.bind in {"0.0.0.0", "::"}  # noqa: S104
+        host = self.advertise or (socket.gethostname() if anywhere else self.bind)
+        if (host.startswith("[") and "]:" in host) or host.count(":") == 1:
+            return host
+        host = host.strip("[]")
+        return f"[{host}]:{self.link_port}" if ":" in host else f"{host}:{self.link_port}"
 
     @property
     def database(self) -> Place:

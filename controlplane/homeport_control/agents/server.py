@@ -24,7 +24,7 @@ from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
-from homeport_control.domain.errors import Denied, HomeportError, NotReady
+from homeport_control.domain.errors import Denied, HomeportError, NotLeading, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
 from homeport_control.store.connect import Database
@@ -237,6 +237,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         log.warning("an agent is away", host=session.host_id, reason=reason)
         try:
             await self._write_away(session.host_id, values)
+        except NotLeading:
+            return  # who leads now knows which hosts it has heard
         except NotReady:  # a host that stays "connected" without a session would never be lost
             task = asyncio.create_task(self._write_away_later(session.host_id, values))
             self._late.add(task)
@@ -255,6 +257,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             await asyncio.sleep(min(CLOSE_BACKOFF_S * 2**attempt, MAX_CLOSE_BACKOFF_S))
             try:
                 await self._write_away(host_id, values)
+                return
+            except NotLeading:
                 return
             except NotReady as error:
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))

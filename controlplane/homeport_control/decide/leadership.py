@@ -15,7 +15,9 @@ from homeport_control.domain.leadership import Lease
 RENEW_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5  # of those that follow
 STALE_S = 3.0  # without a heartbeat for this long: whoever sees it takes the next term
-GIVE_UP_S = 5.0  # a leader that could not write one for this long says that it leads no more; it could not write anything else
+GIVE_UP_S = (
+    5.0  # a leader that could not write one for this long says that it leads no more; it could not write anything else
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def decide(seen: Lease, server: str, held_term: int, *, has_lock: bool, now_s: f
         return Lead(1, "it is the first") if has_lock else Follow("another one is about to be the first")
     if not seen.server:
         because = f"{seen.name} let go of term {seen.term}"
+    elif has_lock and seen.server == server:
+        because = "it led before, and reaches the database again"
     elif has_lock:
         because = f"{seen.name} has ended: its lock is free"
     elif silent_s >= STALE_S:

@@ -13,7 +13,7 @@ from homeport_control.relay.handlers import Calls, Context, Handlers
 from homeport_control.trust.callers import RELAYED_KEY
 
 
-class Door(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class Door(grpc.GenericRpcHandler):
     """Register it with the server of the port. `takes` says whether this port is for a method.
 
     `passes` says whether it is for what other servers pass on besides: their calls come in at one port for all.
@@ -65,4 +65,4 @@ async def _not_leading(_requests: Any, context: Context) -> None:
     )
 
 
-_NOT_LEADING = grpc.stream_stream_rpc_method_handler(_not_leading)
+_NOT_LEADING: Any = grpc.stream_stream_rpc_method_handler(_not_leading)

@@ -63,7 +63,9 @@ class Forward:
             why = f"no server that leads could be reached within {self._hold_s:g} s: {unknown}; try again in a moment"
             await context.abort(grpc.StatusCode.UNAVAILABLE, why)
         except AioRpcError as error:
-            await context.abort(error.code(), error.details() or "", trailing_metadata=_pairs(error.trailing_metadata()))
+            await context.abort(
+                error.code(), error.details() or "", trailing_metadata=_pairs(error.trailing_metadata())
+            )
         finally:
             source.close()
 

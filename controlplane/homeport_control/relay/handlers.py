@@ -23,13 +23,20 @@ class Handlers:
     """Stands where a `grpc.aio.Server` would for the `add_…_to_server` of services."""
 
     def __init__(self) -> None:
-        self._generic: "list[grpc.GenericRpcHandler[Any, Any]]" = []
+        self._generic: list[grpc.GenericRpcHandler] = []
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         self._generic.extend(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
         """The same ones as the generic handler of the service."""
+
+    @classmethod
+    def together(cls, *of: "Handlers") -> "Handlers":
+        made = cls()
+        for handlers in of:
+            made.add_generic_rpc_handlers(handlers._generic)
+        return made
 
     @property
     def as_server(self) -> grpc.aio.Server:

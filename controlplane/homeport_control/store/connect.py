@@ -5,8 +5,9 @@ wait here and not in the database. How each of the two does it: sqlite.py, postg
 """
 
 import asyncio
+import copy
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
+from homeport_control.store.leadership import LeaseConnection
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.place import Place
 from homeport_control.store.postgresql import Postgresql, take_write_lock, why_not
@@ -41,6 +43,7 @@ class Driver(Protocol):
     async def roll_back(self, connection: AsyncConnection) -> None: ...
     def why_not(self, error: BaseException) -> str: ...
     async def listen(self, changes: Changes) -> None: ...
+    def lease(self) -> LeaseConnection | None: ...
 
 
 class Write:
@@ -68,6 +71,17 @@ class Database:
         self.changes = Changes()
         self._driver = driver
         self._writing = asyncio.Lock()
+        self._fence: Callable[[AsyncConnection], Awaitable[None]] | None = None
+
+    def fenced(self, fence: "Callable[[AsyncConnection], Awaitable[None]]") -> "Database":
+        """The same database for who may write only under a condition: each write begins with that check, which raises."""
+        fenced = copy.copy(self)
+        fenced._fence = fence
+        return fenced
+
+    def lease(self) -> LeaseConnection | None:
+        """For the one among several servers that leads; None: with SQLite there is one server, and it does."""
+        return self._driver.lease()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -85,6 +99,8 @@ class Database:
                 write = Write(connection, actor, cause_id or uuid.uuid4().hex[:12])
                 try:
                     await driver.begin_write(connection)
+                    if self._fence is not None:
+                        await self._fence(connection)
                     yield write
                     if write.events:
                         await connection.execute(sa.insert(events), write.events)

@@ -13,9 +13,10 @@ unreachable database does not answer, and a server that freezes or vanishes with
 """
 
 import asyncio
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
@@ -26,11 +27,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
+from homeport_control.store.leadership import LeaseConnection, application_name
 from homeport_control.store.listening import CHANNEL, Listening, payloads
+from homeport_control.store.locks import WRITE_LOCK
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.sqlite import from_json
 
-WRITE_LOCK: Final = 0x686F6D65706F7274  # "homeport": of every write transaction, and of migrations
 CONNECT_S = 5.0
 STATEMENT_S = 15.0
 ANSWER_S = STATEMENT_S + 5.0  # the client's own patience: for a database that says nothing at all
@@ -49,6 +51,7 @@ class Postgresql:
         """`lock_timeout_s`: how long a writer waits for the one before it."""
         self._url = url
         self._lock_timeout_s = lock_timeout_s
+        self._server = uuid.uuid4().hex[:12]  # this process
         self._listening = Listening(self.connect)
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
@@ -58,7 +61,7 @@ class Postgresql:
             timeout=CONNECT_S,
             command_timeout=ANSWER_S,
             server_settings={
-                "application_name": "homeport",
+                "application_name": application_name(self._server),
                 "default_transaction_isolation": "read committed",
                 "lock_timeout": _ms(self._lock_timeout_s),
                 "statement_timeout": _ms(STATEMENT_S),
@@ -116,6 +119,9 @@ class Postgresql:
             return ""
         cause: BaseException = getattr(error.orig, "__cause__", None) or error.orig or error
         return why_not(cause) or (_away(cause) if error.connection_invalidated else "")
+
+    def lease(self) -> LeaseConnection:
+        return LeaseConnection(self.connect, self._server, why_not)
 
     async def listen(self, changes: Changes) -> None:
         """Hear what other servers change, for as long as the process runs."""

@@ -275,3 +275,16 @@ usage_places = sa.Table(
     sa.Column("place", Words, nullable=False),
     sa.Column("missed_at_s", sa.Float),  # when it was last seen that lines were gone before they were counted
 )
+
+# Which of several servers leads: one row, on PostgreSQL alone. See domain/leadership.py.
+leadership = sa.Table(
+    "leadership",
+    metadata,
+    sa.Column("id", Whole, primary_key=True),  # 1
+    sa.Column("term", Whole, nullable=False),
+    sa.Column("server", Words, nullable=False),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("address", Words, nullable=False),
+    sa.Column("since_s", sa.Float, nullable=False),
+    sa.Column("renewed_at_s", sa.Float, nullable=False),
+)

@@ -79,6 +79,9 @@ class Sqlite:
                 return f"the database is damaged: {error.orig}; put back a copy of homeport.db"
         return ""
 
+    def lease(self) -> None:
+        """One server, which leads."""
+
     async def listen(self, changes: Changes) -> None:
         """Nothing to hear: there is no other server on the same file."""
 

@@ -1,4 +1,4 @@
-"""relay: two servers on loopback with mutual TLS, one leads. What a caller meets at the other is what it would meet at the leader."""
+"""relay: two servers on loopback with mutual TLS, one leads. A caller meets at the other what it would meet at the leader."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -186,7 +186,9 @@ async def test_a_call_is_answered_by_the_leader_wherever_it_comes_in(two: Two) -
 
 async def test_the_leader_hears_who_calls_from_where_with_what_and_until_when(two: Two) -> None:
     for server in (two.leads, two.follows):
-        call = two.link(server).unary_unary("/test.Link/Who")(b"", timeout=20, metadata=(("authorization", "Bearer t"),))
+        call = two.link(server).unary_unary("/test.Link/Who")(
+            b"", timeout=20, metadata=(("authorization", "Bearer t"),)
+        )
         host, peer, token, left = (await call).decode().replace("Bearer t", "Bearer-t").split()
         assert (host, token, left) == ("h1", "Bearer-t", "True")
         assert peer.startswith("ipv4:127.0.0.1:")
