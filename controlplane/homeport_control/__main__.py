@@ -10,6 +10,7 @@ from pathlib import Path
 
 from homeport_control import app
 from homeport_control.domain.errors import BadRequest, HomeportError
+from homeport_control.identity import export_identity, import_identity
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
 from homeport_control.spec.problems import Mistake
@@ -35,6 +36,9 @@ def main() -> None:
                 print(asyncio.run(app.admin_token(settings)))
             case "add-bundle":
                 print(f"bundle of the agent {asyncio.run(app.add_bundle(settings, arguments.file))} is served")
+            case "identity":
+                work = export_identity if arguments.action == "export" else import_identity
+                print(f"identity with the CA {work(settings.state_dir, arguments.file)[:12]}… {arguments.action}ed")
             case "join-token":
                 print(
                     asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
@@ -69,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     admin = commands.add_parser("admin-token", help="print a new admin token, when all were lost")
     bundle = commands.add_parser("add-bundle", help="serve a file of `homeport bundle` to hosts without internet")
     bundle.add_argument("file", type=Path, metavar="FILE")
-    for command in (run, init, join, admin, bundle):
+    identity = commands.add_parser("identity", help="carry CA and keys to a further server of the same database")
+    identity.add_argument("action", choices=["export", "import"])
+    identity.add_argument("file", type=Path, metavar="FILE", help="keep it secret: who has it is this server")
+    for command in (run, init, join, admin, bundle, identity):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
         where = command.add_mutually_exclusive_group()
         where.add_argument(

@@ -107,8 +107,9 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     api.add_generic_rpc_handlers((api_door,))
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     link.add_generic_rpc_handlers((link_door,))
-    web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
     terms = Terms(Premises(settings, state, downloads, pair, link_door, api_door), leader)
+    pages = web_app(state.ca.pem, downloads, terms.why_not)
+    web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
@@ -159,6 +160,10 @@ class Terms:
             self._keeper.end()
             await keeping
         await self._keeper.let_go()
+
+    def why_not(self) -> str:
+        """Why calls cannot be answered now; empty: they can."""
+        return "" if self._keeper.standing.term else "it is not known who leads"
 
     def end(self) -> None:
         self._ending = True

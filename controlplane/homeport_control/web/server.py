@@ -5,6 +5,7 @@ wants a token is served here.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,12 +16,15 @@ from homeport_control.web.downloads import BUNDLE, Downloads
 from homeport_control.web.uv_program import compressed
 
 
-def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
+def web_app(ca_pem: bytes, downloads: Downloads, why_not: Callable[[], str] = lambda: "") -> Starlette:
+    """`why_not`: why this server cannot be used now, for who balances between several; empty: it can."""
+
     async def ca(_request: Request) -> Response:
         return Response(ca_pem, media_type="application/x-pem-file")
 
     async def healthz(_request: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        because = why_not()
+        return PlainTextResponse(f"{because or 'ok'}\n", status_code=503 if because else 200)
 
     async def script(_request: Request) -> Response:
         return Response(downloads.script, media_type="text/x-shellscript; charset=utf-8")
