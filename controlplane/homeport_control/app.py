@@ -10,7 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,15 @@ from homeport_control.relay.forward import Forward
 from homeport_control.relay.leader import LeaderChannel
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta
+from homeport_control.store.code import CodeStore
+from homeport_control.store.code_copies import CodeCopies
 from homeport_control.store.leadership import fence
 from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
+COPY_EVERY_S = 5.0
 LEAD_AGAIN_S = 0.5  # after a term whose beginning failed: the database went away in it
 # What comes in at the API's port. Other servers pass it on to the link port of the leader, and nobody else may there.
 API_METHODS = tuple(
@@ -139,6 +142,7 @@ class Terms:
         self.known = asyncio.Event()  # who leads is, and when it is this server, it does
         self._premises = premises
         self._leader = leader
+        self._copies = CodeCopies(database, CodeStore(settings.code))
         self._over = asyncio.Event()
         self._changed = asyncio.Event()
         self._ending = False
@@ -155,7 +159,7 @@ class Terms:
                     continue
                 if standing.term:
                     self.known.set()
-                await self._changed.wait()
+                await self._follow()
                 self._changed.clear()
             self._keeper.end()
             await keeping
@@ -169,6 +173,13 @@ class Terms:
         self._ending = True
         self._over.set()
         self._changed.set()
+
+    async def _follow(self) -> None:
+        """Until who leads changes; meanwhile fetch the code that came in elsewhere, so that a change of leader is quick."""
+        while not self._changed.is_set():
+            with suppress(HomeportError):  # the database is away, or the disk full: it says so when it is to lead
+                await _first_of(self._copies.pull(), self._changed.wait())
+            await _first_of(self._changed.wait(), asyncio.sleep(COPY_EVERY_S))
 
     async def _lead(self, standing: Standing) -> None:
         self._over = over = asyncio.Event()
@@ -204,9 +215,12 @@ def _first(group: "BaseExceptionGroup[HomeportError]") -> HomeportError:
 
 
 async def _first_of(*waiting: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them has ended; raises what it raised. The others are cancelled."""
     tasks = [asyncio.ensure_future(it) for it in waiting]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         for task in tasks:
             task.cancel()

@@ -48,6 +48,7 @@ from homeport_control.relay.handlers import Handlers
 from homeport_control.settings import ServerSettings
 from homeport_control.store import events, gateways
 from homeport_control.store.code import CodeStore
+from homeport_control.store.code_copies import CodeCopies
 from homeport_control.store.connect import Write
 from homeport_control.trust.ca import KeyPair, public_key_pin
 from homeport_control.web.downloads import Downloads
@@ -86,6 +87,7 @@ class Leading:
         self._peaks = Peaks(database)
         self._telemetry = Telemetry(self._peaks.heard)
         self._code = code = CodeStore(settings.code)
+        self._copies = CodeCopies(database, code)
         self._data_plane = data_plane = DataPlane(database, state.sealer.open)
         gateway = data_plane.gateway
         certificates = CertificatesLoop(database, state.sealer)
@@ -119,6 +121,7 @@ class Leading:
         Raises NotLeading when the term is another's already, NotReady without a database.
         """
         await self._begin()
+        await self._copies.pull()  # little: a server that follows has fetched what there was
         await self._data_plane.start()
         api, link = self._api(), self._link()
         try:
@@ -184,6 +187,7 @@ class Leading:
             publishers=data_plane.gateway.publishers,
             ask_upgrade=self._upgrades.ask,
             scaling_of=data_plane.autoscale.said,
+            push_code=self._copies.push,
         )
         made = Handlers()
         api_pb2_grpc.add_ApiServicer_to_server(servicer, made.as_server)

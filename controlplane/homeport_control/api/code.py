@@ -5,7 +5,7 @@ memory and time. Does not cover where they lie (store.code) or who may fetch the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from homeport_protos import code
 from homeport_protos.api.v1 import api_pb2
@@ -21,9 +21,25 @@ UPLOAD_S = 2 * 3600.0  # all of it
 UPLOADS_AT_ONCE = 16
 
 
+Push = Callable[[str], Awaitable[None]]
+
+
+async def _nowhere(code_id: str) -> None:
+    pass
+
+
 class CodeApi:
-    def __init__(self, store: CodeStore, *, silence_s: float = SILENCE_S, upload_s: float = UPLOAD_S) -> None:
+    def __init__(
+        self,
+        store: CodeStore,
+        push: Push = _nowhere,
+        *,
+        silence_s: float = SILENCE_S,
+        upload_s: float = UPLOAD_S,
+    ) -> None:
+        """`push` is called with a code's id before its sender hears that all of it is here."""
         self._store = store
+        self._push = push
         self._silence_s = silence_s
         self._upload_s = upload_s
         self._uploads = 0
@@ -38,6 +54,8 @@ class CodeApi:
         missing = await self._store.keep(
             code_id, manifest.SerializeToString(deterministic=True), code.contents(manifest)
         )
+        if not missing:
+            await self._push(code_id)
         return api_pb2.CheckCodeResponse(code_id=code_id, missing_sha256=missing)
 
     async def upload(self, messages: AsyncIterator[api_pb2.UploadCodeRequest]) -> api_pb2.UploadCodeResponse:
@@ -71,6 +89,7 @@ class CodeApi:
         while message is not None:
             async with self._incoming(message, left) as incoming:
                 message = await self._take_one(incoming, message, messages)
+        await self._push(first.code_id)
 
     def _incoming(self, message: api_pb2.UploadCodeRequest, left: dict[str, int]) -> Incoming:
         """A content may come once. Raises BadRequest."""

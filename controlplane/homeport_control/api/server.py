@@ -11,7 +11,7 @@ from homeport_control import __version__
 from homeport_control.api import events, tokens, users
 from homeport_control.api.access import AccessLogs, Publishers
 from homeport_control.api.auth import Caller
-from homeport_control.api.code import CodeApi
+from homeport_control.api.code import CodeApi, Push
 from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
 from homeport_control.api.fleets import Fleets, ReadFacts
@@ -77,13 +77,14 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         ask_upgrade: AskUpgrade = lambda host_ids: None,
         scaling_of: ScalingOf = lambda run_id: "",
         gateway_start_s: float = GATEWAY_START_S,
+        push_code: Push | None = None,
     ) -> None:
         self._database = database
         self._facts = facts
         self._gateways = Gateways(database, gateway_start_s, facts.ca_sha256)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
-        self._code = CodeApi(code)
+        self._code = CodeApi(code) if push_code is None else CodeApi(code, push_code)
         self._code_store = code
         self._views = Views(database, readings, scaling_of)
         self._hosts = Hosts(database, readings)

@@ -288,3 +288,21 @@ leadership = sa.Table(
     sa.Column("since_s", sa.Float, nullable=False),
     sa.Column("renewed_at_s", sa.Float, nullable=False),
 )
+
+# Code that was sent along, for all of several servers: store/code_copies.py.
+code_manifests = sa.Table(
+    "code_manifests",
+    metadata,
+    sa.Column("code_id", Words, primary_key=True),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("contents", sa.JSON, nullable=False),  # sizes in bytes by sha256
+)
+
+code_contents = sa.Table(
+    "code_contents",
+    metadata,
+    sa.Column("sha256", Words, primary_key=True),
+    sa.Column("number", Whole, primary_key=True),  # of the piece, from 0
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("last", sa.Boolean, nullable=False),
+)
