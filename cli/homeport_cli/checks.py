@@ -53,6 +53,12 @@ def token(server: api_pb2.GetServerResponse) -> Check:
     return Check("ok", "token", f"{server.user}, role {server.role}")
 
 
+def leader(leader: api_pb2.Leader, now_s: float) -> Check:
+    """Of several servers on one database."""
+    minutes = max(0, round((now_s - leader.since_s) / 60))
+    return Check("ok", "servers", f"{leader.name} leads since {minutes} min, term {leader.term}")
+
+
 def versions(own: str, own_protocol: int, server: api_pb2.GetServerResponse) -> Check:
     what = "versions"
     if server.protocol != own_protocol:

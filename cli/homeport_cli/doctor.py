@@ -109,6 +109,8 @@ def _api(api: Api, settings: config.Config) -> Iterator[Check]:
         return
     yield checks.token(server)
     yield checks.versions(_own_version(), PROTOCOL, server)
+    if server.HasField("leader"):
+        yield checks.leader(server.leader, time.time())
     yield _clock(settings)
     yield checks.gateway(server.gateway)
     try:

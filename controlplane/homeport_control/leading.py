@@ -170,6 +170,7 @@ class Leading:
                 build=downloads.build,
                 script_sha256=downloads.script_sha256,
             ),
+            self._standing if self._standing.since_s else None,
         )
         servicer = ApiServicer(
             state.database,

@@ -28,6 +28,7 @@ from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.usage import usage_of
 from homeport_control.api.views import ScalingOf, Views
+from homeport_control.domain.leadership import Standing
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database
@@ -55,6 +56,7 @@ class ApiFacts:
     ca_sha256: str
     base_image: str = DEFAULT_TEMPLATE
     joining: Joining = Joining()
+    leader: Standing | None = None  # None: it is the only server
 
 
 class ApiServicer(api_pb2_grpc.ApiServicer):
@@ -105,9 +107,16 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
                 role=caller.role,
                 gateway=await self._gateways.default(),
                 joining=self._joining(),
+                leader=self._leader(),
             )
 
         return await answer(self._database, context, method)
+
+    def _leader(self) -> api_pb2.Leader | None:
+        leader = self._facts.leader
+        if leader is None:
+            return None
+        return api_pb2.Leader(name=leader.name, term=leader.term, since_s=leader.since_s)
 
     def _joining(self) -> api_pb2.Joining:
         facts = self._facts.joining

@@ -38,6 +38,11 @@ def test_versions_may_differ_and_protocols_may_not(protocol: int, version: str, 
     assert (check.state, check.do) == (state, do)
 
 
+def test_of_several_servers_it_is_told_which_leads() -> None:
+    check = checks.leader(api_pb2.Leader(name="alpha", term=3, since_s=1000.0), now_s=1720.0)
+    assert str(check) == "ok    servers        — alpha leads since 12 min, term 3"
+
+
 @pytest.mark.parametrize(
     ("ahead_s", "state", "words"),
     [

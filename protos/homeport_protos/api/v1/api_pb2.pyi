@@ -51,6 +51,7 @@ class GetServerResponse(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     JOINING_FIELD_NUMBER: _builtins.int
+    LEADER_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     version: _builtins.str
     protocol: _builtins.int
@@ -61,6 +62,10 @@ class GetServerResponse(_message.Message):
     def gateway(self) -> Global___Gateway: ...
     @_builtins.property
     def joining(self) -> Global___Joining: ...
+    @_builtins.property
+    def leader(self) -> Global___Leader:
+        """not set: this server is the only one"""
+
     def __init__(
         self,
         *,
@@ -71,14 +76,43 @@ class GetServerResponse(_message.Message):
         role: _builtins.str = ...,
         gateway: Global___Gateway | None = ...,
         joining: Global___Joining | None = ...,
+        leader: Global___Leader | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining", "leader", b"leader"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining", "protocol", b"protocol", "role", b"role", "server_id", b"server_id", "user", b"user", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "joining", b"joining", "leader", b"leader", "protocol", b"protocol", "role", b"role", "server_id", b"server_id", "user", b"user", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerResponse: _TypeAlias = GetServerResponse  # noqa: Y015
+
+@_typing.final
+class Leader(_message.Message):
+    """Which of several servers on one database leads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    SINCE_S_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    term: _builtins.int
+    since_s: _builtins.float
+    """unix time"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        term: _builtins.int = ...,
+        since_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "since_s", b"since_s", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Leader: _TypeAlias = Leader  # noqa: Y015
 
 @_typing.final
 class Gateway(_message.Message):
