@@ -22,12 +22,12 @@ from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.place import Place
-from homeport_control.store.postgresql import Postgresql, take_write_lock, why_not
+from homeport_control.store.postgresql import Deadlines, Postgresql, take_write_lock, why_not
 from homeport_control.store.schema import events
 from homeport_control.store.sqlite import Sqlite
 
 BUSY_TIMEOUT_S = 5.0
-MIGRATION_S = 600.0  # one statement of it, on PostgreSQL
+MIGRATION_S = 600.0  # on PostgreSQL: the wait for one that another server does, and each statement of it
 
 
 class Driver(Protocol):
@@ -123,7 +123,9 @@ def open_database(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Da
 
 
 def _driver(place: Place, busy_timeout_s: float) -> Driver:
-    return Sqlite(place, busy_timeout_s) if isinstance(place, Path) else Postgresql(place, busy_timeout_s)
+    if isinstance(place, Path):
+        return Sqlite(place, busy_timeout_s)
+    return Postgresql(place, Deadlines(lock_s=busy_timeout_s))
 
 
 def migrate(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -133,7 +135,8 @@ def migrate(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
             with _translated(_driver(place, busy_timeout_s)):
                 alembic.command.upgrade(alembic_config(file=place, busy_timeout_s=busy_timeout_s), "head")
         else:
-            asyncio.run(_migrate_postgresql(Postgresql(place, max(busy_timeout_s, MIGRATION_S))))
+            patient = Deadlines(MIGRATION_S, statement_s=MIGRATION_S, answer_s=MIGRATION_S, idle_s=MIGRATION_S)
+            asyncio.run(_migrate_postgresql(Postgresql(place, patient)))
     except alembic.util.CommandError as error:
         raise NotReady(
             f"the database does not fit this version of Homeport: {error}; install the version that wrote it"
@@ -146,7 +149,6 @@ async def _migrate_postgresql(driver: Postgresql) -> None:
     try:
         with _translated(driver):
             async with driver.connection(engine) as connection:
-                await connection.execute(sa.text(f"SET LOCAL statement_timeout = '{MIGRATION_S:.0f}s'"))
                 await take_write_lock(connection)
                 await connection.run_sync(
                     lambda it: alembic.command.upgrade(alembic_config(connection=it), "head"),

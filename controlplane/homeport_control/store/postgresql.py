@@ -15,6 +15,7 @@ unreachable database does not answer, and a server that freezes or vanishes with
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
@@ -27,14 +28,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.listening import CHANNEL, Listening, payloads
-from homeport_control.store.patience import PatientConnection
+from homeport_control.store.patience import PatientConnection, finished
 from homeport_control.store.sqlite import from_json
 
 WRITE_LOCK: Final = 0x686F6D65706F7274  # "homeport": of every write transaction, and of migrations
-CONNECT_S = 5.0
-STATEMENT_S = 15.0
-ANSWER_S = STATEMENT_S + 5.0  # the client's own patience: for a database that says nothing at all
-IDLE_IN_TRANSACTION_S = 20.0  # a server that stopped in the middle of one lets others write after this
 CONNECTIONS, MORE_CONNECTIONS = (
     10,
     10,
@@ -42,27 +39,40 @@ CONNECTIONS, MORE_CONNECTIONS = (
 WAIT_FOR_CONNECTION_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """No wait without one; all in seconds."""
+
+    lock_s: float = 5.0  # a writer waits for the one before it
+    statement_s: float = 15.0
+    answer_s: float = (
+        20.0  # the client's own patience, for a database that says nothing at all: more than a statement's
+    )
+    connect_s: float = 5.0
+    idle_s: float = 20.0  # a server that stands still in the middle of a transaction lets others write after this
+
+
 class Postgresql:
     """How a PostgreSQL database is driven."""
 
-    def __init__(self, url: str, lock_timeout_s: float) -> None:
-        """`lock_timeout_s`: how long a writer waits for the one before it."""
+    def __init__(self, url: str, deadlines: Deadlines) -> None:
         self._url = url
-        self._lock_timeout_s = lock_timeout_s
+        self._deadlines = deadlines
         self._listening = Listening(self.connect)
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
         """A connection with our deadlines; `settings` of PostgreSQL besides."""
+        deadlines = self._deadlines
         return await asyncpg.connect(
             self._url,
-            timeout=CONNECT_S,
-            command_timeout=ANSWER_S,
+            timeout=deadlines.connect_s,
+            command_timeout=deadlines.answer_s,
             server_settings={
                 "application_name": "homeport",
                 "default_transaction_isolation": "read committed",
-                "lock_timeout": _ms(self._lock_timeout_s),
-                "statement_timeout": _ms(STATEMENT_S),
-                "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_S),
+                "lock_timeout": _ms(deadlines.lock_s),
+                "statement_timeout": _ms(deadlines.statement_s),
+                "idle_in_transaction_session_timeout": _ms(deadlines.idle_s),
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "3",
                 "tcp_keepalives_count": "3",
@@ -99,7 +109,11 @@ class Postgresql:
         await take_write_lock(connection)
 
     async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None:
-        if told := payloads(self._listening.origin, topics):
+        """Topics go out with it. To its end, also when who waits is cancelled meanwhile."""
+        await finished(self._commit(connection, payloads(self._listening.origin, topics)))
+
+    async def _commit(self, connection: AsyncConnection, told: list[str]) -> None:
+        if told:
             query = sa.text(f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(CAST(:told AS text[])) AS told")  # noqa: S608
             await connection.execute(query, {"told": told})
         await connection.commit()
@@ -194,6 +208,8 @@ class _Connection(PatientConnection):
 
     async def _drop(self) -> None:
         """At once: to roll back in a database that does not answer would take as long again."""
+        if self.invalidated:
+            return
         driver: asyncpg.Connection = (await self.get_raw_connection()).driver_connection
         driver.terminate()
         await asyncio.shield(self.invalidate())

@@ -13,6 +13,13 @@ def shared_url(postgresql: Postgres) -> str:
     return postgresql.create(migrated=True)
 
 
+@pytest.fixture
+def url(postgresql: Postgres, shared_url: str) -> str:
+    """A migrated database without rows."""
+    postgresql.empty(shared_url)
+    return shared_url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A state directory with a migrated database that nobody has opened."""
@@ -20,7 +27,5 @@ def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "sqlite":
         return migrated(request.getfixturevalue("template"), folder).parent
     folder.mkdir()
-    url: str = request.getfixturevalue("shared_url")
-    request.getfixturevalue("postgresql").empty(url)
-    (folder / place.FILE).write_text(url)
+    (folder / place.FILE).write_text(request.getfixturevalue("url"))
     return folder
