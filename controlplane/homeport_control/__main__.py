@@ -17,15 +17,9 @@ from homeport_control.store import place
 
 
 def main() -> None:
-    parser = _parser()
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     try:
         settings = _settings(arguments)
-    except BadRequest as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"cannot read {error.filename}: {error.strerror}")
-    try:
         match arguments.command:
             case "run":
                 asyncio.run(app.run(settings))
@@ -52,7 +46,7 @@ def main() -> None:
         )
     except OSError as error:  # a full or broken disk, a file where the directory should be
         sys.exit(
-            f"homeport server: cannot use {error.filename or settings.state_dir}: {error.strerror or error}; "
+            f"homeport server: cannot use {error.filename or arguments.state_dir}: {error.strerror or error}; "
             "put that right or choose another --state-dir"
         )
 
