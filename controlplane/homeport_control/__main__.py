@@ -6,9 +6,11 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
-from homeport_control import app
+from homeport_control import app, upkeep
 from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
@@ -33,6 +35,17 @@ def main() -> None:
                 print(
                     asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
                 )
+            case "move":
+                print(_rows(asyncio.run(upkeep.move(settings, _target(arguments)))))
+                print("the next start goes on there; what was copied is left as it is", file=sys.stderr)
+            case "backup":
+                manifest, size_bytes = asyncio.run(upkeep.backup(settings, arguments.file))
+                print(f"{arguments.file}: server {manifest.server_id}, {size_bytes / 1e6:.1f} MB; it holds all keys")
+            case "restore":
+                manifest, aside = asyncio.run(upkeep.restore(settings, arguments.file, force=arguments.force))
+                made = datetime.fromtimestamp(manifest.made_at_s).astimezone().isoformat(" ", "seconds")
+                print(f"server {manifest.server_id} is as it was at {made}" + (f"; before: {aside}" if aside else ""))
+                print("what hosts run that was started after that is stopped when they connect", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(130)
     except BadRequest as error:
@@ -63,7 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     admin = commands.add_parser("admin-token", help="print a new admin token, when all were lost")
     bundle = commands.add_parser("add-bundle", help="serve a file of `homeport bundle` to hosts without internet")
     bundle.add_argument("file", type=Path, metavar="FILE")
-    for command in (run, init, join, admin, bundle):
+    move = commands.add_parser("move", help="copy the database to PostgreSQL, or back; the server is stopped")
+    to = move.add_mutually_exclusive_group(required=True)
+    to.add_argument("--to", metavar="URL", help="postgresql://USER@HOST:PORT/NAME of an empty database, or: sqlite")
+    to.add_argument("--to-file", type=Path, metavar="FILE", help="holds that URL, and may hold its password")
+    backup = commands.add_parser("backup", help="write all that the server is into one file; it may run meanwhile")
+    restore = commands.add_parser("restore", help="make the state directory what a backup says; the server is stopped")
+    for command in (backup, restore):
+        command.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument(
+        "--force", action="store_true", help="put aside what is in the state directory, empty PostgreSQL"
+    )
+    for command in (run, init, join, admin, bundle, move, backup, restore):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
         where = command.add_mutually_exclusive_group()
         where.add_argument(
@@ -140,6 +164,15 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         base_image=arguments.base_image,
         database_url=_database_url(arguments),
     )
+
+
+def _target(arguments: argparse.Namespace) -> str:
+    """Where to move to. Raises BadRequest, OSError."""
+    return place.from_file(arguments.to_file) if arguments.to_file else str(arguments.to)
+
+
+def _rows(counted: Mapping[str, int]) -> str:
+    return "\n".join(f"{name:16}{count:>10}" for name, count in counted.items())
 
 
 def _database_url(arguments: argparse.Namespace) -> str:

@@ -260,6 +260,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
+        is_first = True
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -270,7 +271,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 return
             match message.WhichOneof("message"):
                 case "report":
-                    await self._report(session.host_id, boot_id, message.report)
+                    await self._report(session.host_id, boot_id, message.report, is_first=is_first)
+                    is_first = False
                 case "log_lines":
                     session.log_lines(message.log_lines)
                 case "log_end":
@@ -289,10 +291,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
-    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
+    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report, *, is_first: bool) -> None:
         if report.boot_id != boot_id:
             return
-        await take_report(self._database, host_id, self._actors[host_id], report)
+        await take_report(self._database, host_id, self._actors[host_id], report, is_first=is_first)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:

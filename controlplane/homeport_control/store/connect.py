@@ -15,6 +15,7 @@ import alembic.command
 import alembic.config
 import alembic.util
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -36,6 +37,7 @@ class Driver(Protocol):
     def engine(self) -> AsyncEngine: ...
     def connection(self, engine: AsyncEngine) -> PatientConnection: ...
     async def begin_read(self, connection: AsyncConnection) -> None: ...
+    async def begin_snapshot(self, connection: AsyncConnection) -> None: ...
     async def begin_write(self, connection: AsyncConnection) -> None: ...
     async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None: ...
     async def roll_back(self, connection: AsyncConnection) -> None: ...
@@ -75,6 +77,17 @@ class Database:
             async with self._driver.connection(self.engine) as connection:
                 await self._driver.begin_read(connection)
                 yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """For who copies all of it: every statement sees the same moment. Nobody waits for it."""
+        with _translated(self._driver):
+            async with self._driver.connection(self.engine) as connection:
+                await self._driver.begin_snapshot(connection)
+                try:
+                    yield connection
+                finally:
+                    await self._driver.roll_back(connection)
 
     @asynccontextmanager
     async def write(self, *, actor: str = "server", cause_id: str = "") -> AsyncIterator[Write]:
@@ -158,6 +171,16 @@ async def _migrate_postgresql(driver: Postgresql) -> None:
         raise NotReady(why_not(error)) from error
     finally:
         await engine.dispose()
+
+
+def newest_schema() -> str:
+    """The version that `migrate` brings a database to."""
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
+
+
+def is_known_schema(version: str) -> bool:
+    """Whether `migrate` can go on from there."""
+    return version in {it.revision for it in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def alembic_config(**attributes: Any) -> alembic.config.Config:

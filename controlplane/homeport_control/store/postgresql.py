@@ -105,6 +105,9 @@ class Postgresql:
     async def begin_read(self, connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
 
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
     async def begin_write(self, connection: AsyncConnection) -> None:
         await take_write_lock(connection)
 
