@@ -194,7 +194,7 @@ async def _is_newest(connection: AsyncConnection) -> bool:
 def _exchange(state_dir: Path, there: list[Path], new: Path) -> Path | None:
     aside = None
     if there:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         aside = state_dir / f"{ASIDE}{stamp}"
         aside.mkdir(mode=0o700)
         for path in there:
