@@ -174,6 +174,7 @@ _HINTS = {  # SQLSTATE, or its class
     "42501": "its user must own the database",
     "0A000": "its schema was changed just now; try again",
     "40": _AGAIN,
+    "42P01": "its tables are gone; restore a backup",
     "53": "look at PostgreSQL: disk, memory and max_connections; nothing was changed",
     "54": "look at PostgreSQL's log; nothing was changed",
     "55P03": "another server holds its write lock; try again",

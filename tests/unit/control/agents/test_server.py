@@ -329,6 +329,8 @@ async def test_a_host_without_the_gateways_role_cannot_speak_for_it(plane: Plane
 
 async def test_a_locked_database_ends_the_session_and_the_host_is_away_when_it_is_free(directory: Path) -> None:
     async with opened(directory, busy_timeout_s=0.05) as state, serving(state) as plane:
+        if not state.file.exists():
+            pytest.skip("PostgreSQL has a lock of its own: store/test_postgresql")
         agent = await plane.joined()
         await agent.connect()
         await agent.hear_assignment()

@@ -130,3 +130,22 @@ async def test_reads_go_on_while_a_write_is_open(state: State) -> None:
         async with state.database.read() as connection:
             assert await meta.get(connection, "a") is None
             assert len(await runs.list_active(connection)) == 1
+
+
+async def test_a_call_that_is_cancelled_at_any_point_gives_its_connection_back(state: State) -> None:
+    async def call() -> None:
+        async with state.database.read() as connection:
+            await meta.get(connection, "a")
+        async with state.database.write() as write:
+            await meta.put_once(write, "a", "b")
+
+    await call()
+    pool = state.database.engine.pool
+    for points in range(40):
+        task = asyncio.create_task(call())
+        for _ in range(points):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=DEADLINE_S)
+        assert isinstance(pool, sa.AsyncAdaptedQueuePool)
+        assert pool.checkedout() == 0, points
