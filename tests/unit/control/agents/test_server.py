@@ -339,9 +339,12 @@ async def test_a_locked_database_ends_the_session_and_the_host_is_away_when_it_i
         await agent.report(ready("r1"))
         with pytest.raises(EOFError):
             await agent.hear_assignment(lambda _: False)
+        free_at_s = time.time()
         holder.execute("ROLLBACK")
         holder.close()
         assert "database is locked" in await away(plane, agent.host_id)
+        since_s = (await get_host(state, agent.host_id)).connection_since_s
+        assert since_s >= free_at_s, "before that it could not be heard: it has all of its time to come back"
         await agent.close()
 
 
