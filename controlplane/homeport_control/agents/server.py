@@ -19,14 +19,16 @@ from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
+from homeport_control.agents.heard import Heard
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
-from homeport_control.agents.reports import take_report
+from homeport_control.agents.reports import write_report
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
+from homeport_control.store.batches import Batches
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
@@ -79,6 +81,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
+        self._batches = Batches(database)
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
@@ -260,6 +263,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
+        heard = Heard()
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -270,7 +274,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 return
             match message.WhichOneof("message"):
                 case "report":
-                    await self._report(session.host_id, boot_id, message.report)
+                    await self._report(session.host_id, boot_id, message.report, heard)
                 case "log_lines":
                     session.log_lines(message.log_lines)
                 case "log_end":
@@ -289,10 +293,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
-    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
-        if report.boot_id != boot_id:
+    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report, heard: Heard) -> None:
+        if report.boot_id != boot_id or heard.is_known(report):
             return
-        await take_report(self._database, host_id, self._actors[host_id], report)
+        await self._batches.add(lambda write: write_report(write, host_id, report), self._actors[host_id])
+        heard.written(report)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:
