@@ -111,3 +111,21 @@ async def test_a_time_that_has_passed_is_now() -> None:
 
 async def test_before_its_first_turn_it_says_so() -> None:
     assert Loop("test", Changes(), (), Turns().turn).last.sentence == "has not turned yet"
+
+
+async def test_what_changes_while_it_rests_is_one_turn() -> None:
+    """However much changes, a loop leaves half of the time to others."""
+    changes, turns = Changes(), Turns()
+    loop = Loop("test", changes, ("runs",), turns.turn)
+    turns.gate.clear()
+    async with running(loop):
+        await turns.reached(1)
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 0.1:  # a turn that takes so long, of whatever
+            await asyncio.sleep(0)
+        turns.gate.set()
+        rested_s = time.monotonic()
+        while turns.begun < 2:
+            changes.publish({"runs"})
+            await asyncio.sleep(0)
+        assert time.monotonic() - rested_s >= 0.09
