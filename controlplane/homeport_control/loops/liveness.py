@@ -21,12 +21,13 @@ class LivenessLoop:
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
             known = await hosts.list_all(connection)
-            active = await replicas.list_active(connection)
         # One that we let go is not away: nobody waits for it.
         known = tuple(host for host in known if host.connection is not Connection.RELEASED)
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
         judgement = judge(tuple(beat_of(host, now_s) for host in known), now_s, lost_after_s=self._lost_after_s)
         connected = {host.id for host in known if host.connection is Connection.CONNECTED}
+        async with self._database.read() as connection:
+            active = await replicas.lost_or_on(connection, judgement.lost_host_ids)
         lost = [r for r in active if r.host_id in judgement.lost_host_ids and not r.lost]
         found = [r for r in active if r.lost and r.host_id in connected]
         if lost or found:

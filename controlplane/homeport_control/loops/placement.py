@@ -2,7 +2,7 @@
 
 from homeport_control.decide.placement import Ask, Filters, Placed, place
 from homeport_control.decide.standing import standing
-from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
@@ -20,11 +20,11 @@ class PlacementLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            if not waiting_of(await replicas.list_active(connection)):
+            if not await replicas.waiting(connection):
                 return Turn("no replica waits for a host")
         async with self._database.write() as write:
             connection = write.connection
-            waiting = waiting_of(await replicas.list_active(connection))
+            waiting = await replicas.waiting(connection)
             known = {run.id: run for run in await runs.list_active(connection)}
             asks = [ask_of(known[r.run_id], r, self._base_image) for r in waiting if r.run_id in known]
             answers = place(
@@ -49,11 +49,6 @@ class PlacementLoop:
                 elif by_id[answer.replica_id].message != answer.summary:
                     await replicas.update(write, answer.replica_id, message=answer.summary)
         return Turn(f"placed {placed} of {len(asks)} waiting replicas")
-
-
-def waiting_of(active: tuple[Replica, ...]) -> list[Replica]:
-    """Those that have no host yet."""
-    return [replica for replica in active if replica.host_id is None and replica.wanted is Wanted.RUN]
 
 
 def ask_of(run: Run, replica: Replica, base_image: str = DEFAULT_TEMPLATE) -> Ask:

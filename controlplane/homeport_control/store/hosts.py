@@ -1,6 +1,7 @@
 """Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from homeport_control.domain.hosts import (
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
+from homeport_control.store.kept import Kept
 from homeport_control.store.schema import gateways, hosts, removed_hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
@@ -31,8 +33,18 @@ _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
 
 
-def _host(row: sa.Row[Any]) -> Host:
-    values = {key: value for key, value in row._mapping.items() if key not in _NOT_IN_DOMAIN}
+# What is JSON comes as its text, so that a row can be compared with one that was read before.
+_FIELDS = tuple(column for column in hosts.c if column.name not in _NOT_IN_DOMAIN)
+_COLUMNS = tuple(
+    sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    for column in _FIELDS
+)
+_JSON = frozenset(column.name for column in _FIELDS if isinstance(column.type, sa.JSON))
+
+
+def _made(row: tuple[Any, ...]) -> Host:
+    values = {column.name: value for column, value in zip(_FIELDS, row, strict=True)}
+    values |= {name: json.loads(text) if (text := values[name]) is not None else None for name in _JSON}
     values["facts"] = facts_from_row(values["facts"])
     values["findings"] = tuple(Finding(**{**it, "severity": Health(it["severity"])}) for it in values["findings"])
     values["cordoned_gpus"] = tuple(values["cordoned_gpus"])
@@ -41,6 +53,14 @@ def _host(row: sa.Row[Any]) -> Host:
     values["connection"] = Connection(values["connection"])
     values["door"] = _door(values["door"])
     return Host(**values)
+
+
+_KEPT = Kept(_made)
+_ID = [column.name for column in _FIELDS].index("id")
+
+
+def _host(row: Sequence[Any]) -> Host:
+    return _KEPT.of(row[_ID], tuple(row))
 
 
 def _door(stored: dict[str, Any] | None) -> Door:
@@ -72,11 +92,11 @@ def facts_from_row(stored: dict[str, Any]) -> HostFacts:
 
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
-    return tuple(_host(row) for row in await connection.execute(sa.select(hosts).order_by(hosts.c.name)))
+    return tuple(_host(row) for row in await connection.execute(sa.select(*_COLUMNS).order_by(hosts.c.name)))
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
-    row = (await connection.execute(sa.select(hosts).where(hosts.c.id == host_id))).one_or_none()
+    row = (await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id == host_id))).one_or_none()
     return _host(row) if row else None
 
 
@@ -89,9 +109,9 @@ async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None =
         sa.cast(hosts.c.cordoned_gpus, sa.Text).not_in(empty),
     )
     queries = (
-        [sa.select(hosts).where(wanted)]
+        [sa.select(*_COLUMNS).where(wanted)]
         if host_ids is None
-        else [sa.select(hosts).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
+        else [sa.select(*_COLUMNS).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
     )
     found = [_host(row) for query in queries for row in await connection.execute(query)]
     return {host.id: host for host in found}

@@ -6,9 +6,8 @@ by itself, that is a new cause.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
+from homeport_control.store.kept import Kept
 from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
 
 _OBSERVED = (
@@ -46,8 +46,7 @@ _COLUMNS = tuple(
 )
 
 
-@lru_cache(maxsize=20_000)  # the loops read all of them at each turn, and one of them has changed
-def _replica(*row: Any) -> Replica:
+def _made(row: tuple[Any, ...]) -> Replica:
     values = dict(zip(Replica.__slots__, row, strict=True))
     values.update(
         wanted=Wanted(values["wanted"]),
@@ -58,6 +57,14 @@ def _replica(*row: Any) -> Replica:
     return Replica(**values)
 
 
+_KEPT = Kept(_made)
+_ID = Replica.__slots__.index("id")
+
+
+def _replica(row: Sequence[Any]) -> Replica:
+    return _KEPT.of(row[_ID], tuple(row))
+
+
 def _values(replica: Replica) -> dict[str, Any]:
     values = {field: getattr(replica, field) for field in Replica.__slots__}
     values["log_tail"], values["gpu_uuids"] = list(replica.log_tail), list(replica.gpu_uuids)
@@ -66,12 +73,28 @@ def _values(replica: Replica) -> dict[str, Any]:
 
 async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[Replica, ...]:
     query = sa.select(*_COLUMNS).where(*conditions).order_by(replicas.c.created_at_s, replicas.c.id)
-    return tuple(_replica(*row) for row in (await connection.execute(query)).all())
+    return tuple(_replica(row) for row in (await connection.execute(query)).all())
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     """Replicas of which something is left, oldest first."""
     return await _select(connection, replicas.c.ended_at_s.is_(None))
+
+
+async def waiting(connection: AsyncConnection) -> tuple[Replica, ...]:
+    """Those that are wanted and have no host yet, oldest first."""
+    return await _select(
+        connection, replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_(None), replicas.c.wanted == Wanted.RUN
+    )
+
+
+async def lost_or_on(connection: AsyncConnection, host_ids: Iterable[str]) -> tuple[Replica, ...]:
+    """Those that are marked lost, and all on these hosts."""
+    found = list(await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost))
+    for some in chunks(host_ids):
+        there = replicas.c.host_id.in_(some)
+        found += await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost.is_(False), there)
+    return tuple(found)
 
 
 async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, float]:
@@ -176,7 +199,7 @@ async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[
     row = (await write.connection.execute(query)).one_or_none()
     if row is None:
         return {}
-    before = _replica(*row[: len(_COLUMNS)])
+    before = _replica(row[: len(_COLUMNS)])
     after = replace(before, **changed)
     what = happenings.of_replica(before, after, row.host_name or "")
     if not what:
@@ -269,7 +292,7 @@ async def claim(write: Write, reservation: Reservation) -> bool:
     row = (await write.connection.execute(placed)).one_or_none()
     if row is None:
         return False
-    replica = _replica(*row[: len(_COLUMNS)])
+    replica = _replica(row[: len(_COLUMNS)])
     _tell(write, replica, row.run_name, f"is placed on {row.host_name}", replica.cause_id)
     claimed = {field: getattr(reservation, field) for field in Reservation.__slots__}
     claimed["gpu_uuids"] = list(reservation.gpu_uuids)
