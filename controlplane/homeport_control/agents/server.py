@@ -4,9 +4,11 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,11 +17,11 @@ from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.common.v1 import code_pb2
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
-from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
-from homeport_control.agents.heard import Heard
+from homeport_control.agents.heard import Heard, Inbox
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import write_report
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -29,11 +31,11 @@ from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
 from homeport_control.store.batches import Batches
-from homeport_control.store.connect import Database
+from homeport_control.store.connect import Database, Write
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
 HELLO_TIMEOUT_S = 10.0
-RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
+RESYNC_S = 30.0  # the net under a missed topic; a push never waits for it
 CLOSE_ATTEMPTS = 100  # about ten minutes of a database that is locked or full
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
@@ -148,9 +150,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 notice=COPY_NOTICE if is_first_of_two else "",
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
+            inbox = Inbox()
             async with asyncio.TaskGroup() as group:
-                reading = group.create_task(self._read(session, hello.boot_id, request_iterator))
+                reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox))
                 others = [
+                    group.create_task(self._take_reports(host_id, inbox)),
                     group.create_task(self._write(session, context)),
                     group.create_task(self._assign(session)),
                     group.create_task(self._replaced(session)),
@@ -209,7 +213,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         return message.hello
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
-        async with self._database.write() as write:
+        async def part(write: Write) -> None:
             host = await hosts.get(write.connection, host_id)
             write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
             await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
@@ -226,6 +230,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             )
             if host is not None and notice:
                 hosts.tell(write, host, f"host {host.name}: {notice}")
+
+        await self._batches.add(part, "server")
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
@@ -246,12 +252,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             task.add_done_callback(self._late.discard)
 
     async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
-        async with self._database.write() as write:
+        async def part(write: Write) -> None:
             if self._sessions.is_connected(host_id):  # a newer session's word stands
                 return
             host = await hosts.get(write.connection, host_id)
             if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
                 await hosts.update(write, host_id, values)
+
+        await self._batches.add(part, "server")
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
         for attempt in range(CLOSE_ATTEMPTS):
@@ -262,8 +270,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             except NotReady as error:
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
-    async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
-        heard = Heard()
+    async def _read(
+        self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent], inbox: Inbox
+    ) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -271,10 +280,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             except TimeoutError:
                 raise Silent from None
             except StopAsyncIteration:
+                await inbox.written()
                 return
             match message.WhichOneof("message"):
                 case "report":
-                    await self._report(session.host_id, boot_id, message.report, heard)
+                    if message.report.boot_id == boot_id:
+                        inbox.put(message.report)
                 case "log_lines":
                     session.log_lines(message.log_lines)
                 case "log_end":
@@ -293,11 +304,13 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
-    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report, heard: Heard) -> None:
-        if report.boot_id != boot_id or heard.is_known(report):
-            return
-        await self._batches.add(lambda write: write_report(write, host_id, report), self._actors[host_id])
-        heard.written(report)
+    async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
+        heard = Heard()
+        while True:
+            report = await inbox.take()
+            if not heard.is_known(report):
+                await self._batches.add(partial(write_report, host_id=host_id, report=report), self._actors[host_id])
+                heard.written(report)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:
@@ -307,16 +320,25 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         """Push the host's whole assignment now, and anew whenever its content has changed."""
         with self._database.changes.subscribe(f"host:{session.host_id}") as subscription:
             sent: agent_pb2.Assignment | None = None
+            seen: Basis | None = None
             while True:
-                assignment = await self._assignments.of_host(session.host_id)
-                if assignment != sent:
-                    sent = assignment
-                    async with self._database.write() as write:
-                        generation = await hosts.next_generation(write, session.host_id)
+                basis = await self._assignments.look(session.host_id)
+                if basis != seen and (assignment := await self._assignments.made(basis)) != sent:
                     message = agent_pb2.ToAgent(assignment=assignment)
-                    message.assignment.generation = generation
+                    message.assignment.generation = await self._next_generation(session.host_id)
                     await session.outgoing.put(message)
-                await subscription.wait(RESYNC_S)
+                    sent = assignment
+                seen = basis
+                await subscription.wait(RESYNC_S * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
+
+    async def _next_generation(self, host_id: str) -> int:
+        found: list[int] = []
+
+        async def part(write: Write) -> None:
+            found.append(await hosts.next_generation(write, host_id))
+
+        await self._batches.add(part, "server")
+        return found[-1]
 
     @staticmethod
     async def _replaced(session: AgentSession) -> None:

@@ -20,7 +20,7 @@ class LivenessLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
+            known = await hosts.list_without_facts(connection)
         # One that we let go is not away: nobody waits for it.
         known = tuple(host for host in known if host.connection is not Connection.RELEASED)
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
@@ -46,7 +46,7 @@ class LivenessLoop:
 async def forget_sessions(database: Database, now_s: float) -> None:
     """At the start of a server: nobody has been heard by it yet, whatever the last one wrote."""
     async with database.read() as connection:
-        known = await hosts.list_all(connection)
+        known = await hosts.list_without_facts(connection)
     stale = [host for host in known if host.connection is Connection.CONNECTED]
     if not stale:
         return

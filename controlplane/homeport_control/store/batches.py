@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from homeport_control.store import events
@@ -24,14 +25,16 @@ BATCH_S = 0.02  # others wait for the one write lock
 Part = Callable[[Write], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     part: Part
     actor: str
+    has_begun: bool = False
     done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def begin(self, write: Write) -> None:
         """It has its own actor and cause in the events that it leaves."""
+        self.has_begun = True
         write.actor, write.cause_id = self.actor, events.new_cause()
         await self.part(write)
 
@@ -58,7 +61,15 @@ class Batches:
         self._waiting.append(mine)
         if self._working is None:
             self._working = asyncio.create_task(self._work())
-        await mine.done
+        try:
+            await asyncio.shield(mine.done)
+        except asyncio.CancelledError:
+            if not mine.has_begun:
+                mine.done.cancel()
+            while not mine.done.done():  # as with a write of its own, it ends when that does (patience)
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([mine.done])
+            raise
 
     async def _work(self) -> None:
         try:

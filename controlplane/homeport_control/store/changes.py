@@ -19,11 +19,11 @@ class Subscription:
         self._event = asyncio.Event()
 
     def __enter__(self) -> "Subscription":
-        self._changes._subscriptions.add(self)
+        self._changes._add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._changes._subscriptions.discard(self)
+        self._changes._remove(self)
 
     def notify(self) -> None:
         self._event.set()
@@ -41,13 +41,23 @@ class Subscription:
 
 class Changes:
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[str, set[Subscription]] = {}  # by topic: each host has one of its own
 
     def subscribe(self, *topics: str) -> Subscription:
         return Subscription(self, frozenset(topics))
 
     def publish(self, topics: Iterable[str]) -> None:
-        changed = frozenset(topics)
-        for subscription in self._subscriptions:
-            if subscription.topics & changed:
+        for topic in topics:
+            for subscription in self._subscriptions.get(topic, ()):
                 subscription.notify()
+
+    def _add(self, subscription: Subscription) -> None:
+        for topic in subscription.topics:
+            self._subscriptions.setdefault(topic, set()).add(subscription)
+
+    def _remove(self, subscription: Subscription) -> None:
+        for topic in subscription.topics:
+            there = self._subscriptions.get(topic, set())
+            there.discard(subscription)
+            if not there:
+                self._subscriptions.pop(topic, None)

@@ -39,6 +39,9 @@ _COLUMNS = tuple(
     sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
     for column in _FIELDS
 )
+_BARE = sa.select(*(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)).order_by(
+    hosts.c.name
+)
 _JSON = frozenset(column.name for column in _FIELDS if isinstance(column.type, sa.JSON))
 
 
@@ -55,12 +58,16 @@ def _made(row: tuple[Any, ...]) -> Host:
     return Host(**values)
 
 
-_KEPT = Kept(_made)
+_KEPT, _KEPT_BARE = Kept(_made), Kept(_made)
 _ID = [column.name for column in _FIELDS].index("id")
 
 
 def _host(row: Sequence[Any]) -> Host:
     return _KEPT.of(row[_ID], tuple(row))
+
+
+_DOOR = sa.type_coerce(hosts.c.door, sa.Text).label("door")
+_KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0])))
 
 
 def _door(stored: dict[str, Any] | None) -> Door:
@@ -93,6 +100,11 @@ def facts_from_row(stored: dict[str, Any]) -> HostFacts:
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
     return tuple(_host(row) for row in await connection.execute(sa.select(*_COLUMNS).order_by(hosts.c.name)))
+
+
+async def list_without_facts(connection: AsyncConnection) -> tuple[Host, ...]:
+    """As `list_all`, for who asks for none of the facts: they are nearly all of what is kept of a host."""
+    return tuple(_KEPT_BARE.of(row[_ID], tuple(row)) for row in await connection.execute(_BARE))
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
@@ -142,9 +154,9 @@ async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
 
 async def doors(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Door]:
     """By host id: of those that have one, or could; of all, or of these."""
-    query = sa.select(hosts.c.id, hosts.c.door).where(hosts.c.door.is_not(None))
+    query = sa.select(hosts.c.id, _DOOR).where(hosts.c.door.is_not(None))
     queries = [query] if host_ids is None else [query.where(hosts.c.id.in_(some)) for some in chunks(host_ids)]
-    return {row.id: _door(row.door) for each in queries for row in await connection.execute(each)}
+    return {row.id: _KEPT_DOORS.of(row.id, (row.door,)) for each in queries for row in await connection.execute(each)}
 
 
 async def put_door(write: Write, host_id: str, door: Door) -> None:

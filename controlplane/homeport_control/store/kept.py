@@ -1,4 +1,4 @@
-"""Values made of rows, kept by id until their row differs: a loop reads thousands of them at each turn, and few have changed."""
+"""Values made of rows, kept by id until their row differs: a loop reads thousands of them at each turn, few have changed."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar

@@ -36,6 +36,7 @@ _OBSERVED = (
     "refused",
 )
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
+_ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
@@ -170,7 +171,7 @@ async def update(write: Write, replica_id: str, **changed: Any) -> None:
         changed |= await _told(write, replica_id, changed)
     query = sa.update(replicas).where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
     host_id = (await write.connection.execute(query.values(**changed).returning(replicas.c.host_id))).scalar()
-    write.touch("replicas", f"host:{host_id}")
+    write.touch("replicas", *((f"host:{host_id}",) if _ASSIGNED & changed.keys() else ()))  # what its host is told
 
 
 async def renumber(write: Write, replica: Replica, run_name: str, revision: int) -> None:

@@ -12,9 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from homeport_protos.agent.v1 import agent_pb2 as pb
-
 from bench.fleet.simulated import Counters, Identity, SimulatedAgent, enrol
+from homeport_protos.agent.v1 import agent_pb2 as pb
 
 AT_ONCE = 20  # that join
 

@@ -47,17 +47,24 @@ async def measured(server: Server, crowd: Crowd, services: int, replicas: int, s
             return bool(crowd.look()["connected"] == crowd.count)
 
         found["connected_s"] = await until("all are connected", all_connected, DEADLINE_S)
+        say(f"{crowd.count} agents are connected; server's pid {server.process.pid}, cpu {server.used().cpu_s:.1f} s")
         before, began_s = server.used(), time.monotonic()
         for number in range(services):
             await client.apply(service(f"service-{number:04}", replicas))
         found["applied_s"] = time.monotonic() - began_s
         found |= await placed(client, crowd, services * replicas, began_s)
         found["apply_cpu_s"] = server.used().cpu_s - before.cpu_s
+        say("quiet")
         found |= await quiet(server, crowd)
+        say("latencies")
         found["api_ms"] = await latencies(client)
         if storm:
             found["storm"] = await stormed(server, client, crowd)
     return found
+
+
+def say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 async def placed(client: Client, crowd: Crowd, wanted: int, began_s: float) -> dict[str, float]:
@@ -66,6 +73,7 @@ async def placed(client: Client, crowd: Crowd, wanted: int, began_s: float) -> d
 
     async def look() -> bool:
         there = crowd.look()
+        say(f"held {there['held']}, ready {there['ready']}, reports {there['reports']}")
         if there["held"] == wanted:
             at.setdefault("held_s", time.monotonic() - began_s)
         if there["ready"] == wanted:
@@ -201,9 +209,7 @@ def main() -> None:
         total = count * arguments.per_agent
         services = arguments.services or max(10, total // 50)
         with stand(count, *more, facts_every_s=arguments.facts_every_s) as (server, crowd):
-            results.append(
-                asyncio.run(measured(server, crowd, services, total // services, not arguments.no_storm))
-            )
+            results.append(asyncio.run(measured(server, crowd, services, total // services, not arguments.no_storm)))
         show(results[-1:])
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import grpc
+from bench.fleet.envoys import serve_gateway
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,8 +21,6 @@ from homeport_protos.agent.v1 import agent_pb2 as pb
 from homeport_protos.agent.v1.agent_pb2_grpc import EnrollmentStub
 from homeport_protos.common.v1 import host_pb2
 from homeport_protos.versions import PROTOCOL
-
-from bench.fleet.envoys import serve_gateway
 
 SESSION = "/homeport_protos.agent.v1.AgentLink/Session"
 GPUS, GPU_MIB = 8, 81920
@@ -72,9 +71,7 @@ async def enrol(api: str, ca_pem: str, token: str, name: str) -> Identity:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
-    request = pb.JoinRequest(
-        token=token, hostname=name, csr_pem=csr.public_bytes(pem).decode(), protocol=PROTOCOL
-    )
+    request = pb.JoinRequest(token=token, hostname=name, csr_pem=csr.public_bytes(pem).decode(), protocol=PROTOCOL)
     async with tls_channel(api, ca_pem) as channel:
         while True:
             try:
@@ -157,7 +154,7 @@ class SimulatedAgent:
                 while (message := await call.read()) is not grpc.aio.EOF:
                     if message.HasField("assignment"):
                         self._assigned(message.assignment)
-                if not await call.code() is grpc.StatusCode.OK:
+                if await call.code() is not grpc.StatusCode.OK:
                     raise grpc.aio.AioRpcError(await call.code(), details=await call.details())
             finally:
                 self._counters.connected -= 1
@@ -271,7 +268,9 @@ class SimulatedAgent:
             report.gateways.add(name=role.name, running=True, envoy_version="simulated")
         if assignment.HasField("door"):
             high, low = divmod(self.number, 250)
-            ports = [life.port for life in self._lives.values() if life.phase not in (pb.PHASE_WAITING, pb.PHASE_STOPPED)]
+            ports = [
+                life.port for life in self._lives.values() if life.phase not in (pb.PHASE_WAITING, pb.PHASE_STOPPED)
+            ]
             report.door.CopyFrom(pb.DoorReport(address=f"10.0.{high}.{low + 1}", ports=sorted(ports)))
         report.reached.extend(pb.Reached(host_id=it.host_id) for it in assignment.reach)
         return report

@@ -54,7 +54,9 @@ class Server:
         names = ("api", "link", "web", "gateway", "edge")
         flags = [part for name, port in zip(names, ports, strict=True) for part in (f"--{name}-port", str(port))]
         self.flags = ["--state-dir", str(folder / "server"), *flags, *arguments]
-        self.process = Process("server", [*wrapper, *CONTROL, "run", *self.flags], folder / "server.log", self.environment)
+        self.process = Process(
+            "server", [*wrapper, *CONTROL, "run", *self.flags], folder / "server.log", self.environment
+        )
         self.token = ""
 
     def init(self) -> None:
@@ -150,7 +152,9 @@ class Client:
         return await self._stub.Plan(api.PlanRequest(document=api.Document(json=json.dumps(document))), **self._more)
 
     async def apply(self, document: dict[str, Any]) -> Any:
-        answer = await self._stub.Apply(api.ApplyRequest(document=api.Document(json=json.dumps(document))), **self._more)
+        answer = await self._stub.Apply(
+            api.ApplyRequest(document=api.Document(json=json.dumps(document))), **self._more
+        )
         assert not answer.problems, answer.problems
         return answer
 
@@ -172,7 +176,13 @@ class Crowd:
             command += ["--api", server.api, "--ca", str(server.ca), "--token", token]
             with (server.folder / f"agents-{first}.log").open("wb") as log:
                 child = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, text=True, cwd="/"
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=environment,
+                    text=True,
+                    cwd="/",
                 )
             self._children.append(child)
             if first == 0:  # its first one becomes the gateway's host
