@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 import grpc
@@ -23,14 +22,14 @@ from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
 from homeport_control.agents.heard import Heard, Inbox
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
-from homeport_control.agents.reports import write_report
+from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
-from homeport_control.store.batches import Batches
+from homeport_control.store.batches import Batches, one_by_one
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
@@ -83,7 +82,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
-        self._batches = Batches(database)
+        self._reports = Batches(database, write_reports)
+        self._parts = Batches(database, one_by_one)
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
@@ -231,7 +231,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             if host is not None and notice:
                 hosts.tell(write, host, f"host {host.name}: {notice}")
 
-        await self._batches.add(part, "server")
+        await self._parts.add(part)
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
@@ -256,10 +256,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             if self._sessions.is_connected(host_id):  # a newer session's word stands
                 return
             host = await hosts.get(write.connection, host_id)
+            write.actor = "server"
             if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
                 await hosts.update(write, host_id, values)
 
-        await self._batches.add(part, "server")
+        await self._parts.add(part)
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
         for attempt in range(CLOSE_ATTEMPTS):
@@ -309,7 +310,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         while True:
             report = await inbox.take()
             if not heard.is_known(report):
-                await self._batches.add(partial(write_report, host_id=host_id, report=report), self._actors[host_id])
+                await self._reports.add(Said(host_id, self._actors[host_id], report))
                 heard.written(report)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
@@ -337,7 +338,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async def part(write: Write) -> None:
             found.append(await hosts.next_generation(write, host_id))
 
-        await self._batches.add(part, "server")
+        await self._parts.add(part)
         return found[-1]
 
     @staticmethod

@@ -33,12 +33,13 @@ class LivenessLoop:
         if lost or found:
             causes = {host.id: host.cause_id for host in known}
             async with self._database.write() as write:
-                for replica in lost:  # lost because its host went away: that is the cause
-                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
-                    await replicas.update(write, replica.id, lost=True, message="its host is lost")
-                for replica in found:
-                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
-                    await replicas.update(write, replica.id, lost=False)
+                for host_id in sorted({it.host_id or "" for it in (*lost, *found)}):
+                    # Lost because its host went away, or found because it came back: that is the cause.
+                    write.cause_id = causes.get(host_id) or write.cause_id
+                    gone = {"lost": True, "message": "its host is lost"}
+                    changes = {it.id: gone for it in lost if it.host_id == host_id}
+                    changes |= {it.id: {"lost": False} for it in found if it.host_id == host_id}
+                    await replicas.update_all(write, changes)
         away = any(host.id not in connected for host in known)
         return Turn(judgement.sentence, judgement.wake_at_s if away else None)
 

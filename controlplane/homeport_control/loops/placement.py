@@ -39,16 +39,15 @@ class PlacementLoop:
                 await volumes.homes(connection),
             )
             by_id = {replica.id: replica for replica in waiting}
-            placed = 0
-            for answer in answers:
-                if isinstance(answer, Placed):
-                    claimed = await replicas.claim(write, answer.reservation)
-                    placed += claimed
-                    if claimed and answer.volumes:
-                        await volumes.settle(write, answer.volumes, answer.host_id, now_s)
-                elif by_id[answer.replica_id].message != answer.summary:
-                    await replicas.update(write, answer.replica_id, message=answer.summary)
-        return Turn(f"placed {placed} of {len(asks)} waiting replicas")
+            found = [answer for answer in answers if isinstance(answer, Placed)]
+            placed = await replicas.claim_all(write, [answer.reservation for answer in found])
+            for answer in found:
+                if answer.reservation.replica_id in placed and answer.volumes:
+                    await volumes.settle(write, answer.volumes, answer.host_id, now_s)
+            refused = [answer for answer in answers if not isinstance(answer, Placed)]
+            news = [it for it in refused if by_id[it.replica_id].message != it.summary]
+            await replicas.update_all(write, {it.replica_id: {"message": it.summary} for it in news})
+        return Turn(f"placed {len(placed)} of {len(asks)} waiting replicas")
 
 
 def ask_of(run: Run, replica: Replica, base_image: str = DEFAULT_TEMPLATE) -> Ask:

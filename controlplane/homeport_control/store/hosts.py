@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,7 +67,7 @@ def _host(row: Sequence[Any]) -> Host:
 
 
 _DOOR = sa.type_coerce(hosts.c.door, sa.Text).label("door")
-_KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0])))
+_KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0]) if row[0] is not None else None))
 
 
 def _door(stored: dict[str, Any] | None) -> Door:
@@ -161,19 +161,7 @@ async def doors(connection: AsyncConnection, host_ids: Iterable[str] | None = No
 
 async def put_door(write: Write, host_id: str, door: Door) -> None:
     """What is told of it; nothing is written when that is known."""
-    query = sa.select(hosts.c.door).where(hosts.c.id == host_id)
-    before = _door((await write.connection.execute(query)).scalar_one_or_none())
-    if before == door:
-        return
-    await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(door=asdict(door)))
-    write.touch("doors")
-    if (before.address, before.ports[:1]) != (door.address, door.ports[:1]):  # gateways dial another place
-        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
-        write.touch(*(f"host:{it}" for it in gateway_hosts))
-    if before.dials != door.dials:
-        write.touch(f"host:{host_id}")
-    if before.dials != door.dials or before.ports != door.ports:
-        write.touch(*(f"host:{it}" for it in before.dials | door.dials))
+    await put_doors(write, {host_id: door})
 
 
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
@@ -196,6 +184,76 @@ async def accept_report(write: Write, host_id: str, boot_id: str, sequence: int,
     condition = sa.or_(newer, hosts.c.boot_id != boot_id) if new_session else newer
     query = sa.update(hosts).where(hosts.c.id == host_id, condition).values(boot_id=boot_id, sequence=sequence)
     return (await write.connection.execute(query)).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """A report's place among those of its host."""
+
+    host_id: str
+    boot_id: str
+    sequence: int
+
+
+async def accept_reports(write: Write, reports: Iterable[Sequenced]) -> frozenset[str]:
+    """As `accept_report` in a session that is open, of several hosts, each once. The hosts whose report is newer."""
+    asked = {report.host_id: report for report in reports}
+    accepted: list[Sequenced] = []
+    for some in chunks(asked):
+        query = sa.select(hosts.c.id, hosts.c.boot_id, hosts.c.sequence).where(hosts.c.id.in_(some))
+        for row in await write.connection.execute(query.with_for_update()):
+            report = asked[row.id]
+            if row.boot_id == report.boot_id and row.sequence < report.sequence:
+                accepted.append(report)
+    if accepted:
+        newer = sa.update(hosts).where(hosts.c.id == sa.bindparam("which")).values(sequence=sa.bindparam("newer"))
+        await write.connection.execute(newer, [{"which": it.host_id, "newer": it.sequence} for it in accepted])
+    return frozenset(it.host_id for it in accepted)
+
+
+async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> None:
+    """What hosts say of themselves, in a few statements; by id, with who says it."""
+    rows = []
+    actor = write.actor
+    for some in chunks(told):
+        for row in await write.connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some))):
+            before = _host(row)
+            write.actor, facts = told[before.id]
+            if what := happenings.of_host(before, replace(before, facts=facts)):
+                tell(write, before, what)
+            rows.append({"which": before.id, "said": asdict(facts)})
+    write.actor = actor
+    if rows:
+        query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
+        await write.connection.execute(query.values(facts=sa.bindparam("said", type_=hosts.c.facts.type)), rows)
+        write.touch("hosts")
+
+
+async def put_doors(write: Write, told: Mapping[str, Door]) -> None:
+    """As `put_door`, of several hosts."""
+    before: dict[str, Door] = {}
+    for some in chunks(told):
+        for row in await write.connection.execute(sa.select(hosts.c.id, _DOOR).where(hosts.c.id.in_(some))):
+            before[row.id] = _KEPT_DOORS.of(row.id, (row.door,))
+    changed = {it: door for it, door in told.items() if it in before and before[it] != door}
+    if not changed:
+        return
+    query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
+    query = query.values(door=sa.bindparam("said", type_=hosts.c.door.type))
+    await write.connection.execute(query, [{"which": it, "said": asdict(door)} for it, door in changed.items()])
+    write.touch("doors")
+    if any(
+        (before[it].address, before[it].ports[:1]) != (door.address, door.ports[:1]) for it, door in changed.items()
+    ):
+        # gateways dial another place
+        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
+        write.touch(*(f"host:{it}" for it in gateway_hosts))
+    for host_id, door in changed.items():
+        was = before[host_id]
+        if was.dials != door.dials:
+            write.touch(f"host:{host_id}")
+        if was.dials != door.dials or was.ports != door.ports:
+            write.touch(*(f"host:{it}" for it in was.dials | door.dials))
 
 
 async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ the server: until all are connected again, while `homeport ps` is asked again an
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import time
@@ -52,7 +53,7 @@ async def measured(server: Server, crowd: Crowd, services: int, replicas: int, s
         for number in range(services):
             await client.apply(service(f"service-{number:04}", replicas))
         found["applied_s"] = time.monotonic() - began_s
-        found |= await placed(client, crowd, services * replicas, began_s)
+        found |= await placed(server, client, crowd, services * replicas, began_s)
         found["apply_cpu_s"] = server.used().cpu_s - before.cpu_s
         say("quiet")
         found |= await quiet(server, crowd)
@@ -67,13 +68,15 @@ def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
-async def placed(client: Client, crowd: Crowd, wanted: int, began_s: float) -> dict[str, float]:
+async def placed(server: Server, client: Client, crowd: Crowd, wanted: int, began_s: float) -> dict[str, float]:
     """From the first apply on: until all have a host, until all are ready there, until all are in rotation."""
     at: dict[str, float] = {}
 
     async def look() -> bool:
         there = crowd.look()
-        say(f"held {there['held']}, ready {there['ready']}, reports {there['reports']}")
+        say(
+            f"held {there['held']}, ready {there['ready']}, reports {there['reports']}, cpu {server.used().cpu_s:.1f} s"
+        )
         if there["held"] == wanted:
             at.setdefault("held_s", time.monotonic() - began_s)
         if there["ready"] == wanted:
@@ -194,6 +197,7 @@ def show(results: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and take the processes along
     parser = argparse.ArgumentParser()
     parser.add_argument("--agents", default="10,100,1000")
     parser.add_argument("--per-agent", type=int, default=10, help="replicas")
