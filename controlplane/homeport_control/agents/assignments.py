@@ -3,14 +3,15 @@
 Secrets are opened here, on their way to the one host that needs them, and kept nowhere else.
 """
 
+import asyncio
 import posixpath
+from dataclasses import dataclass
 
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.code import WORKFLOW
 
 from homeport_control.agents.enrollment import LOCAL_ADDRESSES
 from homeport_control.decide.paths import dialling, mark
-from homeport_control.domain.hosts import Host
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Revision, Run
 from homeport_control.settings import ServerSettings
@@ -20,6 +21,35 @@ from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
 from homeport_control.trust.sealing import Sealer
+
+AT_ONCE = 4  # looks at the database: others read too, and more connections than these would be opened for them
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an assignment takes of a replica."""
+
+    id: str
+    run_id: str
+    index: int
+    revision: int
+    wanted: Wanted
+    gpu_uuids: tuple[str, ...]
+    stop_grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a host's assignment is made of, but for what is read of runs: of those, only what never changes is used."""
+
+    host_id: str
+    host_name: str
+    roles: tuple[tuple[str, str, int, int], ...]  # of gateways: name, where it listens, its ports
+    strangers: tuple[str, ...]  # hosts of other gateways, which come in by the door
+    tunnels: tuple[tuple[str, str], ...]  # hosts of gateways that it dials, with their addresses
+    edge: tuple[tuple[str, tuple[int, ...]], ...]  # hosts that dial this one, with their ports
+    reach: tuple[tuple[str, str, int], ...]  # doors that it tries: host, address, port
+    placed: tuple[Part, ...]
 
 
 class Assignments:
@@ -35,68 +65,88 @@ class Assignments:
         self._database = database
         self._sealer = sealer
         self._settings = settings
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def of_host(self, host_id: str) -> agent_pb2.Assignment:
         """The whole list, without a generation; equal states give equal messages. Raises NotReady."""
-        async with self._database.read() as connection:
+        return await self.made(await self.look(host_id))
+
+    async def look(self, host_id: str) -> "Basis":
+        """What the list is made of. Equal ones give equal lists. Raises NotReady."""
+        async with self._room, self._database.read() as connection:
             host = await hosts.get(connection, host_id)
             there = await gateways.list_all(connection)
-            roles = [it for it in there if it.host_id == host_id]
+            roles = tuple(it for it in there if it.host_id == host_id)
             doors = await hosts.doors(connection) if roles else {}
             dials = sorted(host.door.dials) if host is not None else []
             dialled = [it for gateway in dials if (it := await hosts.get(connection, gateway)) is not None]
             placed = await replicas.on_host(connection, host_id)
-            run_of = {run_id: await runs.get(connection, run_id) for run_id in {replica.run_id for replica in placed}}
-            sealed = {
-                key: await runs.sealed_secrets(connection, *key)
-                for key in {(replica.run_id, replica.revision) for replica in placed}
-            }
+        has_replicas = host is None or not host.is_for_gateways
+        strangers = tuple(sorted({it.host_id for it in there} - {host_id, ""})) if has_replicas else ()
+        return Basis(
+            host_id=host_id,
+            host_name=host.name if host is not None else "",
+            roles=tuple((it.name, it.listen_address, it.http_port, it.https_port) for it in roles),
+            strangers=strangers,
+            tunnels=tuple((it.id, it.address) for it in dialled if it.id in strangers),
+            edge=tuple(dialling(host_id, doors).items()) if roles else (),
+            reach=tuple(
+                (other, door.address, door.ports[0])
+                for other, door in sorted(doors.items())
+                if other != host_id and door.address and door.ports
+            ),
+            placed=tuple(map(part_of, placed)),
+        )
+
+    async def made(self, basis: "Basis") -> agent_pb2.Assignment:
+        """Raises NotReady."""
+        async with self._room, self._database.read() as connection:
+            run_of = await runs.by_id(connection, {it.run_id for it in basis.placed})
+            sealed = await runs.all_sealed(connection, {(it.run_id, it.revision) for it in basis.placed})
         assigned = []
-        for replica in placed:
+        for replica in basis.placed:
             run = run_of[replica.run_id]
             secrets = Secrets.from_json(self._sealer.open(sealed[replica.run_id, replica.revision]))
             spec = spec_from_json(run.revision(replica.revision).spec_json)
-            assigned.append(assigned_replica(run, replica, spec, secrets, host, self._settings))
+            assigned.append(assigned_replica(run, replica, spec, secrets, basis.host_name, self._settings))
         assignment = agent_pb2.Assignment(replicas=assigned)
-        for role in roles:
+        for name, listen_address, http_port, https_port in basis.roles:
             assignment.gateways.add(
-                name=role.name,
+                name=name,
                 xds_port=self._settings.link_port,
-                listen_address=role.listen_address,
-                http_port=role.http_port,
-                https_port=role.https_port,
+                listen_address=listen_address,
+                http_port=http_port,
+                https_port=https_port,
             )
-        if roles:  # for an agent that knows one gateway a host only
+        if basis.roles:  # for an agent that knows one gateway a host only
             assignment.gateway.CopyFrom(assignment.gateways[0])
-        has_replicas = host is None or not host.is_for_gateways
-        if has_replicas and (strangers := sorted({it.host_id for it in there} - {host_id, ""})):
-            tunnels = [self._tunnel(it) for it in dialled if it.id in strangers]
-            assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=strangers, tunnels=tunnels))
-        if edge := dialling(host_id, doors) if roles else {}:
-            hosts_there = [agent_pb2.EdgeHost(host_id=other, ports=ports) for other, ports in edge.items()]
+        if basis.strangers:
+            tunnels = [self._tunnel(*it) for it in basis.tunnels]
+            assignment.door.CopyFrom(agent_pb2.Door(gateway_host_ids=basis.strangers, tunnels=tunnels))
+        if basis.edge:
+            hosts_there = [agent_pb2.EdgeHost(host_id=other, ports=ports) for other, ports in basis.edge]
             assignment.edge.CopyFrom(
-                agent_pb2.Edge(port=self._settings.edge_port, mark=mark(host_id), hosts=hosts_there)
+                agent_pb2.Edge(port=self._settings.edge_port, mark=mark(basis.host_id), hosts=hosts_there)
             )
         assignment.reach.extend(
-            agent_pb2.Reach(host_id=other, address=door.address, port=door.ports[0])
-            for other, door in sorted(doors.items())
-            if other != host_id and door.address and door.ports
+            agent_pb2.Reach(host_id=other, address=address, port=port) for other, address, port in basis.reach
         )
         return assignment
 
-    def _tunnel(self, gateway_host: Host) -> agent_pb2.Tunnel:
+    def _tunnel(self, host_id: str, address: str) -> agent_pb2.Tunnel:
         """The server's own machine is found as the server is, by whatever name and address that is from there."""
-        address = "" if gateway_host.address in self._local_addresses else gateway_host.address
+        known = "" if address in self._local_addresses else address
         return agent_pb2.Tunnel(
-            gateway_host_id=gateway_host.id,
-            address=address,
-            port=self._settings.edge_port,
-            mark=mark(gateway_host.id),
+            gateway_host_id=host_id, address=known, port=self._settings.edge_port, mark=mark(host_id)
         )
 
 
+def part_of(replica: Replica) -> Part:
+    return Part(*(getattr(replica, field) for field in Part.__slots__))
+
+
 def assigned_replica(
-    run: Run, replica: Replica, spec: ServiceSpec, secrets: Secrets, host: Host | None, settings: ServerSettings
+    run: Run, replica: Part, spec: ServiceSpec, secrets: Secrets, host_name: str, settings: ServerSettings
 ) -> agent_pb2.AssignedReplica:
     """One replica as its host must run it. A draining one still runs."""
     stop = replica.wanted is Wanted.STOP
@@ -116,7 +166,7 @@ def assigned_replica(
         command=spec.run_command,
         working_dir=working_dir(spec, revision),
         user=spec.user or "",
-        env={**run_environment(run, replica, host), **home(spec), **secrets.env, **gpu_environment(replica)},
+        env={**run_environment(run, replica, host_name), **home(spec), **secrets.env, **gpu_environment(replica)},
         container_port=spec.port,
         gpu_uuids=replica.gpu_uuids,
         cpu_limit=float(spec.resources.cpu.max or 0) if spec.resources.cpu else 0.0,
@@ -167,14 +217,14 @@ def home(spec: ServiceSpec) -> dict[str, str]:
     return {"HOME": spec.home_dir} if spec.home_dir is not None else {}
 
 
-def gpu_environment(replica: Replica) -> dict[str, str]:
+def gpu_environment(replica: Part) -> dict[str, str]:
     """Which GPUs it has, by UUID. Not even `env` may say otherwise: CUDA images ask for all, and where NVIDIA's runtime is
     Docker's default one, NVIDIA_VISIBLE_DEVICES alone decides what a container gets. "void" gives none."""
     uuids = ",".join(replica.gpu_uuids)
     return {"HOMEPORT_GPUS": uuids, "NVIDIA_VISIBLE_DEVICES": uuids or "void"}
 
 
-def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, str]:
+def run_environment(run: Run, replica: Part, host_name: str) -> dict[str, str]:
     """What every container finds besides its own `env`; under both prefixes, so that files of the page run unchanged."""
     shared = {
         "RUN_NAME": run.name,
@@ -186,5 +236,5 @@ def run_environment(run: Run, replica: Replica, host: Host | None) -> dict[str, 
     }
     environment = {f"{prefix}_{name}": value for prefix in ("DSTACK", "HOMEPORT") for name, value in shared.items()}
     environment["HOMEPORT_REPLICA"] = str(replica.index)
-    environment["HOMEPORT_HOST"] = host.name if host else ""
+    environment["HOMEPORT_HOST"] = host_name
     return environment

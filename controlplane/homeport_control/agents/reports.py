@@ -1,47 +1,96 @@
-"""What a report of an agent changes: one guarded write. An older report than the last one seen changes nothing."""
+"""What reports of agents change: one guarded write. An older report than the last one seen changes nothing."""
 
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import structlog
 from homeport_protos.agent.v1 import agent_pb2
 
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
 from homeport_control.decide.paths import dialled, dug, told
-from homeport_control.store import gateways, hosts, replicas
+from homeport_control.store import events, gateways, hosts, replicas
 from homeport_control.store.connect import Database, Write
 
 SHOWN = 5  # strangers in one sentence
 log = structlog.get_logger()
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A report, and who stands in the events of it."""
 
-async def take_report(
-    database: Database, host_id: str, actor: str, report: agent_pb2.Report, *, is_first: bool = False
-) -> None:
-    """Write what differs from what is known. The caller has checked the boot id. Raises NotReady.
+    host_id: str
+    actor: str
+    report: agent_pb2.Report
+    is_first: bool = False  # of a session: then it is told what the host runs that is in no row here
 
-    `is_first`: of a session; then it is told what the host runs that is in no row here.
-    """
-    observations = [observation_from(replica) for replica in report.replicas]
+
+async def take_report(database: Database, host_id: str, actor: str, report: agent_pb2.Report) -> None:
+    """Write what differs from what is known. The caller has checked the boot id. Raises NotReady."""
     async with database.write(actor=actor) as write:
-        if not await hosts.accept_report(write, host_id, report.boot_id, report.sequence, new_session=False):
-            return
-        # Facts first: what was found is told of GPUs that are known by then.
-        if report.HasField("facts"):
-            await hosts.update(write, host_id, {"facts": facts_from(report.facts)})
-        if report.HasField("findings"):
-            host = await hosts.get(write.connection, host_id)
-            findings = findings_from(report.findings)
+        await write_reports(write, [Said(host_id, actor, report)])
+
+
+async def write_reports(write: Write, said: Sequence[Said]) -> None:
+    """As `take_report`, of several hosts in one transaction; what most of them say in statements for all of them."""
+    for some in _once_each(said):
+        await _write(write, some)
+
+
+def _once_each(said: Sequence[Said]) -> Iterator[list[Said]]:
+    """Two of one host (by two sessions) one after the other."""
+    left = list(said)
+    while left:
+        first = {it.host_id: it for it in reversed(left)}
+        yield list(reversed(first.values()))
+        left = [it for it in left if first[it.host_id] is not it]
+
+
+async def _write(write: Write, said: Sequence[Said]) -> None:
+    places = [hosts.Sequenced(it.host_id, it.report.boot_id, it.report.sequence) for it in said]
+    accepted = await hosts.accept_reports(write, places)
+    news = [it for it in said if it.host_id in accepted]
+    # Facts first: what was found is told of GPUs that are known by then.
+    facts = {it.host_id: (it.actor, facts_from(it.report.facts)) for it in news if it.report.HasField("facts")}
+    await hosts.put_facts(write, facts)
+    for it in news:
+        if it.report.HasField("findings"):
+            host = await hosts.get(write.connection, it.host_id)
+            findings = findings_from(it.report.findings)
             if host is not None and host.findings != findings:
-                await hosts.update(write, host_id, {"findings": findings})
-        await replicas.observe(write, host_id, observations, time.time())
-        if is_first:
-            await _tell_strangers(write, host_id, [it.replica_id for it in observations])
-        if report.HasField("door") or report.reached or report.HasField("edge"):
-            await _paths(write, host_id, report)
+                write.actor, write.cause_id = it.actor, events.new_cause()
+                await hosts.update(write, it.host_id, {"findings": findings})
+    seen = [replicas.Observed(it.host_id, it.actor, tuple(map(observation_from, it.report.replicas))) for it in news]
+    await replicas.observe_all(write, seen, time.time())
+    for it in news:
+        if it.is_first:
+            write.actor, write.cause_id = it.actor, events.new_cause()
+            await _tell_strangers(write, it.host_id, [each.replica_id for each in it.report.replicas])
+    await _doors(write, [it for it in news if it.report.HasField("door")])
+    for it in news:
+        report = it.report
+        if report.reached or report.HasField("edge"):
+            await _paths(write, it.host_id, report)
         # An agent that knows one gateway a host only says `gateway`.
-        seen = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
-        if seen:
-            await gateways.observed(write, host_id, [(it.name, it.running, it.message) for it in seen])
+        roles = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
+        if roles:
+            write.actor, write.cause_id = it.actor, events.new_cause()
+            await gateways.observed(write, it.host_id, [(each.name, each.running, each.message) for each in roles])
+
+
+async def _doors(write: Write, news: Sequence[Said]) -> None:
+    """The hosts' own doors."""
+    if not news:
+        return
+    known = await hosts.doors(write.connection, [it.host_id for it in news])
+    doors = {it.host_id: it.report.door for it in news}
+    await hosts.put_doors(
+        write,
+        {
+            host_id: told(known.get(host_id), door.address, tuple(door.ports), door.message)
+            for host_id, door in doors.items()
+        },
+    )
 
 
 async def _tell_strangers(write: Write, host_id: str, replica_ids: list[str]) -> None:
@@ -59,21 +108,19 @@ async def _tell_strangers(write: Write, host_id: str, replica_ids: list[str]) ->
 
 
 async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
-    """The host's own door, and, of a gateway's host, which doors of others it could dial, and who has a tunnel to it."""
+    """Of a gateway's host: which doors of others it could dial, and who has a tunnel to it."""
     # Who had one may be in no report now: then all are looked at.
-    ids = [*([host_id] if report.HasField("door") else []), *(it.host_id for it in report.reached)]
-    known = await hosts.doors(write.connection, None if report.HasField("edge") else ids)
-    if report.HasField("door"):
-        door = report.door
-        known[host_id] = told(known.get(host_id), door.address, tuple(door.ports), door.message)
-        await hosts.put_door(write, host_id, known[host_id])
+    ids = None if report.HasField("edge") else [it.host_id for it in report.reached]
+    before = await hosts.doors(write.connection, ids)
+    known = dict(before)
     for it in report.reached:
         if it.host_id in known:
             known[it.host_id] = dialled(known[it.host_id], host_id, it.error)
-            await hosts.put_door(write, it.host_id, known[it.host_id])
     if report.HasField("edge"):
         here = {it.host_id: tuple(it.ports) for it in report.edge.hosts}
         for other, its in known.items():
             if host_id in its.dials and other != host_id:
                 why = report.edge.message or ("" if other in here else "it has no tunnel to the gateway's edge")
-                await hosts.put_door(write, other, dug(its, host_id, here.get(other), why))
+                known[other] = dug(its, host_id, here.get(other), why)
+    # It speaks of all of them, and of few is there anything new.
+    await hosts.put_doors(write, {other: its for other, its in known.items() if before[other] != its})

@@ -4,6 +4,7 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -15,23 +16,25 @@ from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.common.v1 import code_pb2
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
-from homeport_control.agents.assignments import Assignments
+from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
+from homeport_control.agents.heard import Heard, Inbox
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
-from homeport_control.agents.reports import take_report
+from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import Denied, HomeportError, NotLeading, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
-from homeport_control.store.connect import Database
+from homeport_control.store.batches import Batches, one_by_one
+from homeport_control.store.connect import Database, Write
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 
 HELLO_TIMEOUT_S = 10.0
-RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
+RESYNC_S = 30.0  # the net under a missed topic; a push never waits for it
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
@@ -78,6 +81,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
+        self._reports = Batches(database, write_reports)
+        self._parts = Batches(database, one_by_one)
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._late: dict[str, asyncio.Task[None]] = {}  # by host id: what the database could not be told yet
 
@@ -144,9 +149,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 notice=COPY_NOTICE if is_first_of_two else "",
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
+            inbox = Inbox()
             async with asyncio.TaskGroup() as group:
-                reading = group.create_task(self._read(session, hello.boot_id, request_iterator))
+                reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox))
                 others = [
+                    group.create_task(self._take_reports(host_id, inbox)),
                     group.create_task(self._write(session, context)),
                     group.create_task(self._assign(session)),
                     group.create_task(self._replaced(session)),
@@ -205,7 +212,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         return message.hello
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
-        async with self._database.write() as write:
+        async def part(write: Write) -> None:
             host = await hosts.get(write.connection, host_id)
             write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
             await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
@@ -222,6 +229,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             )
             if host is not None and notice:
                 hosts.tell(write, host, f"host {host.name}: {notice}")
+
+        await self._parts.add(part)
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
@@ -245,12 +254,15 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 task.add_done_callback(lambda _: self._late.pop(session.host_id))
 
     async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
-        async with self._database.write() as write:
+        async def part(write: Write) -> None:
             if self._sessions.is_connected(host_id):  # a newer session's word stands
                 return
             host = await hosts.get(write.connection, host_id)
+            write.actor = "server"
             if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
                 await hosts.update(write, host_id, values)
+
+        await self._parts.add(part)
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
         """Until it is written. While the database is away nobody can be heard, which is no host's fault: what it may be
@@ -267,8 +279,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             except NotReady as error:
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
-    async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
-        is_first = True
+    async def _read(
+        self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent], inbox: Inbox
+    ) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -276,11 +289,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             except TimeoutError:
                 raise Silent from None
             except StopAsyncIteration:
+                await inbox.written()
                 return
             match message.WhichOneof("message"):
                 case "report":
-                    await self._report(session.host_id, boot_id, message.report, is_first=is_first)
-                    is_first = False
+                    if message.report.boot_id == boot_id:
+                        inbox.put(message.report)
                 case "log_lines":
                     session.log_lines(message.log_lines)
                 case "log_end":
@@ -299,10 +313,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
-    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report, *, is_first: bool) -> None:
-        if report.boot_id != boot_id:
-            return
-        await take_report(self._database, host_id, self._actors[host_id], report, is_first=is_first)
+    async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
+        heard, is_first = Heard(), True
+        while True:
+            report = await inbox.take()
+            if not heard.is_known(report):
+                await self._reports.add(Said(host_id, self._actors[host_id], report, is_first))
+                heard.written(report)
+                is_first = False
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:
@@ -312,16 +330,25 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         """Push the host's whole assignment now, and anew whenever its content has changed."""
         with self._database.changes.subscribe(f"host:{session.host_id}") as subscription:
             sent: agent_pb2.Assignment | None = None
+            seen: Basis | None = None
             while True:
-                assignment = await self._assignments.of_host(session.host_id)
-                if assignment != sent:
-                    sent = assignment
-                    async with self._database.write() as write:
-                        generation = await hosts.next_generation(write, session.host_id)
+                basis = await self._assignments.look(session.host_id)
+                if basis != seen and (assignment := await self._assignments.made(basis)) != sent:
                     message = agent_pb2.ToAgent(assignment=assignment)
-                    message.assignment.generation = generation
+                    message.assignment.generation = await self._next_generation(session.host_id)
                     await session.outgoing.put(message)
-                await subscription.wait(RESYNC_S)
+                    sent = assignment
+                seen = basis
+                await subscription.wait(RESYNC_S * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
+
+    async def _next_generation(self, host_id: str) -> int:
+        found: list[int] = []
+
+        async def part(write: Write) -> None:
+            found.append(await hosts.next_generation(write, host_id))
+
+        await self._parts.add(part)
+        return found[-1]
 
     @staticmethod
     async def _replaced(session: AgentSession) -> None:

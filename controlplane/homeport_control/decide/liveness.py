@@ -3,6 +3,7 @@
 Pure. Does not cordon, replace or write anything (loops), and does not watch sessions (agents).
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,13 +70,14 @@ def judge(
     """One verdict for each host."""
     silent_after_s = missed * beat_s
     beats = tuple(sorted(beats, key=lambda beat: beat.host_id))
-    away = [beat for beat in beats if beat.broken or now_s - beat.heard_at_s > silent_after_s]
+    away = {beat.host_id for beat in beats if beat.broken or now_s - beat.heard_at_s > silent_after_s}
+    went_s = sorted(beat.heard_at_s for beat in beats if beat.host_id in away)
     connected = len(beats) - len(away)
-    wakes = [beat.heard_at_s + silent_after_s for beat in beats if beat not in away]
+    wakes = [beat.heard_at_s + silent_after_s for beat in beats if beat.host_id not in away]
     verdicts: list[Verdict] = []
     frozen = ""
     for beat in beats:
-        if beat not in away:
+        if beat.host_id not in away:
             verdicts.append(Verdict(beat.host_id, Liveness.CONNECTED, beat.heard_at_s, ""))
             continue
         silent_s = max(0.0, now_s - beat.heard_at_s)
@@ -84,11 +86,12 @@ def judge(
             wakes.append(beat.heard_at_s + lost_after_s)
             verdicts.append(Verdict(beat.host_id, Liveness.UNREACHABLE, beat.heard_at_s, reason))
             continue
-        together = [other for other in away if abs(other.heard_at_s - beat.heard_at_s) <= lost_after_s]
-        seen = connected + len(together)  # hosts that have been away for long say nothing about this moment
-        if seen >= FREEZE_FROM_HOSTS and 2 * len(together) > seen:
+        near_s = beat.heard_at_s
+        together = bisect_right(went_s, near_s + lost_after_s) - bisect_left(went_s, near_s - lost_after_s)
+        seen = connected + together  # hosts that have been away for long say nothing about this moment
+        if seen >= FREEZE_FROM_HOSTS and 2 * together > seen:
             frozen = (
-                f"{len(together)} of {seen} hosts vanished within {lost_after_s:g} s, which looks like the server's "
+                f"{together} of {seen} hosts vanished within {lost_after_s:g} s, which looks like the server's "
                 f"own network: nothing is replaced until one of them returns or is deleted"
             )
             verdicts.append(Verdict(beat.host_id, Liveness.UNREACHABLE, beat.heard_at_s, f"{reason}; {frozen}"))

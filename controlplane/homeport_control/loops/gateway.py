@@ -236,12 +236,10 @@ class GatewayLoop:
 
     async def _write(self, rotate: list[Replica], drained: list[Replica], heard: Sequence[Heard]) -> None:
         async with self._database.write() as write:
-            for replica in rotate:
-                await replicas.update(write, replica.id, in_rotation=not replica.in_rotation)
-                if not replica.in_rotation:
-                    await self._first_published(write, replica)
-            for replica in drained:
-                await replicas.update(write, replica.id, drained_at_s=time.time())
+            await replicas.update_all(write, {it.id: {"in_rotation": not it.in_rotation} for it in rotate})
+            for run_id in dict.fromkeys(it.run_id for it in rotate if not it.in_rotation):
+                await self._first_published(write, run_id)
+            await replicas.update_all(write, {it.id: {"drained_at_s": time.time()} for it in drained})
             for known, _, unsaved in heard:
                 await acknowledged.keep(write, known.gateway, known.host_id, unsaved)
 
@@ -260,8 +258,8 @@ class GatewayLoop:
                     await gateways.update(write, gateway.name, **changed)
 
     @staticmethod
-    async def _first_published(write: Write, replica: Replica) -> None:
-        run = await runs.get(write.connection, replica.run_id)
+    async def _first_published(write: Write, run_id: str) -> None:
+        run = await runs.get(write.connection, run_id)
         if not run.ever_published:
             await runs.update(write, run.id, ever_published=True, running_since_s=time.time())
 

@@ -20,24 +20,26 @@ class LivenessLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
-            active = await replicas.list_active(connection)
+            known = await hosts.list_without_facts(connection)
         # One that we let go is not away: nobody waits for it.
         known = tuple(host for host in known if host.connection is not Connection.RELEASED)
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
         judgement = judge(tuple(beat_of(host, now_s) for host in known), now_s, lost_after_s=self._lost_after_s)
         connected = {host.id for host in known if host.connection is Connection.CONNECTED}
+        async with self._database.read() as connection:
+            active = await replicas.lost_or_on(connection, judgement.lost_host_ids)
         lost = [r for r in active if r.host_id in judgement.lost_host_ids and not r.lost]
         found = [r for r in active if r.lost and r.host_id in connected]
         if lost or found:
             causes = {host.id: host.cause_id for host in known}
             async with self._database.write() as write:
-                for replica in lost:  # lost because its host went away: that is the cause
-                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
-                    await replicas.update(write, replica.id, lost=True, message="its host is lost")
-                for replica in found:
-                    write.cause_id = causes.get(replica.host_id or "") or write.cause_id
-                    await replicas.update(write, replica.id, lost=False)
+                for host_id in sorted({it.host_id or "" for it in (*lost, *found)}):
+                    # Lost because its host went away, or found because it came back: that is the cause.
+                    write.cause_id = causes.get(host_id) or write.cause_id
+                    gone = {"lost": True, "message": "its host is lost"}
+                    changes = {it.id: gone for it in lost if it.host_id == host_id}
+                    changes |= {it.id: {"lost": False} for it in found if it.host_id == host_id}
+                    await replicas.update_all(write, changes)
         away = any(host.id not in connected for host in known)
         return Turn(judgement.sentence, judgement.wake_at_s if away else None)
 
@@ -45,7 +47,7 @@ class LivenessLoop:
 async def forget_sessions(database: Database, now_s: float) -> None:
     """At the start of a server: nobody has been heard by it yet, whatever the last one wrote."""
     async with database.read() as connection:
-        known = await hosts.list_all(connection)
+        known = await hosts.list_without_facts(connection)
     stale = [host for host in known if host.connection is Connection.CONNECTED]
     if not stale:
         return

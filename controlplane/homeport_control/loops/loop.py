@@ -2,6 +2,9 @@
 
 A turn reads, decides and writes, and returns what it did as a sentence, with the time when it must look again even if
 nothing changes. A turn that raises is logged and tried again with back-off: level-triggered, it will read the state anew.
+
+After a turn a loop rests, and what changes meanwhile is one turn (`rest_s`): in a small fleet, where a turn is short, for next
+to nothing; in a large one, where a turn is long and something changes at every moment, for longer than the turn took.
 """
 
 import asyncio
@@ -16,6 +19,9 @@ from homeport_control.store.changes import Changes
 RESYNC_S = 15.0  # the net under missed wake-ups; nothing on the way from apply to serving waits for it
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
+EVEN_S = 0.02  # after a turn of this length a loop rests for as long; after one of twice that for four times as long
+MOST_RESTS = 4.0  # as many times as the turn took
+MAX_REST_S = 1.0
 
 log = structlog.get_logger()
 
@@ -26,6 +32,11 @@ class Turn:
 
     sentence: str
     wake_at_s: float | None = None
+
+
+def rest_s(took_s: float) -> float:
+    """How long a loop rests after a turn."""
+    return min(took_s * min(took_s / EVEN_S, MOST_RESTS), MAX_REST_S)
 
 
 class Loop:
@@ -44,6 +55,7 @@ class Loop:
         backoff_s = FIRST_BACKOFF_S
         with self._changes.subscribe(*self._topics) as subscription:
             while True:
+                began_s = time.monotonic()
                 try:
                     turn = await self._turn(time.time())
                 except Exception:
@@ -55,6 +67,7 @@ class Loop:
                 if turn.sentence != self.last.sentence:
                     log.info(turn.sentence, loop=self.name)
                 self.last = turn
+                await asyncio.sleep(rest_s(time.monotonic() - began_s))
                 timeout_s = RESYNC_S
                 if turn.wake_at_s is not None:
                     timeout_s = min(timeout_s, max(0.0, turn.wake_at_s - time.time()))

@@ -18,7 +18,7 @@ from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.loops.outcomes import failed, put
-from homeport_control.loops.placement import ask_of, waiting_of
+from homeport_control.loops.placement import ask_of
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.spec.scalars import duration_text
 from homeport_control.spec.service import DEFAULT_IDLE_S, spec_from_json
@@ -109,7 +109,7 @@ class OnDemandLoop:
             for it in registered
             if it.standby is not None
         )
-        waiting = waiting_of(await replicas.list_active(connection))
+        waiting = await replicas.waiting(connection)
         active = {run.id: run for run in await runs.list_active(connection)} if waiting else {}
         steps = next_steps(
             machines,

@@ -2,7 +2,7 @@
 
 from homeport_control.decide.placement import Ask, Filters, Placed, place
 from homeport_control.decide.standing import standing
-from homeport_control.domain.replicas import Replica, Wanted
+from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
@@ -20,11 +20,11 @@ class PlacementLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            if not waiting_of(await replicas.list_active(connection)):
+            if not await replicas.waiting(connection):
                 return Turn("no replica waits for a host")
         async with self._database.write() as write:
             connection = write.connection
-            waiting = waiting_of(await replicas.list_active(connection))
+            waiting = await replicas.waiting(connection)
             known = {run.id: run for run in await runs.list_active(connection)}
             asks = [ask_of(known[r.run_id], r, self._base_image) for r in waiting if r.run_id in known]
             answers = place(
@@ -39,21 +39,15 @@ class PlacementLoop:
                 await volumes.homes(connection),
             )
             by_id = {replica.id: replica for replica in waiting}
-            placed = 0
-            for answer in answers:
-                if isinstance(answer, Placed):
-                    claimed = await replicas.claim(write, answer.reservation)
-                    placed += claimed
-                    if claimed and answer.volumes:
-                        await volumes.settle(write, answer.volumes, answer.host_id, now_s)
-                elif by_id[answer.replica_id].message != answer.summary:
-                    await replicas.update(write, answer.replica_id, message=answer.summary)
-        return Turn(f"placed {placed} of {len(asks)} waiting replicas")
-
-
-def waiting_of(active: tuple[Replica, ...]) -> list[Replica]:
-    """Those that have no host yet."""
-    return [replica for replica in active if replica.host_id is None and replica.wanted is Wanted.RUN]
+            found = [answer for answer in answers if isinstance(answer, Placed)]
+            placed = await replicas.claim_all(write, [answer.reservation for answer in found])
+            for answer in found:
+                if answer.reservation.replica_id in placed and answer.volumes:
+                    await volumes.settle(write, answer.volumes, answer.host_id, now_s)
+            refused = [answer for answer in answers if not isinstance(answer, Placed)]
+            news = [it for it in refused if by_id[it.replica_id].message != it.summary]
+            await replicas.update_all(write, {it.replica_id: {"message": it.summary} for it in news})
+        return Turn(f"placed {len(placed)} of {len(asks)} waiting replicas")
 
 
 def ask_of(run: Run, replica: Replica, base_image: str = DEFAULT_TEMPLATE) -> Ask:

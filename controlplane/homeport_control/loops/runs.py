@@ -83,9 +83,14 @@ class RunsLoop:
             unwell = await hosts.not_well(write.connection, {it.host_id for it in present if it.host_id})
             decided = _decide(run, present, unwell, now_s, self._in_flight(run.name))
             moved = _causes_of(goal_of(run, present, unwell).displaced, present, unwell)
+            new: list[Replica] = []
             for action in decided.actions:
                 write.cause_id = causes.of_action(run, present, action, moved)
-                await _carry_out(write, run, action, now_s)
+                if isinstance(action, CreateReplica):
+                    new.append(_new(run, action, write.cause_id, now_s))
+                else:
+                    await _carry_out(write, run, action, now_s)
+            await replicas.insert_all(write, new)
             finished = any(isinstance(action, FinishRun) for action in decided.actions)
             write.cause_id = causes.of_state(run, present, decided.state)
             if run.ended_at_s is None and not finished and (run.state, run.reason) != (decided.state, decided.reason):
@@ -150,11 +155,13 @@ def goal_of(
     )
 
 
+def _new(run: Run, action: CreateReplica, cause_id: str, now_s: float) -> Replica:
+    which = (uuid.uuid4().hex[:12], run.id, action.index, action.revision)
+    return Replica(*which, Wanted.RUN, now_s, message=WAITING_FOR_HOST, cause_id=cause_id)
+
+
 async def _carry_out(write: Write, run: Run, action: Action, now_s: float) -> None:
     match action:
-        case CreateReplica(index, revision, _):
-            new = Replica(uuid.uuid4().hex[:12], run.id, index, revision, Wanted.RUN, now_s, message=WAITING_FOR_HOST)
-            await replicas.insert(write, new)
         case DrainReplica(replica_id, because):
             await replicas.update(
                 write, replica_id, wanted=Wanted.DRAIN, drain_started_at_s=now_s, in_rotation=False, message=because

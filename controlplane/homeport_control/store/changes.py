@@ -19,11 +19,11 @@ class Subscription:
         self._event = asyncio.Event()
 
     def __enter__(self) -> "Subscription":
-        self._changes._subscriptions.add(self)
+        self._changes._add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._changes._subscriptions.discard(self)
+        self._changes._remove(self)
 
     def notify(self) -> None:
         self._event.set()
@@ -41,18 +41,28 @@ class Subscription:
 
 class Changes:
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        # By topic: each host has one of its own. Who waits is woken in the order in which he came, in each run the same.
+        self._subscriptions: dict[str, dict[Subscription, None]] = {}
 
     def subscribe(self, *topics: str) -> Subscription:
         return Subscription(self, frozenset(topics))
 
     def publish(self, topics: Iterable[str]) -> None:
-        changed = frozenset(topics)
-        for subscription in self._subscriptions:
-            if subscription.topics & changed:
+        for topic in sorted(topics):
+            for subscription in self._subscriptions.get(topic, ()):
                 subscription.notify()
 
     def publish_all(self) -> None:
         """Something may have changed that was not heard of: everybody looks anew."""
-        for subscription in self._subscriptions:
-            subscription.notify()
+        self.publish(list(self._subscriptions))
+
+    def _add(self, subscription: Subscription) -> None:
+        for topic in subscription.topics:
+            self._subscriptions.setdefault(topic, {})[subscription] = None
+
+    def _remove(self, subscription: Subscription) -> None:
+        for topic in subscription.topics:
+            there = self._subscriptions.get(topic, {})
+            there.pop(subscription, None)
+            if not there:
+                self._subscriptions.pop(topic, None)

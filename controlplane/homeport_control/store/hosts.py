@@ -1,7 +1,8 @@
 """Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from homeport_control.domain.hosts import (
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
+from homeport_control.store.kept import Kept
 from homeport_control.store.schema import gateways, hosts, removed_hosts
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
@@ -31,8 +33,21 @@ _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
 
 
-def _host(row: sa.Row[Any]) -> Host:
-    values = {key: value for key, value in row._mapping.items() if key not in _NOT_IN_DOMAIN}
+# What is JSON comes as its text, so that a row can be compared with one that was read before.
+_FIELDS = tuple(column for column in hosts.c if column.name not in _NOT_IN_DOMAIN)
+_COLUMNS = tuple(
+    sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    for column in _FIELDS
+)
+_BARE = sa.select(*(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)).order_by(
+    hosts.c.name
+)
+_JSON = frozenset(column.name for column in _FIELDS if isinstance(column.type, sa.JSON))
+
+
+def _made(row: tuple[Any, ...]) -> Host:
+    values = {column.name: value for column, value in zip(_FIELDS, row, strict=True)}
+    values |= {name: json.loads(text) if (text := values[name]) is not None else None for name in _JSON}
     values["facts"] = facts_from_row(values["facts"])
     values["findings"] = tuple(Finding(**{**it, "severity": Health(it["severity"])}) for it in values["findings"])
     values["cordoned_gpus"] = tuple(values["cordoned_gpus"])
@@ -41,6 +56,18 @@ def _host(row: sa.Row[Any]) -> Host:
     values["connection"] = Connection(values["connection"])
     values["door"] = _door(values["door"])
     return Host(**values)
+
+
+_KEPT, _KEPT_BARE = Kept(_made), Kept(_made)
+_ID = [column.name for column in _FIELDS].index("id")
+
+
+def _host(row: Sequence[Any]) -> Host:
+    return _KEPT.of(row[_ID], tuple(row))
+
+
+_DOOR = sa.type_coerce(hosts.c.door, sa.Text).label("door")
+_KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0]) if row[0] is not None else None))
 
 
 def _door(stored: dict[str, Any] | None) -> Door:
@@ -72,11 +99,16 @@ def facts_from_row(stored: dict[str, Any]) -> HostFacts:
 
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
-    return tuple(_host(row) for row in await connection.execute(sa.select(hosts).order_by(hosts.c.name)))
+    return tuple(_host(row) for row in await connection.execute(sa.select(*_COLUMNS).order_by(hosts.c.name)))
+
+
+async def list_without_facts(connection: AsyncConnection) -> tuple[Host, ...]:
+    """As `list_all`, for who asks for none of the facts: they are nearly all of what is kept of a host."""
+    return tuple(_KEPT_BARE.of(row[_ID], tuple(row)) for row in await connection.execute(_BARE))
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
-    row = (await connection.execute(sa.select(hosts).where(hosts.c.id == host_id))).one_or_none()
+    row = (await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id == host_id))).one_or_none()
     return _host(row) if row else None
 
 
@@ -89,9 +121,9 @@ async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None =
         sa.cast(hosts.c.cordoned_gpus, sa.Text).not_in(empty),
     )
     queries = (
-        [sa.select(hosts).where(wanted)]
+        [sa.select(*_COLUMNS).where(wanted)]
         if host_ids is None
-        else [sa.select(hosts).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
+        else [sa.select(*_COLUMNS).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
     )
     found = [_host(row) for query in queries for row in await connection.execute(query)]
     return {host.id: host for host in found}
@@ -122,26 +154,14 @@ async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
 
 async def doors(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Door]:
     """By host id: of those that have one, or could; of all, or of these."""
-    query = sa.select(hosts.c.id, hosts.c.door).where(hosts.c.door.is_not(None))
+    query = sa.select(hosts.c.id, _DOOR).where(hosts.c.door.is_not(None))
     queries = [query] if host_ids is None else [query.where(hosts.c.id.in_(some)) for some in chunks(host_ids)]
-    return {row.id: _door(row.door) for each in queries for row in await connection.execute(each)}
+    return {row.id: _KEPT_DOORS.of(row.id, (row.door,)) for each in queries for row in await connection.execute(each)}
 
 
 async def put_door(write: Write, host_id: str, door: Door) -> None:
     """What is told of it; nothing is written when that is known."""
-    query = sa.select(hosts.c.door).where(hosts.c.id == host_id)
-    before = _door((await write.connection.execute(query)).scalar_one_or_none())
-    if before == door:
-        return
-    await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(door=asdict(door)))
-    write.touch("doors")
-    if (before.address, before.ports[:1]) != (door.address, door.ports[:1]):  # gateways dial another place
-        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
-        write.touch(*(f"host:{it}" for it in gateway_hosts))
-    if before.dials != door.dials:
-        write.touch(f"host:{host_id}")
-    if before.dials != door.dials or before.ports != door.ports:
-        write.touch(*(f"host:{it}" for it in before.dials | door.dials))
+    await put_doors(write, {host_id: door})
 
 
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
@@ -164,6 +184,76 @@ async def accept_report(write: Write, host_id: str, boot_id: str, sequence: int,
     condition = sa.or_(newer, hosts.c.boot_id != boot_id) if new_session else newer
     query = sa.update(hosts).where(hosts.c.id == host_id, condition).values(boot_id=boot_id, sequence=sequence)
     return (await write.connection.execute(query)).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """A report's place among those of its host."""
+
+    host_id: str
+    boot_id: str
+    sequence: int
+
+
+async def accept_reports(write: Write, reports: Iterable[Sequenced]) -> frozenset[str]:
+    """As `accept_report` in a session that is open, of several hosts, each once. The hosts whose report is newer."""
+    asked = {report.host_id: report for report in reports}
+    accepted: list[Sequenced] = []
+    for some in chunks(asked):
+        query = sa.select(hosts.c.id, hosts.c.boot_id, hosts.c.sequence).where(hosts.c.id.in_(some))
+        for row in await write.connection.execute(query.with_for_update()):
+            report = asked[row.id]
+            if row.boot_id == report.boot_id and row.sequence < report.sequence:
+                accepted.append(report)
+    if accepted:
+        newer = sa.update(hosts).where(hosts.c.id == sa.bindparam("which")).values(sequence=sa.bindparam("newer"))
+        await write.connection.execute(newer, [{"which": it.host_id, "newer": it.sequence} for it in accepted])
+    return frozenset(it.host_id for it in accepted)
+
+
+async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> None:
+    """What hosts say of themselves, in a few statements; by id, with who says it."""
+    rows = []
+    actor = write.actor
+    for some in chunks(told):
+        for row in await write.connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some))):
+            before = _host(row)
+            write.actor, facts = told[before.id]
+            if what := happenings.of_host(before, replace(before, facts=facts)):
+                tell(write, before, what)
+            rows.append({"which": before.id, "said": asdict(facts)})
+    write.actor = actor
+    if rows:
+        query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
+        await write.connection.execute(query.values(facts=sa.bindparam("said", type_=hosts.c.facts.type)), rows)
+        write.touch("hosts")
+
+
+async def put_doors(write: Write, told: Mapping[str, Door]) -> None:
+    """As `put_door`, of several hosts."""
+    before: dict[str, Door] = {}
+    for some in chunks(told):
+        for row in await write.connection.execute(sa.select(hosts.c.id, _DOOR).where(hosts.c.id.in_(some))):
+            before[row.id] = _KEPT_DOORS.of(row.id, (row.door,))
+    changed = {it: door for it, door in told.items() if it in before and before[it] != door}
+    if not changed:
+        return
+    query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
+    query = query.values(door=sa.bindparam("said", type_=hosts.c.door.type))
+    await write.connection.execute(query, [{"which": it, "said": asdict(door)} for it, door in changed.items()])
+    write.touch("doors")
+    if any(
+        (before[it].address, before[it].ports[:1]) != (door.address, door.ports[:1]) for it, door in changed.items()
+    ):
+        # gateways dial another place
+        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
+        write.touch(*(f"host:{it}" for it in gateway_hosts))
+    for host_id, door in changed.items():
+        was = before[host_id]
+        if was.dials != door.dials:
+            write.touch(f"host:{host_id}")
+        if was.dials != door.dials or was.ports != door.ports:
+            write.touch(*(f"host:{it}" for it in was.dials | door.dials))
 
 
 async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None:

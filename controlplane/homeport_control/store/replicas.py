@@ -6,9 +6,8 @@ by itself, that is a new cause.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
+from homeport_control.store.kept import Kept
 from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
 
 _OBSERVED = (
@@ -36,6 +36,8 @@ _OBSERVED = (
     "refused",
 )
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
+_ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
+_WHICH = "which"  # the parameter that says which replica a statement is for
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
@@ -46,8 +48,7 @@ _COLUMNS = tuple(
 )
 
 
-@lru_cache(maxsize=20_000)  # the loops read all of them at each turn, and one of them has changed
-def _replica(*row: Any) -> Replica:
+def _made(row: tuple[Any, ...]) -> Replica:
     values = dict(zip(Replica.__slots__, row, strict=True))
     values.update(
         wanted=Wanted(values["wanted"]),
@@ -58,6 +59,14 @@ def _replica(*row: Any) -> Replica:
     return Replica(**values)
 
 
+_KEPT = Kept(_made)
+_ID = Replica.__slots__.index("id")
+
+
+def _replica(row: Sequence[Any]) -> Replica:
+    return _KEPT.of(row[_ID], tuple(row))
+
+
 def _values(replica: Replica) -> dict[str, Any]:
     values = {field: getattr(replica, field) for field in Replica.__slots__}
     values["log_tail"], values["gpu_uuids"] = list(replica.log_tail), list(replica.gpu_uuids)
@@ -66,12 +75,28 @@ def _values(replica: Replica) -> dict[str, Any]:
 
 async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[Replica, ...]:
     query = sa.select(*_COLUMNS).where(*conditions).order_by(replicas.c.created_at_s, replicas.c.id)
-    return tuple(_replica(*row) for row in (await connection.execute(query)).all())
+    return tuple(_replica(row) for row in (await connection.execute(query)).all())
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     """Replicas of which something is left, oldest first."""
     return await _select(connection, replicas.c.ended_at_s.is_(None))
+
+
+async def waiting(connection: AsyncConnection) -> tuple[Replica, ...]:
+    """Those that are wanted and have no host yet, oldest first."""
+    return await _select(
+        connection, replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_(None), replicas.c.wanted == Wanted.RUN
+    )
+
+
+async def lost_or_on(connection: AsyncConnection, host_ids: Iterable[str]) -> tuple[Replica, ...]:
+    """Those that are marked lost, and all on these hosts."""
+    found = list(await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost))
+    for some in chunks(host_ids):
+        there = replicas.c.host_id.in_(some)
+        found += await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost.is_(False), there)
+    return tuple(found)
 
 
 async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, float]:
@@ -142,20 +167,42 @@ async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> b
 
 async def insert(write: Write, replica: Replica) -> None:
     """Without a cause of its own it has the transaction's."""
-    replica = replace(replica, cause_id=replica.cause_id or write.cause_id)
-    run_name = sa.select(runs.c.name).where(runs.c.id == replica.run_id).scalar_subquery()
-    query = sa.insert(replicas).values(**_values(replica)).returning(run_name)
-    _tell(write, replica, str((await write.connection.execute(query)).scalar()), "is wanted", replica.cause_id)
+    await insert_all(write, [replica])
+
+
+async def insert_all(write: Write, new: Iterable[Replica]) -> None:
+    """As `insert`, of many in a few statements."""
+    made = [replace(replica, cause_id=replica.cause_id or write.cause_id) for replica in new]
+    if not made:
+        return
+    names = await _run_names(write.connection, {replica.run_id for replica in made})
+    await write.connection.execute(sa.insert(replicas), [_values(replica) for replica in made])
+    for replica in made:
+        _tell(write, replica, names[replica.run_id], "is wanted", replica.cause_id)
     write.touch("replicas")
 
 
 async def update(write: Write, replica_id: str, **changed: Any) -> None:
     """Set fields of one replica that is not ended."""
-    if _TOLD & changed.keys():
-        changed |= await _told(write, replica_id, changed)
-    query = sa.update(replicas).where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
-    host_id = (await write.connection.execute(query.values(**changed).returning(replicas.c.host_id))).scalar()
-    write.touch("replicas", f"host:{host_id}")
+    await update_all(write, {replica_id: changed})
+
+
+async def update_all(write: Write, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """As `update`, of many in a few statements: by id, what is set of each."""
+    if not changes:
+        return
+    before = await _present(write, changes)
+    rows = []
+    for replica_id, changed in changes.items():
+        if replica_id not in before:
+            continue
+        known = before[replica_id]
+        more = _told(write, known, changed) if _TOLD & changed.keys() else {}
+        rows.append({_WHICH: replica_id, **changed, **more})
+        if known.replica.host_id and _ASSIGNED & changed.keys():  # what its host is told
+            write.touch(f"host:{known.replica.host_id}")
+    await _set(write, rows)
+    write.touch("replicas")
 
 
 async def renumber(write: Write, replica: Replica, run_name: str, revision: int) -> None:
@@ -173,27 +220,53 @@ async def renumber(write: Write, replica: Replica, run_name: str, revision: int)
     _tell(write, replica, run_name, f"goes on as it is, as one of revision {revision}", write.cause_id)
 
 
-async def _told(write: Write, replica_id: str, changed: dict[str, Any]) -> dict[str, Any]:
-    """Record what is about to change. Returns the fields that change with it."""
+@dataclass(frozen=True, slots=True)
+class _Present:
+    replica: Replica
+    run_name: str
+    host_name: str
+
+
+async def _present(write: Write, ids: Iterable[str]) -> dict[str, _Present]:
+    """Those of these that have not ended, as they are before they are changed: nobody else changes them until then."""
     query = (
         sa.select(*_COLUMNS, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
         .join(runs, runs.c.id == replicas.c.run_id)
         .join(hosts, hosts.c.id == replicas.c.host_id, isouter=True)
-        .where(replicas.c.id == replica_id, replicas.c.ended_at_s.is_(None))
+        .where(replicas.c.ended_at_s.is_(None))
+        .with_for_update(of=replicas)
     )
-    row = (await write.connection.execute(query)).one_or_none()
-    if row is None:
-        return {}
-    before = _replica(*row[: len(_COLUMNS)])
+    found: dict[str, _Present] = {}
+    for some in chunks(ids):
+        for row in await write.connection.execute(query.where(replicas.c.id.in_(some))):
+            replica = _replica(row[: len(_COLUMNS)])
+            found[replica.id] = _Present(replica, row.run_name, row.host_name or "")
+    return found
+
+
+async def _set(write: Write, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Each has the id under `_WHICH`, and what is set. One statement for those that set the same fields."""
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row), []).append(row)
+    for fields, some in alike.items():
+        which = (replicas.c.id == sa.bindparam(_WHICH), replicas.c.ended_at_s.is_(None))
+        values = {field: sa.bindparam(field, type_=replicas.c[field].type) for field in fields if field != _WHICH}
+        await write.connection.execute(sa.update(replicas).where(*which).values(**values), some)
+
+
+def _told(write: Write, known: _Present, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Record what is about to change. Returns the fields that change with it."""
+    before = known.replica
     after = replace(before, **changed)
-    what = happenings.of_replica(before, after, row.host_name or "")
+    what = happenings.of_replica(before, after, known.host_name)
     if not what:
         return {}
     decided = any(getattr(before, field) != getattr(after, field) for field in _DECIDED)
     # One that ends while it is wanted never had a host, or somebody wanted its run to end.
     decided = decided or (after.ended_at_s is not None and after.wanted is Wanted.RUN)
     cause_id = write.cause_id if decided else before.cause_id or write.cause_id
-    _tell(write, after, row.run_name, what, cause_id)
+    _tell(write, after, known.run_name, what, cause_id)
     return {"cause_id": cause_id}
 
 
@@ -216,42 +289,69 @@ async def end(write: Write, replica_id: str, now_s: float) -> None:
     write.touch("hosts")
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one report says of the replicas of a host; `actor`: who stands in the events of it."""
+
+    host_id: str
+    actor: str
+    observations: tuple[Observation, ...]
+
+
 async def observe(write: Write, host_id: str, observations: Iterable[Observation], now_s: float) -> int:
     """Write what one report says, where it differs; only for replicas that are on this host. Returns how many did."""
-    known = {replica.id: replica for replica in await on_host(write.connection, host_id)}
-    told: list[tuple[Replica, str]] = []
-    changed = 0
-    for observation in observations:
-        replica = known.get(observation.replica_id)
-        if replica is None:
-            continue  # of another host, or ended: a host speaks only for what it was given
-        values = {field: getattr(observation, field) for field in _OBSERVED}
-        if all(getattr(replica, field) == value for field, value in values.items()):
-            continue
-        if replica.refused:  # why outlives that it is cleared away: the next one is placed with it in mind
-            values |= {"refused": True, "message": replica.message}
-        values["log_tail"] = list(observation.log_tail)
-        if observation.phase is Phase.READY and replica.first_ready_at_s is None:
-            values["first_ready_at_s"] = now_s
-        after = replace(replica, **{**values, "log_tail": observation.log_tail})
-        what = happenings.of_replica(replica, after, "")
-        if what:
-            if happenings.by_itself(replica, after):
-                values["cause_id"] = events.new_cause()
-            told.append((replace(after, cause_id=values.get("cause_id") or replica.cause_id), what))
-        await write.connection.execute(sa.update(replicas).where(replicas.c.id == replica.id).values(**values))
+    return await observe_all(write, [Observed(host_id, write.actor, tuple(observations))], now_s)
+
+
+async def observe_all(write: Write, reports: Sequence[Observed], now_s: float) -> int:
+    """As `observe`, of several hosts, each once, in a few statements."""
+    there: dict[str, dict[str, Replica]] = {}
+    for some in chunks(report.host_id for report in reports if report.observations):
+        for found in await _select(write.connection, replicas.c.host_id.in_(some), replicas.c.ended_at_s.is_(None)):
+            there.setdefault(found.host_id or "", {})[found.id] = found
+    rows: list[dict[str, Any]] = []
+    told: list[tuple[str, Replica, str]] = []
+    for report in reports:
+        known = there.get(report.host_id, {})  # a host speaks only for what it was given
+        for observation in report.observations:
+            replica = known.get(observation.replica_id)
+            values = _news(replica, observation, now_s) if replica is not None else None
+            if replica is None or values is None:
+                continue
+            after = replace(replica, **{**values, "log_tail": observation.log_tail})
+            if what := happenings.of_replica(replica, after, ""):
+                if happenings.by_itself(replica, after):
+                    values["cause_id"] = events.new_cause()
+                told.append((report.actor, replace(after, cause_id=values.get("cause_id") or replica.cause_id), what))
+            rows.append({_WHICH: replica.id, **values})
+    await _set(write, rows)
+    if rows:
         write.touch("replicas")
-        changed += 1
-    if told:
-        names = await _run_names(write.connection, {replica.run_id for replica, _ in told})
-        for replica, what in told:
-            _tell(write, replica, names[replica.run_id], what, replica.cause_id)
-    return changed
+    names = await _run_names(write.connection, {replica.run_id for _, replica, _ in told})
+    actor = write.actor
+    for write.actor, after, what in told:
+        _tell(write, after, names[after.run_id], what, after.cause_id)
+    write.actor = actor
+    return len(rows)
+
+
+def _news(replica: Replica, observation: Observation, now_s: float) -> dict[str, Any] | None:
+    """What is written of an observation; None: nothing of it differs."""
+    values = {field: getattr(observation, field) for field in _OBSERVED}
+    if all(getattr(replica, field) == value for field, value in values.items()):
+        return None
+    if replica.refused:  # why outlives that it is cleared away: the next one is placed with it in mind
+        values |= {"refused": True, "message": replica.message}
+    values["log_tail"] = list(observation.log_tail)
+    if observation.phase is Phase.READY and replica.first_ready_at_s is None:
+        values["first_ready_at_s"] = now_s
+    return values
 
 
 async def _run_names(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, str]:
-    query = sa.select(runs.c.id, runs.c.name).where(runs.c.id.in_(list(run_ids)))
-    return {row.id: row.name for row in await connection.execute(query)}
+    query = sa.select(runs.c.id, runs.c.name)
+    found = [await connection.execute(query.where(runs.c.id.in_(some))) for some in chunks(run_ids)]
+    return {row.id: row.name for rows in found for row in rows}
 
 
 async def claim(write: Write, reservation: Reservation) -> bool:
@@ -260,30 +360,39 @@ async def claim(write: Write, reservation: Reservation) -> bool:
     The caller decided on a snapshot that it read in this same transaction, under the one writer's lock, so what it
     claims is still free (invariant 1).
     """
-    values = {"host_id": reservation.host_id, "gpu_uuids": list(reservation.gpu_uuids), "message": "assigned"}
-    query = (
-        sa.update(replicas)
-        .where(
-            replicas.c.id == reservation.replica_id,
-            replicas.c.host_id.is_(None),
-            replicas.c.ended_at_s.is_(None),
-            replicas.c.wanted == Wanted.RUN,
-        )
-        .values(**values)
-    )
-    host_name = sa.select(hosts.c.name).where(hosts.c.id == reservation.host_id).scalar_subquery()
-    run_name = sa.select(runs.c.name).where(runs.c.id == replicas.c.run_id).scalar_subquery()
-    placed = query.returning(*_COLUMNS, run_name.label("run_name"), host_name.label("host_name"))
-    row = (await write.connection.execute(placed)).one_or_none()
-    if row is None:
-        return False
-    replica = _replica(*row[: len(_COLUMNS)])
-    _tell(write, replica, row.run_name, f"is placed on {row.host_name}", replica.cause_id)
-    claimed = {field: getattr(reservation, field) for field in Reservation.__slots__}
-    claimed["gpu_uuids"] = list(reservation.gpu_uuids)
-    await write.connection.execute(sa.insert(reservations).values(**claimed))
-    write.touch("replicas", "hosts", f"host:{reservation.host_id}")
-    return True
+    return reservation.replica_id in await claim_all(write, [reservation])
+
+
+async def claim_all(write: Write, wanted: Iterable[Reservation]) -> frozenset[str]:
+    """As `claim`, of many in a few statements. The ids of the replicas that are placed."""
+    asked = {reservation.replica_id: reservation for reservation in wanted}
+    before = await _present(write, asked)
+    placed = {
+        replica_id: reservation
+        for replica_id, reservation in asked.items()
+        if replica_id in before
+        and before[replica_id].replica.host_id is None
+        and before[replica_id].replica.wanted is Wanted.RUN
+    }
+    if not placed:
+        return frozenset()
+    names: dict[str, str] = {}
+    for some in chunks(it.host_id for it in placed.values()):
+        query = sa.select(hosts.c.id, hosts.c.name).where(hosts.c.id.in_(some))
+        names |= {row.id: row.name for row in await write.connection.execute(query)}
+    rows, claims = [], []
+    for replica_id, reservation in placed.items():
+        known, gpu_uuids = before[replica_id], list(reservation.gpu_uuids)
+        values = {"host_id": reservation.host_id, "gpu_uuids": gpu_uuids, "message": "assigned"}
+        rows.append({_WHICH: replica_id, **values})
+        claims.append({**{it: getattr(reservation, it) for it in Reservation.__slots__}, "gpu_uuids": gpu_uuids})
+        what = f"is placed on {names[reservation.host_id]}"
+        _tell(write, known.replica, known.run_name, what, known.replica.cause_id)
+        write.touch(f"host:{reservation.host_id}")
+    await _set(write, rows)
+    await write.connection.execute(sa.insert(reservations), claims)
+    write.touch("replicas", "hosts")
+    return frozenset(placed)
 
 
 async def list_reservations(connection: AsyncConnection) -> tuple[Reservation, ...]:

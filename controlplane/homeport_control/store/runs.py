@@ -98,6 +98,15 @@ async def get(connection: AsyncConnection, run_id: str) -> Run:
     return (await _with_revisions(connection, await connection.execute(sa.select(runs).where(runs.c.id == run_id))))[0]
 
 
+async def by_id(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, Run]:
+    """Those of these that there are."""
+    found: dict[str, Run] = {}
+    for some in chunks(run_ids):
+        rows = await connection.execute(sa.select(runs).where(runs.c.id.in_(some)))
+        found |= {run.id: run for run in await _with_revisions(connection, rows)}
+    return found
+
+
 async def list_shown(connection: AsyncConnection, names: Iterable[str], *, finished: bool) -> tuple[Run, ...]:
     """What `ps` shows, newest first: those that are not finished, with `finished` all; or of each name the newest."""
     wanted = list(names)
@@ -172,6 +181,18 @@ async def add_revision(write: Write, run_id: str, number: int, revision: NewRevi
 async def sealed_secrets(connection: AsyncConnection, run_id: str, number: int) -> bytes:
     query = sa.select(revisions.c.secrets).where(revisions.c.run_id == run_id, revisions.c.number == number)
     return bytes((await connection.execute(query)).scalar_one())
+
+
+async def all_sealed(connection: AsyncConnection, which: Iterable[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+    """Of revisions, by run id and number."""
+    wanted = set(which)
+    found: dict[tuple[str, int], bytes] = {}
+    for some in chunks(run_id for run_id, _ in wanted):
+        query = sa.select(revisions.c.run_id, revisions.c.number, revisions.c.secrets)
+        for run_id, number, secrets in await connection.execute(query.where(revisions.c.run_id.in_(some))):
+            if (run_id, number) in wanted:
+                found[run_id, number] = bytes(secrets)
+    return found
 
 
 async def give_up_revision(write: Write, run_id: str, number: int, because: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fixtures.control import (
+    FACTS,
     State,
     a_host,
     add_gateway,
@@ -17,7 +18,7 @@ from fixtures.control import (
     opened,
     service,
 )
-from homeport_control.agents.assignments import Assignments, run_environment, working_dir
+from homeport_control.agents.assignments import Assignments, part_of, run_environment, working_dir
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.hosts import GATEWAYS_FLEET, Door
 from homeport_control.domain.replicas import Wanted
@@ -215,11 +216,11 @@ async def test_a_lost_sealing_key_is_told_in_words(state: State) -> None:
 
 
 async def test_a_container_finds_who_it_is(state: State) -> None:
-    host = await add_host(state)
+    await add_host(state)
     run_id = await add_run(state)
     await add_replica(state, run_id, "r1", index=2, host_id="h1")
-    replica = replace(await get_replica(state, "r1"), gpu_uuids=("GPU-1", "GPU-2"))
-    found = run_environment(await get_run(state, run_id), replica, host)
+    replica = replace(part_of(await get_replica(state, "r1")), gpu_uuids=("GPU-1", "GPU-2"))
+    found = run_environment(await get_run(state, run_id), replica, "h1")
     assert found["HOMEPORT_REPLICA"] == "2"
     assert found["HOMEPORT_HOST"] == "h1"
     assert found["HOMEPORT_GPUS_NUM"] == found["DSTACK_GPUS_NUM"] == "2"
@@ -268,3 +269,18 @@ async def test_a_shared_one_is_told_how_much_of_its_gpu_is_its(state: State) -> 
         await replicas.update(write, "r1", gpu_uuids=("GPU-1",))
     (assigned,) = (await assignments(state).of_host("h1")).replicas
     assert (assigned.gpus_shared, assigned.gpu_memory_mib) == (True, 24576)
+
+
+async def test_what_it_is_made_of_is_equal_until_something_of_it_changes(state: State) -> None:
+    """A session looks often, and makes the list anew only then."""
+    await add_host(state)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    made = assignments(state)
+    before = await made.look("h1")
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", in_rotation=True, message="of no account to its host")
+        await hosts.update(write, "h1", {"facts": replace(FACTS, cpus=3)})
+    assert await made.look("h1") == before
+    async with state.database.write() as write:
+        await replicas.update(write, "r1", wanted=Wanted.STOP, stop_grace_s=5.0)
+    assert await made.look("h1") != before

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fixtures.control import DEADLINE_S
-from homeport_control.loops.loop import FIRST_BACKOFF_S, Loop, Turn
+from homeport_control.loops.loop import FIRST_BACKOFF_S, MAX_REST_S, Loop, Turn, rest_s
 from homeport_control.store.changes import Changes
 
 
@@ -111,3 +111,25 @@ async def test_a_time_that_has_passed_is_now() -> None:
 
 async def test_before_its_first_turn_it_says_so() -> None:
     assert Loop("test", Changes(), (), Turns().turn).last.sentence == "has not turned yet"
+
+
+async def test_what_changes_while_it_rests_is_one_turn() -> None:
+    """However much changes, a loop of long turns leaves most of the time to others."""
+    changes, turns = Changes(), Turns()
+    loop = Loop("test", changes, ("runs",), turns.turn)
+    turns.gate.clear()
+    async with running(loop):
+        await turns.reached(1)
+        asyncio.get_running_loop().call_later(0.1, turns.gate.set)
+        await turns.gate.wait()
+        rested_s = time.monotonic()
+        while turns.begun < 2:
+            changes.publish({"runs"})
+            await asyncio.sleep(0)
+        assert time.monotonic() - rested_s >= 0.35
+
+
+def test_short_turns_rest_for_next_to_nothing_and_long_ones_not_for_ever() -> None:
+    assert rest_s(0.004) < 0.001
+    assert rest_s(0.1) == 0.4
+    assert rest_s(100.0) == MAX_REST_S

@@ -119,3 +119,32 @@ async def test_of_a_run_that_is_over_the_last_replicas_of_its_newest_revision_ar
         other: ["o1"],
     }
     assert [replica.id for replica in many[run_id]] == ["r3", "r4", "r5"]
+
+
+async def test_a_host_hears_of_what_it_is_told_of_its_replicas_and_of_nothing_else(state: State) -> None:
+    await add_host(state)
+    await add_replica(state, await add_run(state), "r1", host_id="h1")
+    with state.database.changes.subscribe("host:h1") as told:
+        async with state.database.write() as write:
+            await replicas.update(write, "r1", in_rotation=True, message="serves")
+        assert not await told.wait(0)
+        async with state.database.write() as write:
+            await replicas.update(write, "r1", wanted=Wanted.STOP, stop_grace_s=5.0)
+        assert await told.wait(0)
+        async with state.database.write() as write:
+            await replicas.end(write, "r1", 2000.0)
+        assert await told.wait(0)
+
+
+async def test_those_that_wait_and_those_that_a_lost_host_has(state: State) -> None:
+    run_id = await add_run(state)
+    await add_host(state, "h1")
+    await add_host(state, "h2")
+    for number, host_id in enumerate((None, "h1", "h2", "h2")):
+        await add_replica(state, run_id, f"r{number}", index=number, host_id=host_id)
+    async with state.database.write() as write:
+        await replicas.update(write, "r3", lost=True)
+    async with state.database.read() as connection:
+        assert [it.id for it in await replicas.waiting(connection)] == ["r0"]
+        assert {it.id for it in await replicas.lost_or_on(connection, ["h1"])} == {"r1", "r3"}
+        assert {it.id for it in await replicas.lost_or_on(connection, [])} == {"r3"}

@@ -1,0 +1,224 @@
+"""What a fleet costs the server: 10, 100 and 1,000 simulated agents with ten replicas each, over real gRPC with mTLS.
+
+    .venv/bin/python -P tests/bench/fleet/bench_fleet.py [--agents 10,100,1000] [--per-agent 10] [--services N]
+        [--database URL] [--json FILE] [--no-storm]
+
+For each number of agents: until all are connected, until all replicas are placed, ready and in rotation after they were
+applied, then what a quiet fleet costs (processor, memory, threads, files), the latency of the API in it, and a kill -9 of
+the server: until all are connected again, while `homeport ps` is asked again and again. Asserts nothing.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from bench.fleet.stand import Client, Crowd, Server, stand, until
+
+QUIET_S = 20.0
+CALLS = 40
+DEADLINE_S = 600.0
+
+
+def service(name: str, replicas: int) -> dict[str, Any]:
+    return {
+        "type": "service",
+        "name": name,
+        "image": "registry.example/model-1:1",
+        "port": 8000,
+        "replicas": replicas,
+        "resources": {"gpu": {"memory": "8GB", "shared": True}},
+        "env": {"MODEL": "x"},
+        "probes": [{"type": "http", "url": "/health"}],
+    }
+
+
+async def measured(server: Server, crowd: Crowd, services: int, replicas: int, storm: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"agents": crowd.count, "replicas": services * replicas}
+    async with server.client() as client:
+
+        async def all_connected() -> bool:
+            return bool(crowd.look()["connected"] == crowd.count)
+
+        found["connected_s"] = await until("all are connected", all_connected, DEADLINE_S)
+        say(f"{crowd.count} agents are connected; server's pid {server.process.pid}, cpu {server.used().cpu_s:.1f} s")
+        before, began_s = server.used(), time.monotonic()
+        for number in range(services):
+            await client.apply(service(f"service-{number:04}", replicas))
+        found["applied_s"] = time.monotonic() - began_s
+        found |= await placed(server, client, crowd, services * replicas, began_s)
+        found["apply_cpu_s"] = server.used().cpu_s - before.cpu_s
+        say("quiet")
+        found |= await quiet(server, crowd)
+        say("latencies")
+        found["api_ms"] = await latencies(client)
+        if storm:
+            found["storm"] = await stormed(server, client, crowd)
+    return found
+
+
+def say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+
+
+async def placed(server: Server, client: Client, crowd: Crowd, wanted: int, began_s: float) -> dict[str, float]:
+    """From the first apply on: until all have a host, until all are ready there, until all are in rotation."""
+    at: dict[str, float] = {}
+
+    async def look() -> bool:
+        there = crowd.look()
+        say(
+            f"held {there['held']}, ready {there['ready']}, reports {there['reports']}, cpu {server.used().cpu_s:.1f} s"
+        )
+        if there["held"] == wanted:
+            at.setdefault("held_s", time.monotonic() - began_s)
+        if there["ready"] == wanted:
+            at.setdefault("ready_s", time.monotonic() - began_s)
+            runs = (await client.ps()).runs
+            return sum(it.in_rotation for run in runs for it in run.replicas) == wanted
+        return False
+
+    await until(f"{wanted} replicas are in rotation", look, DEADLINE_S, every_s=1.0)
+    return {**at, "in_rotation_s": time.monotonic() - began_s}
+
+
+async def quiet(server: Server, crowd: Crowd) -> dict[str, Any]:
+    """What it costs while nothing is asked."""
+    await asyncio.sleep(5)
+    used, said = server.used(), crowd.look()
+    await asyncio.sleep(QUIET_S)
+    now, then = server.used(), crowd.look()
+    wall_s = now.at_s - used.at_s
+    core = (now.cpu_s - used.cpu_s) / wall_s
+    return {
+        "cores": core,
+        "core_per_agent_us_s": core / crowd.count * 1e6,
+        "reports_s": (then["reports"] - said["reports"]) / wall_s,
+        "telemetry_s": (then["telemetry"] - said["telemetry"]) / wall_s,
+        "agents_cores": (then["cpu_s"] - said["cpu_s"]) / wall_s,
+        "rss_mib": now.rss_mib,
+        "threads": now.threads,
+        "files": now.files,
+    }
+
+
+async def latencies(client: Client) -> dict[str, list[float]]:
+    """By call: p50, p95 and worst, in ms."""
+    first = service("service-0000", 1)
+    calls = {
+        "server": client.server,
+        "ps NAME": lambda: client.ps("service-0000"),
+        "ps": client.ps,
+        "fleet get NAME": lambda: client.hosts("sim-00001"),
+        "fleet list": client.hosts,
+        "event": client.events,
+        "plan": lambda: client.plan(first),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(CALLS):
+        for name, call in calls.items():
+            began_s = time.perf_counter()
+            await call()
+            taken[name].append((time.perf_counter() - began_s) * 1000)
+            await asyncio.sleep(0.02)
+    return {name: [statistics.median(ms), statistics.quantiles(ms, n=20)[-1], max(ms)] for name, ms in taken.items()}
+
+
+async def stormed(server: Server, client: Client, crowd: Crowd) -> dict[str, Any]:
+    """The server is killed and started again at once: until all are back; what `homeport` says meanwhile."""
+    await asyncio.to_thread(server.log_in)
+    before = crowd.look()["sessions"]
+    server.process.kill()
+    server.process.start()
+    began_s = time.monotonic()
+    used = 0.0
+    await client.up()
+    up_s = time.monotonic() - began_s
+    said: list[tuple[float, float, str]] = []
+    stop = asyncio.Event()
+
+    async def asking() -> None:
+        while not stop.is_set():
+            for command in (("ps",), ("fleet", "list")):
+                asked_s = time.monotonic()
+                done = await asyncio.to_thread(server.homeport, *command)
+                said.append((asked_s - began_s, time.monotonic() - asked_s, done.stderr if done.returncode else ""))
+
+    task = asyncio.create_task(asking())
+
+    async def back() -> bool:
+        there = crowd.look()
+        return bool(there["connected"] == crowd.count and there["sessions"] >= before + crowd.count)
+
+    await until("all are connected again", back, DEADLINE_S)
+    connected_s = time.monotonic() - began_s
+
+    async def shown() -> bool:
+        return all(it.connection == "connected" for it in (await client.hosts()).hosts)
+
+    await until("all are shown as connected", shown, DEADLINE_S)
+    settled_s = time.monotonic() - began_s
+    used = server.used().cpu_s
+    stop.set()
+    await task
+    runs = (await client.ps()).runs
+    return {
+        "up_s": up_s,
+        "connected_s": connected_s,
+        "settled_s": settled_s,
+        "cpu_s": used,
+        "cli_calls": len(said),
+        "cli_worst_s": max(took for _, took, _ in said),
+        "cli_errors": [error for _, _, error in said if error],
+        "in_rotation": sum(it.in_rotation for run in runs for it in run.replicas),
+        "broken": crowd.look()["broken"],
+    }
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    def row(name: str, values: list[Any]) -> None:
+        print(f"{name:34}" + "".join(f"{it:>24}" if isinstance(it, str) else f"{it:>24.3f}" for it in values))
+
+    row("agents", [str(it["agents"]) for it in results])
+    for key in results[0]:
+        if key not in {"agents", "api_ms", "storm"}:
+            row(key, [float(it[key]) for it in results])
+    for call in results[0]["api_ms"]:
+        row(f"{call}: p50, p95, worst ms", [" ".join(f"{ms:.1f}" for ms in it["api_ms"][call]) for it in results])
+    for key in results[0].get("storm", {}):
+        row(f"storm: {key}", [str(round(v, 2) if isinstance(v := it["storm"][key], float) else v) for it in results])
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and take the processes along
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--agents", default="10,100,1000")
+    parser.add_argument("--per-agent", type=int, default=10, help="replicas")
+    parser.add_argument("--services", type=int, default=0, help="default: one for each 50 replicas, at least 10")
+    parser.add_argument("--database", default="")
+    parser.add_argument("--facts-every-s", type=float, default=60.0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--no-storm", action="store_true")
+    arguments = parser.parse_args()
+    more = ("--database", arguments.database) if arguments.database else ()
+    results = []
+    for count in map(int, arguments.agents.split(",")):
+        total = count * arguments.per_agent
+        services = arguments.services or max(10, total // 50)
+        with stand(count, *more, facts_every_s=arguments.facts_every_s) as (server, crowd):
+            results.append(asyncio.run(measured(server, crowd, services, total // services, not arguments.no_storm)))
+        show(results[-1:])
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1))
+    show(results)
+
+
+if __name__ == "__main__":
+    main()
