@@ -1,0 +1,130 @@
+"""What must be true of a world at each moment: checks over the database's rows, the hosts' containers and what Envoys hold.
+
+Numbers are those of DESIGN section 5. Reads only what is committed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sim import clock
+from sim.machine import A100_MIB
+from sim.world import World
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is committed."""
+
+    runs: dict[str, dict[str, Any]]
+    revisions: dict[tuple[str, int], dict[str, Any]]
+    replicas: dict[str, dict[str, Any]]  # those that have not ended
+    reservations: dict[str, dict[str, Any]]  # by replica
+    hosts: dict[str, dict[str, Any]]
+
+
+class Reader:
+    def __init__(self, world: World) -> None:
+        self._connection = sqlite3.connect(f"file:{world.file}?mode=ro", uri=True, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+
+    def rows(self) -> Rows:
+        def read(sql: str) -> list[dict[str, Any]]:
+            return [dict(row) for row in self._connection.execute(sql)]
+
+        self._connection.execute("BEGIN")
+        try:
+            return Rows(
+                {it["id"]: it for it in read("SELECT * FROM runs")},
+                {(it["run_id"], it["number"]): it for it in read("SELECT * FROM revisions")},
+                {it["id"]: it for it in read("SELECT * FROM replicas WHERE ended_at_s IS NULL")},
+                {it["replica_id"]: it for it in read("SELECT * FROM reservations")},
+                {it["id"]: it for it in read("SELECT * FROM hosts")},
+            )
+        finally:
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def check(world: World, rows: Rows) -> None:
+    """Everything that holds at each moment, also in the midst of faults."""
+    for found in (_reservations(rows), _acknowledged(world, rows), _containers(world, rows), _gateways(world, rows)):
+        for what in found:
+            world.fail(what)
+
+
+def _reservations(rows: Rows) -> Iterator[str]:
+    """1: never more than there is; one holder of an exclusive GPU. And each claim is a living replica's."""
+    exclusive: dict[str, list[str]] = {}
+    shared: dict[str, int] = {}
+    for claim in rows.reservations.values():
+        replica = rows.replicas.get(claim["replica_id"])
+        if replica is None:
+            yield f"1: the ended replica {claim['replica_id']} has a reservation"
+        elif replica["host_id"] != claim["host_id"]:
+            yield f"1: {claim['replica_id']} is on {replica['host_id']} and reserves on {claim['host_id']}"
+        for uuid in json.loads(claim["gpu_uuids"]):
+            if claim["exclusive"]:
+                exclusive.setdefault(uuid, []).append(claim["replica_id"])
+            else:
+                shared[uuid] = shared.get(uuid, 0) + claim["gpu_memory_mib"]
+    for uuid, holders in exclusive.items():
+        if len(holders) > 1 or uuid in shared:
+            yield f"1: {uuid} is exclusive to {holders}, and {shared.get(uuid, 0)} MiB of it are reserved besides"
+    for uuid, memory_mib in shared.items():
+        if memory_mib > A100_MIB:
+            yield f"1: {memory_mib} MiB of {uuid} are reserved, it has {A100_MIB}"
+    for replica in rows.replicas.values():
+        if replica["host_id"] is not None and replica["id"] not in rows.reservations:
+            yield f"1: {replica['id']} is on {replica['host_id']} without a reservation"
+
+
+def _acknowledged(world: World, rows: Rows) -> Iterator[str]:
+    """9: what a user was told is kept."""
+    for key in world.acked.revisions:
+        if key not in rows.revisions:
+            yield f"9: the acknowledged revision {key[1]} of {key[0]} is gone"
+    for run_id in world.acked.stopped:
+        if rows.runs[run_id]["wanted"] == "run" and rows.runs[run_id]["ended_at_s"] is None:
+            yield f"9: the acknowledged stop of {run_id} is forgotten"
+    for host_id, cordoned in world.acked.cordoned.items():
+        if host_id in rows.hosts and bool(rows.hosts[host_id]["cordoned"]) is not cordoned:
+            yield f"9: {host_id} was acknowledged as {'' if cordoned else 'not '}drained, and is not so"
+
+
+def _containers(world: World, rows: Rows) -> Iterator[str]:
+    """One replica has one container, ever; and none of another server is touched."""
+    where: dict[str, list[str]] = {}
+    for machine in world.machines.values():
+        for name, container in machine.engine.containers.items():
+            if container.shown.is_running and name.startswith("homeport-"):
+                where.setdefault(container.shown.replica_id, []).append(machine.name)
+        if "neighbour" not in machine.engine.containers:
+            yield f"7: the agent of {machine.name} deleted a container that is not its own"
+    for replica_id, names in where.items():
+        if len(names) > 1:
+            yield f"two containers of {replica_id} run, on {names}"
+
+
+def _gateways(world: World, rows: Rows) -> Iterator[str]:
+    """6, and fencing: what an Envoy sends requests to is a replica of that run that the database knows, or knew a moment ago."""
+    for envoy in world.envoys():
+        for service, endpoints in envoy.endpoints.items():
+            places = [(it.address, it.port) for it in endpoints]
+            if len(set(places)) != len(places):
+                yield f"6: envoy {envoy.name} holds one place twice for {service}: {places}"
+    for envoy in world.envoys():
+        for service in envoy.endpoints:
+            for held in envoy.in_rotation(service):
+                replica = rows.replicas.get(held.replica_id)
+                if replica is None:
+                    continue
+                if replica["wanted"] == "stop" and replica["drained_at_s"] is not None:
+                    yield (
+                        f"4: {held.replica_id} of {service} was drained {clock.current.wall_s() - replica['drained_at_s']:.1f} s "
+                        "ago, and Envoy sends requests to it"
+                    )

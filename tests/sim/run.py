@@ -1,0 +1,122 @@
+"""One seed from its beginning to its end: faults and users for a while, then calm, then all must settle, then all must go.
+
+Returns what went wrong, and the story.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from sim import clock, faults, invariants, settle
+from sim.database import Folder
+from sim.invariants import Reader
+from sim.server import Trust
+from sim.stories import NAMES, User
+from sim.world import World, leaves, log
+
+STEP_S = 0.5
+SETTLE_S = 900.0
+MOST_STORY = 100_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    seed: int
+    wrong: tuple[str, ...]
+    story: tuple[str, ...]
+    virtual_s: float
+    true_s: float
+
+    @property
+    def trace(self) -> str:
+        """Equal for equal stories."""
+        return hashlib.sha256("\n".join(self.story).encode()).hexdigest()[:16]
+
+
+def play(seed: int, trust: Trust, folder: Folder, *, print_story: bool = False) -> Outcome:
+    began_s = clock.perf_s()
+    loop = clock.begin(seed)
+    world = World(seed, trust, folder, print_story=print_story)
+    log.world = world
+
+    def broke(_: object, context: dict[str, object]) -> None:
+        error: Any = context.get("exception")
+        if not clock.process.get().is_dead:
+            world.fail(f"in the event loop: {context.get('message')}: {leaves(error)}")
+
+    loop.set_exception_handler(broke)
+    try:
+        loop.run_until_complete(_play(world))
+    except clock.Stuck:
+        world.fail("nothing moves any more")
+    finally:
+        log.world = None
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.set_exception_handler(lambda *_: None)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        world.close()
+    return Outcome(seed, tuple(world.wrong), tuple(world.story), clock.current.now_s, clock.perf_s() - began_s)
+
+
+async def _play(world: World) -> None:
+    rng = world.rng
+    await world.prepare(rng.choice((1, 2, 3, 3, 4)))
+    world.start_server()
+    world.start_machines()
+    reader, user = Reader(world), User(world)
+    try:
+        watch = asyncio.ensure_future(_watch(world, reader))
+        await _trouble(world, user)
+        world.tell("calm", "no more faults")
+        await faults.calm(world)
+        await _until(world, reader, "settled", settle.unsettled)
+        world.tell("calm", "settled; all runs are stopped")
+        for name in NAMES:
+            await user.surely(lambda name=name: user.stop(name, abort=False))
+        await _until(world, reader, "ended", settle.left_over)
+        watch.cancel()
+        invariants.check(world, reader.rows())
+    finally:
+        reader.close()
+
+
+async def _trouble(world: World, user: User) -> None:
+    """Users and faults, at random times."""
+    rng = world.rng
+    await asyncio.sleep(rng.uniform(0.2, 2.0))
+    await user.attempt(user.change())
+    names = sorted(faults.FAULTS)
+    for _ in range(rng.randint(3, 9)):
+        await asyncio.sleep(rng.choice((0.05, 0.5, 2.0, 5.0)) * rng.uniform(0.5, 1.5))
+        if rng.random() < 0.5:
+            await user.act()
+        else:
+            await faults.strike(world, rng.choice(names))
+        if world.wrong:
+            return
+    await asyncio.sleep(rng.uniform(0.0, 5.0))
+
+
+async def _watch(world: World, reader: Reader) -> None:
+    while not world.wrong:
+        invariants.check(world, reader.rows())
+        await asyncio.sleep(STEP_S)
+
+
+async def _until(world: World, reader: Reader, what: str, why_not: "settle.WhyNot") -> None:
+    """Liveness: within a bounded time."""
+    ends_s = clock.current.now_s + SETTLE_S
+    while reasons := why_not(world, reader.rows()):
+        if world.wrong:
+            return
+        if clock.current.now_s > ends_s:
+            world.fail(f"not {what} within {SETTLE_S:.0f} s: {'; '.join(reasons)}")
+            return
+        await asyncio.sleep(1.0)
+
+
+__all__ = ["Outcome", "play", "sqlite3"]
