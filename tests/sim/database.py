@@ -20,6 +20,39 @@ from sqlalchemy.ext.asyncio import create_async_engine
 SHM = Path("/dev/shm")  # noqa: S108
 
 
+# What no transaction may do, held by the database itself: who tries raises, and the world has gone wrong. The numbers are those
+# of DESIGN section 5.
+LAWS = """
+CREATE TRIGGER law_3_host BEFORE INSERT ON reservations
+WHEN EXISTS (SELECT 1 FROM hosts WHERE id = NEW.host_id AND (cordoned OR connection != 'connected'))
+BEGIN SELECT RAISE(ABORT, 'law 3: a host that is drained or away gets something new'); END;
+CREATE TRIGGER law_3_gpu BEFORE INSERT ON reservations
+WHEN EXISTS (
+    SELECT 1 FROM hosts, json_each(hosts.findings) finding, json_each(NEW.gpu_uuids) gpu
+    WHERE hosts.id = NEW.host_id AND json_extract(finding.value, '$.severity') = 'failing'
+    AND json_extract(finding.value, '$.gpu_uuid') IN (gpu.value, ''))
+BEGIN SELECT RAISE(ABORT, 'law 3: a GPU that fails gets something new'); END;
+CREATE TRIGGER law_5 BEFORE UPDATE OF sequence ON hosts
+WHEN NEW.boot_id = OLD.boot_id AND NEW.sequence <= OLD.sequence
+BEGIN SELECT RAISE(ABORT, 'law 5: an older report changes something'); END;
+CREATE TRIGGER law_generation BEFORE UPDATE OF generation ON hosts WHEN NEW.generation < OLD.generation
+BEGIN SELECT RAISE(ABORT, 'law: a generation goes back'); END;
+CREATE TRIGGER law_9 BEFORE DELETE ON revisions
+BEGIN SELECT RAISE(ABORT, 'law 9: a revision is deleted'); END;
+CREATE TRIGGER law_end BEFORE UPDATE ON replicas WHEN OLD.ended_at_s IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'law: a replica that has ended changes'); END;
+CREATE TRIGGER law_back BEFORE UPDATE OF wanted ON replicas
+WHEN (OLD.wanted = 'stop' AND NEW.wanted != 'stop') OR (OLD.wanted = 'drain' AND NEW.wanted = 'run')
+BEGIN SELECT RAISE(ABORT, 'law: a replica that is on its way out is wanted again'); END;
+CREATE TRIGGER law_host BEFORE UPDATE OF host_id ON replicas
+WHEN OLD.host_id IS NOT NULL AND NEW.host_id IS NOT OLD.host_id
+BEGIN SELECT RAISE(ABORT, 'law: a replica moves from its host'); END;
+CREATE TRIGGER law_run BEFORE UPDATE ON runs
+WHEN OLD.ended_at_s IS NOT NULL AND NEW.ended_at_s IS NULL OR OLD.wanted != 'run' AND NEW.wanted = 'run'
+BEGIN SELECT RAISE(ABORT, 'law 9: a run that was stopped is wanted again'); END;
+"""
+
+
 class Power:
     """Whether the server that uses these connections lives. `at`: called before and after each statement, with its text."""
 
@@ -162,6 +195,7 @@ class Folder:
         self.template = self.path / "template.db"
         migrate(self.template)
         with sqlite3.connect(self.template) as connection:
+            connection.executescript(LAWS)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 

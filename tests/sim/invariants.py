@@ -128,3 +128,34 @@ def _gateways(world: World, rows: Rows) -> Iterator[str]:
                         f"4: {held.replica_id} of {service} was drained {clock.current.wall_s() - replica['drained_at_s']:.1f} s "
                         "ago, and Envoy sends requests to it"
                     )
+
+
+class Floors:
+    """4: while no fault takes an endpoint, a rollout, a drain, a scaling never takes those in rotation below what was wanted.
+
+    How many each run must have answering, as callers see it. Once it has had as many as it wanted it must keep them; of two
+    numbers that were wanted, the smaller one.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._floor: dict[str, int] = {}  # by run id
+
+    def look(self, rows: Rows) -> None:
+        for run_id, run in rows.runs.items():
+            if run["ended_at_s"] is not None or run["wanted"] != "run":
+                self._floor.pop(run_id, None)
+                continue
+            specs = [json.loads(it["spec"]) for key, it in sorted(rows.revisions.items()) if key[0] == run_id]
+            counts = [it["replicas"]["min"] for it in specs]
+            unavailable = max(it["rollout"]["max_unavailable"] for it in specs)
+            floor = min(self._floor.get(run_id, 0), *counts[-2:])
+            serving = sum(
+                self._world.serves(held) for envoy in self._world.envoys() for held in envoy.in_rotation(run["name"])
+            )
+            if serving < floor - unavailable:
+                self._world.fail(
+                    f"4: {run['name']} has {serving} endpoints that answer, {floor} were wanted and there, and a rollout "
+                    f"may do without {unavailable}"
+                )
+            self._floor[run_id] = max(floor, min(serving, counts[-1]))

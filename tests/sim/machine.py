@@ -87,6 +87,7 @@ class SimEngine(FakeEngine):
         self.mute.discard(address)
         self.listens_at_s[address] = now_s + self._rng.choice((0.02, 0.2, 1.0, 3.0))
         if found.spec.image.startswith("crash"):
+            self.listens_at_s[address] = now_s + 60.0
             asyncio.get_running_loop().call_later(0.3, self._dies, found.spec.name, shown.id)
         return found.shown
 

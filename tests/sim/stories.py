@@ -25,9 +25,9 @@ class User:
         self.world, self.rng = world, world.rng
         self.documents: dict[str, dict[str, Any]] = {}  # as they were sent last, by name
 
-    async def act(self) -> None:
+    async def act(self, *, may_remove: bool) -> None:
         """One thing, drawn."""
-        acts = [(self.change, 6), (self.stop, 2), (self.drain, 2), (self.undrain, 2), (self.remove, 0.3)]
+        acts = [(self.change, 6), (self.stop, 2), (self.drain, 2), (self.undrain, 2), (self.remove, may_remove * 0.3)]
         act = self.rng.choices([it for it, _ in acts], [weight for _, weight in acts])[0]
         await self.attempt(act())
 

@@ -193,6 +193,14 @@ class World:
                     return it.is_up and container.shown.host_port == held.port and it.engine.listens(container.shown.ip)
         return False
 
+    def end(self) -> None:
+        """Everybody ends at once."""
+        if self.server is not None:
+            self.server.power.cut()
+            self.server.owner.kill()
+        for it in self.machines.values():
+            it.power_off()
+
     def close(self) -> None:
         machine.machines.clear()
 
