@@ -18,7 +18,7 @@ from sim.stories import NAMES, User
 from sim.world import World, leaves, log
 
 STEP_S = 0.5
-SETTLE_S = 900.0
+SETTLE_S = 400.0
 GENTLE_SHARE = 0.35
 
 

@@ -19,11 +19,11 @@ class Subscription:
         self._event = asyncio.Event()
 
     def __enter__(self) -> "Subscription":
-        self._changes._subscriptions.add(self)
+        self._changes._subscriptions[self] = None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._changes._subscriptions.discard(self)
+        self._changes._subscriptions.pop(self, None)
 
     def notify(self) -> None:
         self._event.set()
@@ -41,7 +41,7 @@ class Subscription:
 
 class Changes:
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[Subscription, None] = {}  # woken in the order in which they came, in each run the same
 
     def subscribe(self, *topics: str) -> Subscription:
         return Subscription(self, frozenset(topics))
