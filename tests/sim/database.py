@@ -50,6 +50,16 @@ BEGIN SELECT RAISE(ABORT, 'law: a replica moves from its host'); END;
 CREATE TRIGGER law_run BEFORE UPDATE ON runs
 WHEN OLD.ended_at_s IS NOT NULL AND NEW.ended_at_s IS NULL OR OLD.wanted != 'run' AND NEW.wanted = 'run'
 BEGIN SELECT RAISE(ABORT, 'law 9: a run that was stopped is wanted again'); END;
+-- Each of these is told in an event: counted here, compared at the end of a world.
+CREATE TABLE sim_told (object_id TEXT NOT NULL);
+CREATE TRIGGER told_replica AFTER UPDATE ON replicas
+WHEN OLD.wanted != NEW.wanted OR OLD.lost != NEW.lost OR OLD.ended_at_s IS NOT NEW.ended_at_s
+OR OLD.in_rotation != NEW.in_rotation OR (OLD.phase != NEW.phase AND NEW.phase IN ('ready', 'unready', 'failed'))
+BEGIN INSERT INTO sim_told VALUES (NEW.id); END;
+CREATE TRIGGER told_host AFTER UPDATE ON hosts WHEN OLD.connection != NEW.connection OR OLD.cordoned != NEW.cordoned
+BEGIN INSERT INTO sim_told VALUES (NEW.id); END;
+CREATE TRIGGER told_run AFTER UPDATE ON runs WHEN OLD.wanted != NEW.wanted OR OLD.state != NEW.state
+BEGIN INSERT INTO sim_told VALUES (NEW.id); END;
 """
 
 

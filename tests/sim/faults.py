@@ -162,6 +162,7 @@ async def skew_clock(world: World) -> None:
     skew = world.server_skew if machine is None else machine.skew
     world.tell("fault", f"the clock of {'the server' if machine is None else machine.name} jumps by {by_s:.0f} s")
     skew.ahead_s += by_s
+    world.is_skewed = True
 
 
 async def end_container(world: World) -> None:

@@ -46,6 +46,25 @@ class Reader:
         finally:
             self._connection.execute("COMMIT")
 
+    def untold(self) -> list[str]:
+        """Changes without their event."""
+        query = (
+            "SELECT object_id, count(*) AS changes, (SELECT count(*) FROM events WHERE events.object_id = sim_told.object_id)"
+            " AS events FROM sim_told GROUP BY object_id HAVING changes > events"
+        )
+        found = self._connection.execute(query).fetchall()
+        return [f"{it['object_id']} changed {it['changes']} times, of which {it['events']} events tell" for it in found]
+
+    def replica(self, replica_id: str) -> dict[str, Any] | None:
+        """With its run's name and wish and its revision's configuration; None: it has ended."""
+        query = (
+            "SELECT replicas.*, runs.name AS run_name, runs.wanted AS run_wanted, revisions.spec FROM replicas"
+            " JOIN runs ON runs.id = replicas.run_id JOIN revisions ON revisions.run_id = runs.id"
+            " AND revisions.number = replicas.revision WHERE replicas.id = ? AND replicas.ended_at_s IS NULL"
+        )
+        row = self._connection.execute(query, (replica_id,)).fetchone()
+        return dict(row) if row is not None else None
+
     def close(self) -> None:
         self._connection.close()
 
@@ -128,6 +147,23 @@ def _gateways(world: World, rows: Rows) -> Iterator[str]:
                         f"4: {held.replica_id} of {service} was drained {clock.current.wall_s() - replica['drained_at_s']:.1f} s "
                         "ago, and Envoy sends requests to it"
                     )
+
+
+def stopping(world: World, reader: Reader, replica_id: str) -> None:
+    """A container is about to be stopped by its agent: not one that callers are still sent to, or that still answers some."""
+    row = reader.replica(replica_id)
+    if row is None or row["wanted"] != "stop" or row["run_wanted"] == "abort" or row["lost"]:
+        return
+    spent_s = clock.EPOCH_S + clock.current.now_s - (row["drain_started_at_s"] or 0.0)
+    had_time = row["drain_started_at_s"] is not None and spent_s >= json.loads(row["spec"])["stop_duration_s"] - 0.1
+    if (had_time and row["drained_at_s"] is None) or world.is_skewed:
+        return
+    for envoy in world.envoys():
+        if any(it.replica_id == replica_id and world.serves(it) for it in envoy.in_rotation(row["run_name"])):
+            world.fail(f"4: {replica_id} of {row['run_name']} is stopped while Envoy sends requests to it")
+        busy = sum(count for it, count in envoy.in_flight().items() if it.replica_id == replica_id)
+        if busy and row["drain_started_at_s"] is not None:
+            world.fail(f"4: {replica_id} of {row['run_name']} is stopped while it answers {busy} requests")
 
 
 class Floors:

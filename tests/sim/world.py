@@ -67,6 +67,8 @@ class World:
         self.server: Server | None = None
         self.server_skew = Skew()
         self.servers = 0
+        self.is_skewed = False  # a clock has jumped in this world
+        self.stopping: Callable[[str], None] = lambda replica_id: None  # a container is about to be stopped by its agent
         self.kill_in: int | None = None  # statements until the server is killed
         self.file = folder.fresh()
         self._print = print_story
@@ -115,6 +117,7 @@ class World:
             name, host_id, address, self.network, random.Random(f"{name} {self.seed}"), SERVER_ID, peer, self.tell,
             gpus=gpus, dial_host=self._dial, serves=self.serves,
         )  # fmt: skip
+        made.engine.stopping = lambda replica_id, _: self.stopping(replica_id)
         self.machines[host_id] = machine.machines[host_id] = made
 
     def _dial(self, host_id: str) -> str:
