@@ -34,5 +34,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if "PYTHONHASHSEED" not in os.environ:
-        os.execve(sys.executable, [sys.executable, "-m", "sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(  # noqa: S606 - this very program
+            sys.executable, [sys.executable, "-m", "sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     sys.exit(main())

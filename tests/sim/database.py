@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from homeport_control.store.connect import Database, _from_json, migrate
 from sqlalchemy.ext.asyncio import create_async_engine
 
-SHM = Path("/dev/shm")  # noqa: S108
+SHM = Path("/dev/shm")
 
 
 # What no transaction may do, held by the database itself: who tries raises, and the world has gone wrong. The numbers are those

@@ -8,6 +8,7 @@ in flight. Refuses (NACK) when it is told to. It survives its agent; a reboot en
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,10 +80,8 @@ class Envoy:
 
     async def _for_ever(self, stream: Callable[[], Any]) -> None:
         while True:
-            try:
+            with suppress(AioRpcError):
                 await stream()
-            except AioRpcError:
-                pass
             await asyncio.sleep(self.rng.uniform(*AGAIN_S))
 
     def _stream(self, method: str, answer: Any) -> Stream:
@@ -225,11 +224,11 @@ def _endpoints(service: str, body: bytes) -> tuple[Held, ...]:
         for it in group.lb_endpoints:
             place = it.endpoint.address.socket_address
             metadata = it.metadata.filter_metadata
-            ids = [
-                fields["replica"] for key in sorted(metadata) if "replica" in (fields := metadata[key])
-            ]
+            ids = [fields["replica"] for key in sorted(metadata) if "replica" in (fields := metadata[key])]
             found.append(
-                Held(service, ids[0] if ids else "", place.address, place.port_value, it.health_status != TAKES_REQUESTS)
+                Held(
+                    service, ids[0] if ids else "", place.address, place.port_value, it.health_status != TAKES_REQUESTS
+                )
             )
     return tuple(found)
 

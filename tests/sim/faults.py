@@ -1,7 +1,7 @@
 """The faults of a simulated world, by name: each strikes once, at something drawn, and ends by itself or in `calm`.
 
-To add one: a coroutine that takes the world, and its line in FAULTS. GENTLE are those that take no endpoint out of service: in a
-world with only these, rollouts and drains must not lose one either (invariants.Floors).
+To add one: a coroutine that takes the world, and its line in FAULTS. GENTLE are those that take no endpoint out of service:
+in a world with only these, rollouts and drains must not lose one either (invariants.Floors).
 """
 
 import asyncio
@@ -238,5 +238,7 @@ async def calm(world: World) -> None:
         machine.engine.mute.clear()
         for envoy in machine.envoys.values():
             envoy.refuses = 0
-    while world.server is None or any(not it.is_up or it.agent is None for it in world.machines.values()):
+    while world.server is None or any(  # noqa: ASYNC110 - they come back by the clock
+        not it.is_up or it.agent is None for it in world.machines.values()
+    ):
         await asyncio.sleep(0.2)

@@ -1,7 +1,7 @@
 """A machine of a simulated world: a container engine, GPUs, an agent that may die and come back, perhaps a gateway's Envoy.
 
-The agent is the real one where it decides and speaks: machine, runner, link, the journal's own text. Its engine is the one of the
-contract suite; what it samples, dials and keeps on disk is simulated here.
+The agent is the real one where it decides and speaks: machine, runner, link, the journal's own text. Its engine is the one
+of the contract suite; what it samples, dials and keeps on disk is simulated here.
 """
 
 import asyncio
@@ -18,7 +18,14 @@ from fakes.engine import FakeContainer, FakeEngine, Program
 from homeport_agent import events as ev
 from homeport_agent import journal
 from homeport_agent.admission import Look
-from homeport_agent.engine.base import LABEL_REPLICA, LABEL_SERVER, ContainerSpec, EngineDown, EngineError, RegistryUnreachable
+from homeport_agent.engine.base import (
+    LABEL_REPLICA,
+    LABEL_SERVER,
+    ContainerSpec,
+    EngineDown,
+    EngineError,
+    RegistryUnreachable,
+)
 from homeport_agent.gpus.model import Finding, Gpu, Severity
 from homeport_agent.identity import Identity
 from homeport_agent.link import Link, Removed, Software
@@ -126,7 +133,13 @@ class Agent:
         self._group: asyncio.TaskGroup
         self.runner: Runner
         self.link = Link(
-            _Store(machine.identity), self, _Desk(), _Desk(), boot_id, Software("1.0"), _Desk()  # type: ignore[arg-type]
+            _Store(machine.identity),
+            self,
+            _Desk(),
+            _Desk(),
+            boot_id,
+            Software("1.0"),
+            _Desk(),  # type: ignore[arg-type]
         )
 
     def _group_spawn(self, work: Any) -> Any:
@@ -335,7 +348,13 @@ class Machine:
 
     def start_envoy(self, name: str) -> None:
         envoy = self.envoys[name] = Envoy(
-            name, self.host_id, self.name, self.network, self.rng, lambda text: self.story(f"envoy {name}", text), self.serves
+            name,
+            self.host_id,
+            self.name,
+            self.network,
+            self.rng,
+            lambda text: self.story(f"envoy {name}", text),
+            self.serves,
         )
         envoy.peer_pem = self.peer.certificate_pem
         spawn(envoy.owner, envoy.run())
@@ -379,7 +398,12 @@ class _Stub:
     def Session(self, outgoing: AsyncIterator[Any]) -> Stream:
         machine = machines[self._channel.identity.host_id]
         stream = Stream(
-            machine.network, machine.name, machine.peer, SESSION, process.get(), deserialize=agent_pb2.ToAgent.FromString
+            machine.network,
+            machine.name,
+            machine.peer,
+            SESSION,
+            process.get(),
+            deserialize=agent_pb2.ToAgent.FromString,
         )
         self._channel.streams.append(stream)
         stream.open(outgoing)

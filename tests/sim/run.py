@@ -5,8 +5,8 @@ Returns what went wrong, and the story.
 
 import asyncio
 import gc
-import time
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,14 @@ def play(seed: int, trust: Trust, folder: Folder, *, print_story: bool = False) 
         events.close()
         gc.collect()
         world.close()
-    return Outcome(seed, tuple(world.wrong), tuple(world.story), clock.current.now_s, clock.perf_s() - began_s,
-        clock.cpu_s() - began_cpu_s)
+    return Outcome(
+        seed,
+        tuple(world.wrong),
+        tuple(world.story),
+        clock.current.now_s,
+        clock.perf_s() - began_s,
+        clock.cpu_s() - began_cpu_s,
+    )
 
 
 async def _play(world: World) -> None:

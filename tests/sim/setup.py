@@ -39,7 +39,8 @@ class House:
                 failed.append(seed)
                 print(f"seed {seed}: {' | '.join(outcome.wrong)[:1500]}", flush=True)
         took_s = clock.perf_s() - began_s
-        print(f"{played} seeds, {virtual_s:.0f} s of theirs in {took_s:.1f} s ({cpu_s:.1f} s of a processor); {len(failed)} went wrong: {failed}")
+        times = f"{virtual_s:.0f} s of theirs in {took_s:.1f} s ({cpu_s:.1f} s of a processor)"
+        print(f"{played} seeds, {times}; {len(failed)} went wrong: {failed}")
         for seed in failed[:3]:
             print(f"the story: cd tests && python -m sim --seed {seed}")
         return 1 if failed else 0

@@ -1,7 +1,7 @@
 """What users do in a simulated world, at random: apply, change, scale, stop, drain and give back hosts, remove one.
 
-Each act goes through the API's own functions; what was answered is noted as acknowledged, and when the answer did not come, that
-nobody can tell.
+Each act goes through the API's own functions; what was answered is noted as acknowledged, and when the answer did not come,
+that nobody can tell.
 """
 
 import asyncio
@@ -125,9 +125,7 @@ class User:
         request = api_pb2.DeleteHostRequest(host=machine.name, force=True)
         self.world.tell("user", f"removes {machine.name}")
         self.world.acked.cordoned.pop(machine.host_id, None)
-        await self.world.call(
-            lambda server: remove_host(server.database, server.sessions.end, ANN, request)
-        )
+        await self.world.call(lambda server: remove_host(server.database, server.sessions.end, ANN, request))
         self.world.tell("user", f"has removed {machine.name}")
 
     async def surely(self, act: Any) -> None:

@@ -7,6 +7,7 @@ Holds the parts together and keeps the story and what went wrong. Does not say w
 import asyncio
 import logging
 import random
+import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -56,9 +57,9 @@ class World:
 
     def __init__(self, seed: int, trust: Trust, folder: Folder, *, print_story: bool = False) -> None:
         self.seed, self.trust, self.folder = seed, trust, folder
-        self.rng = random.Random(f"world {seed}")
-        self.network = Network(random.Random(f"network {seed}"))
-        self._database_rng = random.Random(f"database {seed}")
+        self.rng = random.Random(f"world {seed}")  # noqa: S311
+        self.network = Network(random.Random(f"network {seed}"))  # noqa: S311
+        self._database_rng = random.Random(f"database {seed}")  # noqa: S311
         self.story: list[str] = []
         self.wrong: list[str] = []
         self.acked = Acknowledged()
@@ -68,7 +69,9 @@ class World:
         self.server_skew = Skew()
         self.servers = 0
         self.is_skewed = False  # a clock has jumped in this world
-        self.stopping: Callable[[str], None] = lambda replica_id: None  # a container is about to be stopped by its agent
+        self.stopping: Callable[[str], None] = lambda replica_id: (
+            None
+        )  # a container is about to be stopped by its agent
         self.kill_in: int | None = None  # statements until the server is killed
         self.file = folder.fresh()
         self._print = print_story
@@ -113,8 +116,9 @@ class World:
         async with database.write(actor=f"host {name}") as write:
             await hosts.insert(write, host)
             await gateways.host_came(write, host, is_local=name == "h1")
+        rng = random.Random(f"{name} {self.seed}")  # noqa: S311
         made = Machine(
-            name, host_id, address, self.network, random.Random(f"{name} {self.seed}"), SERVER_ID, peer, self.tell,
+            name, host_id, address, self.network, rng, SERVER_ID, peer, self.tell,
             gpus=gpus, dial_host=self._dial, serves=self.serves,
         )  # fmt: skip
         made.engine.stopping = lambda replica_id, _: self.stopping(replica_id)
@@ -233,7 +237,9 @@ def _certificate(ca: CertificateAuthority, host_id: str) -> bytes:
 
 def make_trust(directory: Path) -> Trust:
     return Trust(
-        directory, CertificateAuthority.load_or_create(directory, SERVER_ID), Sealer.load_or_create(directory / "secret.key")
+        directory,
+        CertificateAuthority.load_or_create(directory, SERVER_ID),
+        Sealer.load_or_create(directory / "secret.key"),
     )
 
 
@@ -263,8 +269,6 @@ class Log:
             error = entry.pop("exc_info", None)
             text = f"{entry.pop('event')} {' '.join(f'{key}={value}' for key, value in entry.items())}"
             if level in LOUD and error:
-                import sys
-
                 raised = sys.exc_info()[1]
                 world.fail(f"{owner.name} logs an error: {text}: {leaves(raised)}")
             else:

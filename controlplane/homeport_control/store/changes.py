@@ -41,7 +41,9 @@ class Subscription:
 
 class Changes:
     def __init__(self) -> None:
-        self._subscriptions: dict[Subscription, None] = {}  # woken in the order in which they came, in each run the same
+        self._subscriptions: dict[
+            Subscription, None
+        ] = {}  # woken in the order in which they came, in each run the same
 
     def subscribe(self, *topics: str) -> Subscription:
         return Subscription(self, frozenset(topics))

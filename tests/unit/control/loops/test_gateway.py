@@ -269,7 +269,9 @@ async def test_a_refusal_of_envoy_is_told_until_a_version_is_acknowledged(gatewa
     assert (await get_gateway(gateway.state)).refused == ""
 
 
-async def test_what_envoy_refused_is_tried_again_after_a_minute(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_envoy_refused_is_tried_again_after_a_minute(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     again: list[str] = []
     gateway.loop.try_again = again.append
     await serve(gateway)

@@ -160,7 +160,9 @@ async def test_a_refusal_leads_back_to_the_last_good_world_and_is_told(control: 
     await stream.close()
 
 
-async def test_what_was_refused_is_tried_again_also_when_the_last_good_world_was_refused_too(control: ControlPlane) -> None:
+async def test_what_was_refused_is_tried_again_also_when_the_last_good_world_was_refused_too(
+    control: ControlPlane,
+) -> None:
     stream = await settled(control, control.xds.publish(snapshot()))
     version = control.xds.publish(snapshot(9001))
     for _ in range(2):  # it, and then the one that it is led back to
