@@ -39,6 +39,7 @@ class DataPlane:
         authorize = self.gateway.authorize
         self._xds = GatewayXds(authorize=authorize, on_acked=self._on_acked, on_nacked=self.gateway.on_nacked)
         self.gateway.publish, self.gateway.forget = self._xds.publish, self._forget
+        self.gateway.try_again = self._xds.try_again
         hold = HoldLoop(database, lambda: self._waiting.held, self._waiting.tell)
         self.loops = [
             Loop("autoscale", database.changes, AutoscaleLoop.topics, self.autoscale.turn),

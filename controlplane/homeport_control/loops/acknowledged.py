@@ -27,6 +27,7 @@ from homeport_control.domain.replicas import Replica
 REPORTS_AFTER_ACK = 2
 SILENT_S = 10.0  # without a load report, which comes each second: nothing is heard of an Envoy
 HTTP3_AGAIN_S = 60.0
+REFUSED_AGAIN_S = 60.0  # what Envoy refused is sent again: it may have been short of something that it has now
 STALE_S = 5.0  # a load report that is older says nothing about now
 REMEMBERED_VERSIONS = 100  # published while no Envoy acknowledges; it will acknowledge the newest
 
@@ -47,6 +48,7 @@ class Acknowledged:
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     last: LoadReport | None = None  # of all, whenever it was
     nack: str = ""
+    nack_again_s: float = 0.0  # unix time
     saved: GatewaySnapshot | None = None  # of which `before` tells
     http3_off: str = ""  # why Envoy cannot have it: its port is taken, for example
     http3_again_s: float = 0.0
@@ -69,7 +71,7 @@ class Acknowledged:
         return True
 
     def take_nack(self, message: str, now_s: float) -> None:
-        self.nack = message
+        self.nack, self.nack_again_s = message, now_s + REFUSED_AGAIN_S
         _, mark, why = message.partition(f"listener(s) {HTTP3_LISTENER}: ")
         if mark:
             self.http3_off, self.http3_again_s = f"{HTTP3_OFF}: Envoy says: {why.strip()}", now_s + HTTP3_AGAIN_S
@@ -78,6 +80,13 @@ class Acknowledged:
         """False for a while after Envoy could not have that listener: everything else must not wait for it."""
         self.http3_off = self.http3_off if gateway.http3 else ""
         return gateway.http3 and not (self.http3_off and now_s < self.http3_again_s <= now_s + HTTP3_AGAIN_S)
+
+    def may_try_again(self, now_s: float) -> bool:
+        """True once, when what was refused is to be sent again."""
+        if not self.nack or now_s < self.nack_again_s <= now_s + REFUSED_AGAIN_S:
+            return False
+        self.nack_again_s = now_s + REFUSED_AGAIN_S
+        return True
 
     def take_load(self, report: LoadReport) -> None:
         self.reports += 1

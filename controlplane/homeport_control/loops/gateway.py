@@ -55,7 +55,8 @@ class Home:
 
 
 class GatewayLoop:
-    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish` and `forget` are xds' own, set by app."""
+    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish`, `forget` and `try_again` are xds' own, set
+    by app."""
 
     topics = ("runs", "replicas", "tokens", "gateways", "gateway", "doors")
 
@@ -64,6 +65,7 @@ class GatewayLoop:
         self._open_key = lru_cache(maxsize=20_000)(open_key)  # at each turn all of them
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
         self.forget: Callable[[str], None]  # that gateway is no more, or stands on another host now
+        self.try_again: Callable[[str], None] = lambda gateway: None  # send it anew what it refused
         self._database = database
         self._known: dict[str, Acknowledged] = {}
         self._draining = False
@@ -167,6 +169,7 @@ class GatewayLoop:
         await self._mark(there, homes, everyone, now_s)
         await self._tell(there)
         again = [it.http3_again_s for it in self._known.values() if it.http3_off and it.http3_again_s > now_s]
+        again += [it.nack_again_s for it in self._known.values() if it.nack]
         silent = [at_s for it in self._known.values() if self._draining and (at_s := it.silent_at_s()) > now_s]
         wake_at_s = min(filter(None, (next_expiry_s, *again, *silent)), default=None)
         return Turn("; ".join(sentences) or "there is no gateway", wake_at_s)
@@ -215,6 +218,8 @@ class GatewayLoop:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"
         version = self.publish(candidate)
         known.publish(version, candidate)
+        if known.may_try_again(time.time()):
+            self.try_again(gateway.name)
         if known.nack:
             return f"gateway {gateway.name} refused version {version}: {known.nack}"
         endpoints = sum(len(service.endpoints) for service in candidate.services)

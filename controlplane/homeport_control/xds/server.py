@@ -4,7 +4,7 @@ Covers streams, who may open one, the last good world of each gateway, and waiti
 be sent when (subscription) nor what it says (resources).
 
     published ──ACK of everything──> good
-        └─────────NACK────────────> refused: Envoy is led back to the last good world, the next publish is tried again
+        └─────────NACK────────────> refused: Envoy is led back to the last good world; the next publish, or `try_again`
 
 Until the first publish after a start nothing is sent: an Envoy that comes back keeps what it has. A second stream of a
 gateway replaces the first, which is a dead one that TCP has not noticed yet.
@@ -114,6 +114,12 @@ class GatewayXds:
         gateway.snapshot, gateway.latest = snapshot, world(snapshot, self._version)
         self._aim(gateway)
         return self._version
+
+    def try_again(self, name: str) -> None:
+        """Send what was refused once more, also where the last good world was refused too and nothing is sent any more."""
+        gateway = self._gateway(name)
+        gateway.refused = 0
+        self._aim(gateway)
 
     def forget(self, name: str) -> None:
         """The gateway is no more, or is another Envoy now: end its stream, and begin anew with what is published next."""

@@ -30,7 +30,7 @@ from homeport_control.domain.gateway import (
 )
 from homeport_control.domain.replicas import Phase, Wanted
 from homeport_control.domain.services import RunState
-from homeport_control.loops.acknowledged import REMEMBERED_VERSIONS, SILENT_S
+from homeport_control.loops.acknowledged import REFUSED_AGAIN_S, REMEMBERED_VERSIONS, SILENT_S
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.store import events, gateways, replicas, runs, tokens
 from homeport_control.trust.tokens import sha256_hex
@@ -267,6 +267,29 @@ async def test_a_refusal_of_envoy_is_told_until_a_version_is_acknowledged(gatewa
     gateway.ack()
     await gateway.turn()
     assert (await get_gateway(gateway.state)).refused == ""
+
+
+async def test_what_envoy_refused_is_tried_again_after_a_minute(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[str] = []
+    gateway.loop.try_again = again.append
+    await serve(gateway)
+    await gateway.update("r1", phase=Phase.UNREADY)
+    await gateway.turn()
+    refused_s = time.time()
+    gateway.loop.on_nacked("local", len(gateway.published), "no memory now")
+    turn = await gateway.loop.turn(refused_s)
+    assert again == []
+    assert turn.wake_at_s == pytest.approx(refused_s + REFUSED_AGAIN_S, abs=5)
+    monkeypatch.setattr(time, "time", lambda: refused_s + REFUSED_AGAIN_S + 5)
+    await gateway.turn()
+    await gateway.turn()
+    assert again == ["local"]
+    gateway.ack()
+    monkeypatch.setattr(time, "time", lambda: refused_s + 10 * REFUSED_AGAIN_S)
+    await gateway.turn()
+    assert again == ["local"]
 
 
 async def test_a_refusal_and_its_end_are_an_event_each(gateway: Gateway) -> None:

@@ -160,6 +160,21 @@ async def test_a_refusal_leads_back_to_the_last_good_world_and_is_told(control: 
     await stream.close()
 
 
+async def test_what_was_refused_is_tried_again_also_when_the_last_good_world_was_refused_too(
+    control: ControlPlane,
+) -> None:
+    stream = await settled(control, control.xds.publish(snapshot()))
+    version = control.xds.publish(snapshot(9001))
+    for _ in range(2):  # it, and then the one that it is led back to
+        response = await stream.read()
+        await stream.ask(EDS, response_nonce=response.nonce, error_detail={"code": 13, "message": "no memory now"})
+    await control.until(lambda: len(control.nacked) == 2)
+    control.xds.try_again("local")
+    assert await stream.take(1) == [EDS]
+    assert await control.xds.wait_acked("local", version, 10)
+    await stream.close()
+
+
 @pytest.mark.parametrize(("identity", "node"), [("stranger", "stranger"), ("stranger", HOST), (HOST, "other")])
 async def test_only_the_host_that_is_the_gateway_may_ask(control: ControlPlane, identity: str, node: str) -> None:
     control.xds.publish(snapshot())
