@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
+from homeport_protos.text import one_line
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.peers import code_of
@@ -48,7 +49,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
         try:
             return await self._join(request, _address(context.peer()))
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
 
     async def Challenge(self, request: agent_pb2.ChallengeRequest, context: object) -> agent_pb2.ChallengeResponse:
         return agent_pb2.ChallengeResponse(challenge=self._recovery.challenge(time.time()))
@@ -61,7 +62,7 @@ class EnrollmentServicer(agent_pb2_grpc.EnrollmentServicer):
         try:
             host_id, certificate = await self._recovery.recover(request, time.time())
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
         return agent_pb2.JoinResponse(
             server_id=self._enrollment.server_id,
             host_id=host_id,

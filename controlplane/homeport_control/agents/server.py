@@ -13,6 +13,7 @@ import grpc
 import structlog
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.common.v1 import code_pb2
+from homeport_protos.text import one_line
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents.assignments import Assignments
@@ -94,7 +95,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             async with self._database.write() as write:
                 await hosts.certified(write, host_id, serial_of(certificate), shown)
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
         return agent_pb2.JoinResponse(
             server_id=self._server_id, host_id=host_id, certificate_pem=certificate, ca_pem=self._ca.pem.decode()
         )
@@ -107,7 +108,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             return await self._code.manifest(await self._known_host(context), request.code_id)
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
 
     async def FetchContents(  # type: ignore[override]
         self,
@@ -119,7 +120,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 async for chunk in chunks:
                     yield chunk
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
 
     async def Session(  # type: ignore[override]
         self, request_iterator: AsyncIterator[agent_pb2.FromAgent], context: Context
@@ -132,7 +133,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
             return
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s = "the agent closed its session", 0.0
         try:

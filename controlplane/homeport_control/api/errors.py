@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 import structlog
+from homeport_protos.text import one_line
 
 from homeport_control.api.auth import Caller, Unauthenticated, caller_of
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotReady
@@ -41,7 +42,7 @@ async def answer(database: Database, context: Context, method: Callable[[Caller]
     try:
         return await method(await caller_of(database, context.invocation_metadata()))
     except HomeportError as error:
-        await context.abort(code_of(error), str(error))
+        await context.abort(code_of(error), one_line(str(error)))
     except Exception:
         log.exception("the API failed")
         await context.abort(grpc.StatusCode.INTERNAL, "the server failed at this; its log says why")
@@ -81,7 +82,7 @@ async def stream(
         if item.error is not None:
             raise item.error
     except HomeportError as error:
-        await context.abort(code_of(error), str(error))
+        await context.abort(code_of(error), one_line(str(error)))
     except Exception:
         log.exception("the API failed")
         await context.abort(grpc.StatusCode.INTERNAL, "the server failed at this; its log says why")
