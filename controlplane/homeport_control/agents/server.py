@@ -5,8 +5,9 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -16,16 +17,18 @@ from homeport_protos.common.v1 import code_pb2
 from homeport_protos.text import one_line
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
+from homeport_control.agents import bounds
 from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
+from homeport_control.agents.pace import Pace
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
-from homeport_control.domain.errors import Denied, HomeportError, NotReady
+from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
 from homeport_control.store.connect import Database
@@ -36,6 +39,7 @@ RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
 CLOSE_ATTEMPTS = 100  # about ten minutes of a database that is locked or full
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
+MOST_SESSIONS = 8  # of one host: an old one that nobody has noticed yet, a copy of its disk
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
 log = structlog.get_logger()
 
@@ -81,6 +85,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._telemetry = telemetry
         self._copies = Copies()
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
+        self._open: Counter[str] = Counter()  # sessions by host id, those before their hello too
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
@@ -127,13 +132,38 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     ) -> None:
         try:
             host_id = await self._known_host(context)
-            hello = await self._hello(request_iterator)
-            is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
+            with self._one_more(host_id):
+                hello = await self._hello(request_iterator)
+                is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
+                await self._session(host_id, hello, request_iterator, context, is_first_of_two=is_first_of_two)
         except RemovedHost:
             await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
-            return
         except HomeportError as error:
             await context.abort(code_of(error), one_line(str(error)))
+
+    @contextmanager
+    def _one_more(self, host_id: str) -> Iterator[None]:
+        """Raises HomeportError when a host has too many sessions already."""
+        if self._open[host_id] >= MOST_SESSIONS:
+            raise HomeportError(f"this host has {MOST_SESSIONS} sessions open already; an agent needs one")
+        self._open[host_id] += 1
+        try:
+            yield
+        finally:
+            self._open[host_id] -= 1
+            if not self._open[host_id]:
+                del self._open[host_id]
+
+    async def _session(
+        self,
+        host_id: str,
+        hello: agent_pb2.Hello,
+        request_iterator: AsyncIterator[agent_pb2.FromAgent],
+        context: Context,
+        *,
+        is_first_of_two: bool,
+    ) -> None:
+        """From the hello to its end, whatever ends it."""
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s = "the agent closed its session", 0.0
         try:
@@ -164,7 +194,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             reason = "the connection broke"
         except* HomeportError as failed:  # the agent comes back by itself
-            reason = f"the server ended the session: {failed.exceptions[0]}"
+            reason = one_line(f"the server ended the session: {failed.exceptions[0]}")
+        except* Exception:  # a bug of ours, that one host met: the others go on
+            log.exception("a session failed", host=host_id)
+            reason = "the server failed at what its agent said; the server's log says at what"
         finally:
             await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
 
@@ -204,6 +237,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 f"this agent speaks protocol {message.hello.protocol}, the server wants {MIN_AGENT_PROTOCOL} to "
                 f"{PROTOCOL}; install the agent of the server's version"
             )
+        if message.ByteSize() > bounds.MOST_MESSAGE_BYTES or len(message.hello.boot_id) > bounds.MOST_NAME:
+            raise BadRequest(f"the hello has {message.ByteSize()} bytes, that is no agent's")
         return message.hello
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
@@ -219,12 +254,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     "connection_reason": "",
                     "connection_since_s": time.time(),
                     "facts": facts_from(hello.facts),
-                    "build": hello.build[:64],
+                    "build": one_line(hello.build, 64),
                 },
             )
             if host is not None and notice:
                 hosts.tell(write, host, f"host {host.name}: {notice}")
-        log.info("an agent connected", host=host_id, version=hello.agent_version)
+        log.info("an agent connected", host=host_id, version=bounds.name(hello.agent_version))
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
         if not self._sessions.close(session):
@@ -261,6 +296,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
+        pace = Pace()
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -269,11 +305,20 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 raise Silent from None
             except StopAsyncIteration:
                 return
-            match message.WhichOneof("message"):
+            kind = message.WhichOneof("message")
+            if kind == "log_lines" and session.log_lines(message.log_lines):
+                continue  # held back by the credit of who reads them
+            if kind != "usage_batch" and message.ByteSize() > bounds.MOST_MESSAGE_BYTES:
+                raise BadRequest(
+                    f"its agent sent {message.ByteSize()} bytes at once, {bounds.MOST_MESSAGE_BYTES} are allowed"
+                )
+            if wait_s := pace.take(time.monotonic()):
+                await asyncio.sleep(wait_s)
+            match kind:
+                case "hello":
+                    raise BadRequest("its agent said hello twice")
                 case "report":
                     await self._report(session.host_id, boot_id, message.report)
-                case "log_lines":
-                    session.log_lines(message.log_lines)
                 case "log_end":
                     session.log_end(message.log_end)
                 case "stats":
@@ -288,7 +333,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _not_upgraded(self, host_id: str, result: agent_pb2.UpgradeResult) -> None:
         async with self._database.write(actor=self._actors[host_id]) as write:
-            await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
+            await hosts.update(write, host_id, {"upgrade_error": one_line(f"{result.build}: {result.error}")})
 
     async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
         if report.boot_id != boot_id:
