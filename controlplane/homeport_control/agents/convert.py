@@ -65,7 +65,7 @@ def facts_from(facts: host_pb2.HostFacts) -> HostFacts:
 
 def _process(it: host_pb2.GpuProcess) -> GpuProcess:
     return GpuProcess(
-        pid=it.pid,
+        pid=bounds.count(it.pid),
         name=bounds.name(it.name),
         memory_mib=bounds.amount(it.memory_mib) if it.HasField("memory_mib") else None,
         replica_id=bounds.name(it.replica_id),
@@ -92,7 +92,7 @@ def findings_from(findings: agent_pb2.Findings) -> tuple[Finding, ...]:
 def observation_from(report: agent_pb2.ReplicaReport) -> Observation:
     """An unknown phase (of a newer agent) counts as waiting: it is never ready by accident."""
     return Observation(
-        replica_id=report.replica_id,
+        replica_id=bounds.name(report.replica_id),
         phase=_PHASES.get(report.phase, Phase.WAITING),
         message=bounds.sentence(report.message),
         host_port=bounds.port(report.host_port),

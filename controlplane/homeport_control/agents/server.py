@@ -5,9 +5,8 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -22,7 +21,6 @@ from homeport_control.agents.assignments import Assignments
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
-from homeport_control.agents.pace import Pace
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import take_report
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -33,6 +31,7 @@ from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
 from homeport_control.store.connect import Database
 from homeport_control.trust.ca import CertificateAuthority, serial_of
+from homeport_control.trust.pace import Crowd, Pace
 
 HELLO_TIMEOUT_S = 10.0
 RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
@@ -85,7 +84,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._telemetry = telemetry
         self._copies = Copies()
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
-        self._open: Counter[str] = Counter()  # sessions by host id, those before their hello too
+        self._crowd = Crowd(MOST_SESSIONS, "sessions")  # those before their hello too
         self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
@@ -132,7 +131,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     ) -> None:
         try:
             host_id = await self._known_host(context)
-            with self._one_more(host_id):
+            with self._crowd.one_more(host_id):
                 hello = await self._hello(request_iterator)
                 is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
                 await self._session(host_id, hello, request_iterator, context, is_first_of_two=is_first_of_two)
@@ -140,19 +139,6 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
         except HomeportError as error:
             await context.abort(code_of(error), one_line(str(error)))
-
-    @contextmanager
-    def _one_more(self, host_id: str) -> Iterator[None]:
-        """Raises HomeportError when a host has too many sessions already."""
-        if self._open[host_id] >= MOST_SESSIONS:
-            raise HomeportError(f"this host has {MOST_SESSIONS} sessions open already; an agent needs one")
-        self._open[host_id] += 1
-        try:
-            yield
-        finally:
-            self._open[host_id] -= 1
-            if not self._open[host_id]:
-                del self._open[host_id]
 
     async def _session(
         self,

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from homeport_control.domain.gateway import GatewaySnapshot
-from homeport_control.trust.gateway_calls import Authorize, gateway_of
+from homeport_control.trust.gateway_calls import Authorize, Streams, gateway_of
 from homeport_control.xds import convert
 from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import Subscription, World
@@ -92,6 +92,7 @@ class GatewayXds:
         self._on_disconnected = on_disconnected
         self._gateways: dict[str, _Gateway] = {}
         self._version = 0
+        self._streams = Streams(per_s=200.0, burst=5_000.0)  # Envoy acknowledges each resource once
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the ADS service. The server must ask for client certificates, and carry SERVER_OPTIONS."""
@@ -148,9 +149,9 @@ class GatewayXds:
             gateway.stream.wake.set()
 
     async def _delta(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        first = await anext(aiter(requests), None)
-        if first is None:
-            return
+        await self._streams.run(requests, context, self._begun)
+
+    async def _begun(self, first: Any, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         node = convert.node_id(first)
         name = await gateway_of(context, node.removesuffix(KEEPER), self._authorize)
         gateway = self._gateway(name)
