@@ -59,7 +59,6 @@ class Waiting:
             why = f"{MOST_PLACES} requests wait for first replicas already; try again in a moment."
             found = Refusal(why, "too_many_held", 10)
         if not isinstance(found, Wait):
-            self._tidy(service, state)
             return found
         self._places += 1
         place = _Place(gateway, since_s, asyncio.get_running_loop().create_future())
@@ -80,12 +79,6 @@ class Waiting:
                 # What was known of it then says nothing to who comes later.
                 state.outlook = Outlook(state.outlook.cold_start_s)
             self._on_held(service, len(state.places))
-            self._tidy(service, state)
-
-    def _tidy(self, service: str, state: _Service) -> None:
-        """Of one that nobody waits for and of which nothing is known nothing is kept."""
-        if not state.places and state.outlook == UNKNOWN and self._services.get(service) is state:
-            del self._services[service]
 
     def rotation(self, gateway: str, services: frozenset[str]) -> None:
         """These, and no others, have a replica in rotation at this gateway."""
