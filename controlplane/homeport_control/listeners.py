@@ -12,7 +12,7 @@ from homeport_control.domain.errors import NotReady
 from homeport_control.trust.ca import KeyPair, write_private
 
 WEB_STOP_S = 1  # a client that never reads its answer does not hold up the end of the process
-MAX_MESSAGE_BYTES = 64 << 20
+MAX_MESSAGE_BYTES = 16 << 20  # agents and Envoys: the numbers of ten thousand services take half of it
 MAX_API_MESSAGE_BYTES = 16 << 20  # a manifest of 50,000 files; who has no token yet cannot send more than that either
 # Agents and Envoys ping every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY
 # too_many_pings). These contain xds.server.SERVER_OPTIONS; the server of the link port is one for both.
