@@ -7,12 +7,12 @@ import json
 import os
 import random
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import yaml
+from fixtures.documents import good_texts
 from fixtures.hostile import ANSWER_S, NAMES, Victim, bearer
 from fixtures.messages import messages
 from google.protobuf.message_factory import GetMessageClass
@@ -21,7 +21,6 @@ from homeport_protos.api.v1 import api_pb2
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[2]
 METHODS = {
     f"{service.full_name}/{method.name}": method
     for service in (api_pb2.DESCRIPTOR.services_by_name["Api"], agent_pb2.DESCRIPTOR.services_by_name["Enrollment"])
@@ -29,7 +28,7 @@ METHODS = {
 }
 OURS = {"UNKNOWN", "INTERNAL", "UNIMPLEMENTED", "UNAVAILABLE", "DATA_LOSS"}  # what says that the server failed
 STREAM_S = 0.5  # an endless one is read so long
-EXAMPLES = [json.dumps(yaml.safe_load(file.read_text())) for file in sorted((ROOT / "examples").rglob("*.yml"))]
+EXAMPLES = [json.dumps(yaml.safe_load(text), default=str) for text in good_texts()]
 GATEWAY = json.dumps({"type": "gateway", "name": "local", "host": {"hostname": "h1"}, "domain": "example.org"})
 FLEET = json.dumps({"type": "fleet", "name": "f", "ssh_config": {"user": "u", "hosts": ["10.0.0.1"]}})
 ODD_VALUES = (None, -1, 10**30, 1e308, "", "\0", "x" * 70_000, [], {}, ["a"] * 1000, True, {"a": {"b": []}})
