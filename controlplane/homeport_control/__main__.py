@@ -10,6 +10,7 @@ from pathlib import Path
 
 from homeport_control import app
 from homeport_control.domain.errors import BadRequest, HomeportError
+from homeport_control.listeners import allow_files
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
 from homeport_control.spec.problems import Mistake
@@ -21,6 +22,7 @@ def main() -> None:
     try:
         match arguments.command:
             case "run":
+                allow_files()
                 asyncio.run(app.run(settings))
             case "init":
                 print(json.dumps(asyncio.run(app.initialise(settings))))

@@ -1,5 +1,6 @@
 """Listeners: gRPC servers and the web server, with their TLS, and a clear word when a port is taken."""
 
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from starlette.types import ASGIApp
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.trust.ca import KeyPair, write_private
+from homeport_control.web.connections import WebLimits, options
 
+WEB_LIMITS = WebLimits()
+MOST_FILES = 65_536  # open ones: connections that say nothing must not take those of the database
 WEB_STOP_S = 1  # a client that never reads its answer does not hold up the end of the process
 MAX_MESSAGE_BYTES = 16 << 20  # agents and Envoys: the numbers of ten thousand services take half of it
 MAX_API_MESSAGE_BYTES = 16 << 20  # a manifest of 50,000 files; who has no token yet cannot send more than that either
@@ -24,6 +28,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing
+    ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 30_000),
 )
@@ -69,7 +75,9 @@ def kept_key(directory: Path) -> bytes:
         return b""
 
 
-def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path) -> EmbeddedWebServer:
+def web_server(
+    application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path, limits: WebLimits = WEB_LIMITS
+) -> EmbeddedWebServer:
     """Raises NotReady when the port is taken. The key goes through a file (mode 0600): ssl reads no other."""
     check_free(address, port)
     certificate_file, key_file = directory / "server.pem", directory / "server.key"
@@ -85,8 +93,7 @@ def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, dir
             log_level="warning",
             access_log=False,
             lifespan="off",
-            timeout_keep_alive=5,
-            limit_concurrency=100,
+            **options(limits),
             timeout_graceful_shutdown=WEB_STOP_S,
         )
     )
@@ -104,3 +111,11 @@ def check_free(address: str, port: int) -> None:
                 f"cannot listen on {address}:{port}: {error.strerror}; stop what uses it (`ss -ltnp 'sport = :{port}'` "
                 "shows it) or choose another port (`homeport server run --help`)"
             ) from None
+
+
+def allow_files() -> None:
+    """Raise this process's limit of open files as far as it may: by default it is 1024, and each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
