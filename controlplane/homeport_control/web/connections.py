@@ -29,7 +29,7 @@ def bounded_protocol(limits: WebLimits) -> type[H11Protocol]:
     class Bounded(H11Protocol):
         _group = ""
         _deadline: asyncio.TimerHandle | None = None
-        _answered_by_s = 0.0  # of the loop's clock: when the last answer must have been taken
+        _is_answered = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -51,10 +51,11 @@ def bounded_protocol(limits: WebLimits) -> type[H11Protocol]:
             before = self.cycle
             super().handle_events()
             if self.cycle is not before:
-                self._answered_by_s = self.loop.time() + limits.answer_s
+                self._is_answered = False
                 self._within(limits.answer_s)
 
         def on_response_complete(self) -> None:
+            self._is_answered = True
             self._within(limits.request_s)
             super().on_response_complete()
 
@@ -65,11 +66,11 @@ def bounded_protocol(limits: WebLimits) -> type[H11Protocol]:
             self._deadline = None if seconds is None else self.loop.call_later(seconds, self._cut)
 
         def _cut(self) -> None:
-            # uvicorn calls an answer complete when it is in the buffer: a slow line may still be taking it.
-            if self.transport.get_write_buffer_size() and self.loop.time() < self._answered_by_s:
-                self._within(limits.request_s)
-            else:
+            if not self._is_answered:
                 self.transport.abort()
+            elif not self.transport.is_closing():
+                # An answer is complete when it is in the buffer; a slow line has asyncio's 30 s more to take it.
+                self.transport.close()
 
     return Bounded
 

@@ -10,7 +10,7 @@ import pytest
 from fixtures.control import DEADLINE_S, State
 from homeport_control.listeners import web_server
 from homeport_control.web.connections import WebLimits
-from homeport_control.web.downloads import Downloads
+from homeport_control.web.downloads import BUNDLE, Downloads
 from homeport_control.web.server import web_app
 from rig.ports import free_port
 
@@ -20,9 +20,9 @@ SCRIPT = b"#!/bin/sh\n"
 
 
 class Web:
-    def __init__(self, state: State, limits: WebLimits, script: bytes) -> None:
+    def __init__(self, state: State, limits: WebLimits, script: bytes, bundle: Path) -> None:
         self.port = free_port()
-        downloads = Downloads("1", script, b"", "homeport-1-py3-none-any.whl", b"", Path("/nowhere"), 7401)
+        downloads = Downloads("1", script, b"", "homeport-1-py3-none-any.whl", b"", bundle, 7401)
         pair = state.ca.server_pair()
         self.server = web_server(
             web_app(state.ca.pem, downloads), "127.0.0.1", self.port, pair, state.directory, limits
@@ -41,8 +41,10 @@ class Web:
 
 
 @asynccontextmanager
-async def serving(state: State, limits: WebLimits, script: bytes = SCRIPT) -> AsyncIterator[Web]:
-    web = Web(state, limits, script)
+async def serving(
+    state: State, limits: WebLimits, script: bytes = SCRIPT, bundle: Path = Path("/nowhere")
+) -> AsyncIterator[Web]:
+    web = Web(state, limits, script, bundle)
     task = asyncio.create_task(web.server.serve())
     async with asyncio.timeout(DEADLINE_S):
         while not web.server.started:  # noqa: ASYNC110
@@ -99,12 +101,15 @@ async def test_after_an_answer_the_next_request_must_come_in_time_too(state: Sta
 LARGE = b"x" * (32 << 20) + SCRIPT
 
 
-async def test_an_answer_that_is_not_taken_is_given_up(state: State) -> None:
-    async with serving(state, WebLimits(request_s=0.1, answer_s=0.3), LARGE) as web:
+async def test_an_answer_that_is_not_taken_is_given_up(state: State, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(LARGE)
+    async with serving(state, WebLimits(answer_s=0.3), bundle=bundle) as web:
         stream = await web.connect()
-        stream[1].write(GET)
+        stream[1].write(GET.replace(b"/install.sh", f"/host/{BUNDLE}".encode()))
+        await stream[0].readexactly(10)
         async with asyncio.timeout(DEADLINE_S):
-            while web.server.server_state.connections or not web.server.server_state.total_requests:
+            while web.server.server_state.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0)  # nobody reads meanwhile
         assert len(await taken(stream)) < len(LARGE)
 
