@@ -28,7 +28,9 @@ from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
+from homeport_control.api.auth import Callers
 from homeport_control.api.fleets import new_token
+from homeport_control.api.gate import Gate
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
@@ -180,7 +182,11 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
     enrollment = Enrollment(state.server_id, settings.link_port)
-    api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
+    callers = Callers(database)
+    gate = (Gate(callers),)
+    api = grpc_server(
+        settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES, interceptors=gate
+    )
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
     facts = ApiFacts(
         state.server_id,
@@ -210,6 +216,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         publishers=gateway.publishers,
         ask_upgrade=upgrades.ask,
         scaling_of=data_plane.autoscale.said,
+        callers=callers,
     )
     api_pb2_grpc.add_ApiServicer_to_server(servicer, api)
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)

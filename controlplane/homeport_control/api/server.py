@@ -77,9 +77,10 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         ask_upgrade: AskUpgrade = lambda host_ids: None,
         scaling_of: ScalingOf = lambda run_id: "",
         gateway_start_s: float = GATEWAY_START_S,
+        callers: Callers | None = None,
     ) -> None:
         self._database = database
-        self._callers = Callers(database)
+        self._callers = callers or Callers(database)
         self._facts = facts
         self._gateways = Gateways(database, gateway_start_s, facts.ca_sha256)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)

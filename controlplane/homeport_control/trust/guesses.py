@@ -56,6 +56,10 @@ class Guesses:
                 f"too many wrong tokens came from {address}; try again in {max(1, math.ceil(wait_s))} s, with one that is good"
             )
 
+    def is_good(self, sha256: str) -> bool:
+        """It was, when it was looked up last."""
+        return sha256 in self._good
+
     def was_wrong(self, address: str, sha256: str, now_s: float) -> None:
         self._good.pop(sha256, None)
         group = group_of(address)
