@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import yaml
+from homeport_protos.text import one_line
 
 from homeport_cli.errors import UsageError
 
@@ -114,7 +115,7 @@ def parse(text: str, path: Path) -> Manifest:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise BadManifest(_yaml_sentence(error, path, text)) from None
+        raise BadManifest(one_line(_yaml_sentence(error, path, text))) from None
     except RecursionError:
         raise BadManifest(f"{path}: is nested too deeply") from None
     if root is None:
@@ -212,7 +213,7 @@ class _Reader:
 
     def _bad(self, node: yaml.Node, message: str) -> BadManifest:
         mark = node.start_mark
-        return BadManifest(f"{self.path}:{mark.line + 1}:{mark.column + 1}: {message}")
+        return BadManifest(one_line(f"{self.path}:{mark.line + 1}:{mark.column + 1}: {message}"))
 
 
 def _if_json_keeps_it(text: str) -> Json:

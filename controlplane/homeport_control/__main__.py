@@ -13,6 +13,7 @@ from pathlib import Path
 from homeport_control import app, upkeep
 from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.identity import export_identity, import_identity
+from homeport_control.listeners import allow_files
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, check_template
 from homeport_control.spec.problems import Mistake
@@ -25,6 +26,7 @@ def main() -> None:
         settings = _settings(arguments)
         match arguments.command:
             case "run":
+                allow_files()
                 asyncio.run(app.run(settings))
             case "init":
                 print(json.dumps(asyncio.run(app.initialise(settings))))

@@ -20,6 +20,8 @@ from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control import __version__
+from homeport_control.api.auth import Callers
+from homeport_control.api.gate import Gate
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict, HomeportError, NotLeading, NotReady
@@ -106,11 +108,15 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     leader = LeaderChannel(state.ca.pem, pair)
     forward = Forward(leader, settings.name or socket.gethostname())
     api_door, link_door = Door(forward, _is_api), Door(forward, lambda method: not _is_api(method), _is_api)
-    api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
+    callers = Callers(state.database)
+    gate = (Gate(callers),)
+    api = grpc_server(
+        settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES, interceptors=gate
+    )
     api.add_generic_rpc_handlers((api_door,))
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     link.add_generic_rpc_handlers((link_door,))
-    terms = Terms(Premises(settings, state, downloads, pair, link_door, api_door), leader)
+    terms = Terms(Premises(settings, state, downloads, pair, link_door, api_door, callers), leader)
     pages = web_app(state.ca.pem, downloads, terms.why_not)
     web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()

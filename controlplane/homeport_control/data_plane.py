@@ -5,6 +5,7 @@ Covers the callbacks between rooms that do not know each other (xds, load, hold,
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import grpc
 
@@ -52,7 +53,7 @@ class DataPlane:
         self._xds.register(link)
         LoadReports(authorize=authorize, on_load=self._on_load).register(link)
         AnswerStats(authorize=authorize, on_answers=self._answers.take).register(link)
-        HoldServer(self._waiting, authorize=authorize).register(link)
+        HoldServer(self._waiting, authorize=authorize, publishes=self._publishes).register(link)
 
     async def start(self) -> None:
         """What an Envoy that reconnects gets is complete from the first moment, and its silence until then is no idleness."""
@@ -76,8 +77,13 @@ class DataPlane:
 
     def _on_load(self, report: LoadReport) -> None:
         self.rates.take(report)
-        self._loads.take(report)
+        # A gateway's numbers move the services that it was given, and no others.
+        mine = {it: self._publishes(report.gateway, it) for it in {load.service for load in report.endpoints}}
+        self._loads.take(replace(report, endpoints=tuple(it for it in report.endpoints if mine[it.service])))
         self.gateway.on_load(report)
+
+    def _publishes(self, gateway: str, service: str) -> bool:
+        return gateway in self.gateway.publishers(service)
 
     def _forget(self, name: str) -> None:
         self._xds.forget(name)

@@ -22,6 +22,7 @@ from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
+from homeport_control.api.auth import Callers
 from homeport_control.api.fleets import new_token
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.data_plane import DataPlane
@@ -67,6 +68,7 @@ class Premises:
     pair: KeyPair
     link_door: Door
     api_door: Door
+    callers: Callers
 
 
 def own_gateway(settings: ServerSettings) -> Gateway:
@@ -188,6 +190,7 @@ class Leading:
             publishers=data_plane.gateway.publishers,
             ask_upgrade=self._upgrades.ask,
             scaling_of=data_plane.autoscale.said,
+            callers=self._premises.callers,
             push_code=self._copies.push,
         )
         made = Handlers()

@@ -1,6 +1,8 @@
 """Listeners: gRPC servers and the web server, with their TLS, and a clear word when a port is taken."""
 
+import resource
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from starlette.types import ASGIApp
 
 from homeport_control.domain.errors import NotReady
 from homeport_control.trust.ca import KeyPair, write_private
+from homeport_control.web.connections import WebLimits, options
 
+WEB_LIMITS = WebLimits()
+MOST_FILES = 65_536  # open ones: connections that say nothing must not take those of the database
 WEB_STOP_S = 1  # a client that never reads its answer does not hold up the end of the process
-MAX_MESSAGE_BYTES = 64 << 20
+MAX_MESSAGE_BYTES = 16 << 20  # agents and Envoys: the numbers of ten thousand services take half of it
 MAX_API_MESSAGE_BYTES = 16 << 20  # a manifest of 50,000 files; who has no token yet cannot send more than that either
 # Agents and Envoys ping every few seconds to notice a silent break; gRPC's default calls that abuse (GOAWAY
 # too_many_pings). These contain xds.server.SERVER_OPTIONS; the server of the link port is one for both.
@@ -24,6 +29,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing
+    ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 30_000),
 )
@@ -36,6 +43,7 @@ def grpc_server(
     *,
     client_ca: bytes | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> grpc.aio.Server:
     """A server bound to its port, not started. With `client_ca` every client must have a certificate of it.
 
@@ -47,7 +55,8 @@ def grpc_server(
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
-    server = grpc.aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes)))
+    options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
+    server = grpc.aio.server(interceptors=interceptors, options=options)
     server.add_secure_port(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", credentials)
     return server
 
@@ -69,7 +78,9 @@ def kept_key(directory: Path) -> bytes:
         return b""
 
 
-def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path) -> EmbeddedWebServer:
+def web_server(
+    application: ASGIApp, address: str, port: int, pair: KeyPair, directory: Path, limits: WebLimits = WEB_LIMITS
+) -> EmbeddedWebServer:
     """Raises NotReady when the port is taken. The key goes through a file (mode 0600): ssl reads no other."""
     check_free(address, port)
     certificate_file, key_file = directory / "server.pem", directory / "server.key"
@@ -85,8 +96,7 @@ def web_server(application: ASGIApp, address: str, port: int, pair: KeyPair, dir
             log_level="warning",
             access_log=False,
             lifespan="off",
-            timeout_keep_alive=5,
-            limit_concurrency=100,
+            **options(limits),
             timeout_graceful_shutdown=WEB_STOP_S,
         )
     )
@@ -104,3 +114,11 @@ def check_free(address: str, port: int) -> None:
                 f"cannot listen on {address}:{port}: {error.strerror}; stop what uses it (`ss -ltnp 'sport = :{port}'` "
                 "shows it) or choose another port (`homeport server run --help`)"
             ) from None
+
+
+def allow_files() -> None:
+    """Raise this process's limit of open files as far as it may: by default it is 1024, and each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -13,6 +13,7 @@ from homeport_control.domain.errors import BadRequest, Denied, HomeportError, No
 from homeport_control.domain.hosts import Host
 from homeport_control.trust.ca import serial_of
 from homeport_control.trust.callers import caller_certificate
+from homeport_control.trust.guesses import TooManyGuesses
 
 HOST_URI = "homeport://host/"
 
@@ -54,6 +55,8 @@ def host_id_of(certificate: x509.Certificate) -> str:
 
 def code_of(error: HomeportError) -> grpc.StatusCode:
     """PERMISSION_DENIED says that trying again is useless without a new token or certificate."""
+    if isinstance(error, TooManyGuesses):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
     if isinstance(error, Denied):
         return grpc.StatusCode.PERMISSION_DENIED
     if isinstance(error, NotFound):

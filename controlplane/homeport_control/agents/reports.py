@@ -1,19 +1,22 @@
 """What reports of agents change: one guarded write. An older report than the last one seen changes nothing."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 from homeport_protos.agent.v1 import agent_pb2
 
+from homeport_control.agents import bounds
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
 from homeport_control.decide.paths import dialled, dug, told
+from homeport_control.domain.replicas import Observation
 from homeport_control.store import events, gateways, hosts, replicas
 from homeport_control.store.connect import Database, Write
 
 SHOWN = 5  # strangers in one sentence
 log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -60,12 +63,12 @@ async def _write(write: Write, said: Sequence[Said]) -> None:
             if host is not None and host.findings != findings:
                 write.actor, write.cause_id = it.actor, events.new_cause()
                 await hosts.update(write, it.host_id, {"findings": findings})
-    seen = [replicas.Observed(it.host_id, it.actor, tuple(map(observation_from, it.report.replicas))) for it in news]
+    seen = [replicas.Observed(it.host_id, it.actor, _observations(it.report)) for it in news]
     await replicas.observe_all(write, seen, time.time())
     for it in news:
         if it.is_first:
             write.actor, write.cause_id = it.actor, events.new_cause()
-            await _tell_strangers(write, it.host_id, [each.replica_id for each in it.report.replicas])
+            await _tell_strangers(write, it.host_id, [each.replica_id for each in _first(it.report.replicas)])
     await _doors(write, [it for it in news if it.report.HasField("door")])
     for it in news:
         report = it.report
@@ -75,7 +78,17 @@ async def _write(write: Write, said: Sequence[Said]) -> None:
         roles = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
         if roles:
             write.actor, write.cause_id = it.actor, events.new_cause()
-            await gateways.observed(write, it.host_id, [(each.name, each.running, each.message) for each in roles])
+            some = bounds.first(roles, bounds.MOST_GATEWAYS)
+            seen_roles = [(each.name, each.running, bounds.sentence(each.message)) for each in some]
+            await gateways.observed(write, it.host_id, seen_roles)
+
+
+def _first(said: Sequence[agent_pb2.ReplicaReport]) -> Iterable[agent_pb2.ReplicaReport]:
+    return bounds.first(said, bounds.MOST_REPLICAS)
+
+
+def _observations(report: agent_pb2.Report) -> tuple[Observation, ...]:
+    return tuple(map(observation_from, _first(report.replicas)))
 
 
 async def _doors(write: Write, news: Sequence[Said]) -> None:
@@ -87,7 +100,12 @@ async def _doors(write: Write, news: Sequence[Said]) -> None:
     await hosts.put_doors(
         write,
         {
-            host_id: told(known.get(host_id), door.address, tuple(door.ports), door.message)
+            host_id: told(
+                known.get(host_id),
+                bounds.address(door.address),
+                bounds.ports(door.ports),
+                bounds.sentence(door.message),
+            )
             for host_id, door in doors.items()
         },
     )
@@ -109,18 +127,23 @@ async def _tell_strangers(write: Write, host_id: str, replica_ids: list[str]) ->
 
 async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
     """Of a gateway's host: which doors of others it could dial, and who has a tunnel to it."""
+    if not await gateways.of_host(write.connection, host_id):
+        return  # only a gateway's host has something to say of the ways to others
+    reached = list(bounds.first(report.reached, bounds.MOST_REACHED))
     # Who had one may be in no report now: then all are looked at.
-    ids = None if report.HasField("edge") else [it.host_id for it in report.reached]
+    ids = None if report.HasField("edge") else [it.host_id for it in reached]
     before = await hosts.doors(write.connection, ids)
     known = dict(before)
-    for it in report.reached:
+    for it in reached:
         if it.host_id in known:
-            known[it.host_id] = dialled(known[it.host_id], host_id, it.error)
+            known[it.host_id] = dialled(known[it.host_id], host_id, bounds.sentence(it.error))
     if report.HasField("edge"):
-        here = {it.host_id: tuple(it.ports) for it in report.edge.hosts}
+        here = {it.host_id: bounds.ports(it.ports) for it in report.edge.hosts}
         for other, its in known.items():
             if host_id in its.dials and other != host_id:
-                why = report.edge.message or ("" if other in here else "it has no tunnel to the gateway's edge")
+                why = bounds.sentence(report.edge.message) or (
+                    "" if other in here else "it has no tunnel to the gateway's edge"
+                )
                 known[other] = dug(its, host_id, here.get(other), why)
     # It speaks of all of them, and of few is there anything new.
     await hosts.put_doors(write, {other: its for other, its in known.items() if before[other] != its})

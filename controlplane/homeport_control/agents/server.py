@@ -14,8 +14,10 @@ import grpc
 import structlog
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.common.v1 import code_pb2
+from homeport_protos.text import one_line
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
+from homeport_control.agents import bounds
 from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
@@ -26,17 +28,19 @@ from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
-from homeport_control.domain.errors import Denied, HomeportError, NotLeading, NotReady
+from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotLeading, NotReady
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import fleets, hosts
 from homeport_control.store.batches import Batches, one_by_one
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.ca import CertificateAuthority, serial_of
+from homeport_control.trust.pace import Crowd, Pace
 
 HELLO_TIMEOUT_S = 10.0
 RESYNC_S = 30.0  # the net under a missed topic; a push never waits for it
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
+MOST_SESSIONS = 8  # of one host: an old one that nobody has noticed yet, a copy of its disk
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
 log = structlog.get_logger()
 
@@ -84,6 +88,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._reports = Batches(database, write_reports)
         self._parts = Batches(database, one_by_one)
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
+        self._crowd = Crowd(MOST_SESSIONS, "sessions")  # those before their hello too
         self._late: dict[str, asyncio.Task[None]] = {}  # by host id: what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
@@ -98,7 +103,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             async with self._database.write() as write:
                 await hosts.certified(write, host_id, serial_of(certificate), shown)
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
         return agent_pb2.JoinResponse(
             server_id=self._server_id, host_id=host_id, certificate_pem=certificate, ca_pem=self._ca.pem.decode()
         )
@@ -111,7 +116,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         try:
             return await self._code.manifest(await self._known_host(context), request.code_id)
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
 
     async def FetchContents(  # type: ignore[override]
         self,
@@ -123,20 +128,32 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 async for chunk in chunks:
                     yield chunk
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
 
     async def Session(  # type: ignore[override]
         self, request_iterator: AsyncIterator[agent_pb2.FromAgent], context: Context
     ) -> None:
         try:
             host_id = await self._known_host(context)
-            hello = await self._hello(request_iterator)
-            is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
+            with self._crowd.one_more(host_id):
+                hello = await self._hello(request_iterator)
+                is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
+                await self._session(host_id, hello, request_iterator, context, is_first_of_two=is_first_of_two)
         except RemovedHost:
             await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
-            return
         except HomeportError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), one_line(str(error)))
+
+    async def _session(
+        self,
+        host_id: str,
+        hello: agent_pb2.Hello,
+        request_iterator: AsyncIterator[agent_pb2.FromAgent],
+        context: Context,
+        *,
+        is_first_of_two: bool,
+    ) -> None:
+        """From the hello to its end, whatever ends it."""
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s = "the agent closed its session", 0.0
         try:
@@ -169,7 +186,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             reason = "the connection broke"
         except* HomeportError as failed:  # the agent comes back by itself
-            reason = f"the server ended the session: {failed.exceptions[0]}"
+            reason = one_line(f"the server ended the session: {failed.exceptions[0]}")
+        except* Exception:  # a bug of ours, that one host met: the others go on
+            log.exception("a session failed", host=host_id)
+            reason = "the server failed at what its agent said; the server's log says at what"
         finally:
             await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
 
@@ -209,6 +229,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 f"this agent speaks protocol {message.hello.protocol}, the server wants {MIN_AGENT_PROTOCOL} to "
                 f"{PROTOCOL}; install the agent of the server's version"
             )
+        if message.ByteSize() > bounds.MOST_MESSAGE_BYTES or len(message.hello.boot_id) > bounds.MOST_NAME:
+            raise BadRequest(f"the hello has {message.ByteSize()} bytes, that is no agent's")
         return message.hello
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
@@ -224,14 +246,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     "connection_reason": "",
                     "connection_since_s": time.time(),
                     "facts": facts_from(hello.facts),
-                    "build": hello.build[:64],
+                    "build": one_line(hello.build, 64),
                 },
             )
             if host is not None and notice:
                 hosts.tell(write, host, f"host {host.name}: {notice}")
 
         await self._parts.add(part)
-        log.info("an agent connected", host=host_id, version=hello.agent_version)
+        log.info("an agent connected", host=host_id, version=bounds.name(hello.agent_version))
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
         if not self._sessions.close(session):
@@ -282,6 +304,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
     async def _read(
         self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent], inbox: Inbox
     ) -> None:
+        pace = Pace()
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -291,12 +314,21 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             except StopAsyncIteration:
                 await inbox.written()
                 return
-            match message.WhichOneof("message"):
+            kind = message.WhichOneof("message")
+            if kind == "log_lines" and session.log_lines(message.log_lines):
+                continue  # held back by the credit of who reads them
+            if kind != "usage_batch" and message.ByteSize() > bounds.MOST_MESSAGE_BYTES:
+                raise BadRequest(
+                    f"its agent sent {message.ByteSize()} bytes at once, {bounds.MOST_MESSAGE_BYTES} are allowed"
+                )
+            if wait_s := pace.take(time.monotonic()):
+                await asyncio.sleep(wait_s)
+            match kind:
+                case "hello":
+                    raise BadRequest("its agent said hello twice")
                 case "report":
                     if message.report.boot_id == boot_id:
                         inbox.put(message.report)
-                case "log_lines":
-                    session.log_lines(message.log_lines)
                 case "log_end":
                     session.log_end(message.log_end)
                 case "stats":
@@ -311,7 +343,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _not_upgraded(self, host_id: str, result: agent_pb2.UpgradeResult) -> None:
         async with self._database.write(actor=self._actors[host_id]) as write:
-            await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
+            await hosts.update(write, host_id, {"upgrade_error": one_line(f"{result.build}: {result.error}")})
 
     async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
         heard, is_first = Heard(), True

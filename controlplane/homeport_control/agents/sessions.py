@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.versions import ACCESS_PROTOCOL, PROTOCOL, UPGRADE_PROTOCOL
 
+from homeport_control.agents import bounds
 from homeport_control.agents.convert import usage_from
 from homeport_control.domain.errors import NotFound, NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
@@ -20,6 +21,8 @@ from homeport_control.domain.metrics import ReplicaUsage
 OUTGOING_BOUND = 256
 PUT_S = 10.0
 LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
+LOG_LINE_BYTES = 65 * 1024  # an agent cuts them to 64 KiB and says so in the line
+LOG_BYTES = 32 << 20  # of lines that wait for the reader; an agent's own are far below, since it sends pieces
 
 
 class Absent(str):
@@ -32,6 +35,7 @@ class LogStream:
 
     queue: asyncio.Queue[list[LogLine] | str] = field(default_factory=asyncio.Queue)  # a str ends it: "" or an error
     credit: int = LOG_CREDIT  # lines that may still come
+    waiting_bytes: int = 0  # of lines in the queue
 
 
 class AgentSession:
@@ -48,25 +52,34 @@ class AgentSession:
         # Asked for and not answered yet; None answers that the connection broke.
         self.stats: dict[int, asyncio.Future[tuple[ReplicaUsage, ...] | None]] = {}
 
-    def log_lines(self, message: agent_pb2.LogLines) -> None:
+    def log_lines(self, message: agent_pb2.LogLines) -> bool:
+        """Whether somebody waits for them, within what was asked for."""
         stream = self.logs.get(message.request_id)
         if stream is None or stream.credit < 0 or not message.lines:
-            return
+            return False
         stream.credit -= len(message.lines)
-        if stream.credit < 0:
+        lines = [
+            LogLine(line.text[:LOG_LINE_BYTES], bounds.name(line.stream), bounds.name(line.timestamp))
+            for line in message.lines
+        ]
+        stream.waiting_bytes += sum(len(line.text) for line in lines)
+        if stream.credit < 0 or stream.waiting_bytes > LOG_BYTES:
+            stream.credit = -1
             stream.queue.put_nowait("the host sent more lines than it was asked for; run the command again")
-        else:
-            stream.queue.put_nowait([LogLine(line.text, line.stream, line.timestamp) for line in message.lines])
+            return False
+        stream.queue.put_nowait(lines)
+        return True
 
     def log_end(self, message: agent_pb2.LogEnd) -> None:
         stream = self.logs.get(message.request_id)
         if stream is not None:
-            stream.queue.put_nowait(Absent(message.error) if message.absent else message.error)
+            error = bounds.sentence(message.error)
+            stream.queue.put_nowait(Absent(error) if message.absent else error)
 
     def stats_answer(self, message: agent_pb2.Stats) -> None:
         asked = self.stats.get(message.request_id)
         if asked is not None and not asked.done():
-            asked.set_result(tuple(map(usage_from, message.replicas)))
+            asked.set_result(tuple(map(usage_from, bounds.first(message.replicas, bounds.MOST_REPLICAS))))
 
     def usage_batch(self, message: agent_pb2.UsageBatch) -> None:
         asked = self.usage.get(message.request_id)
@@ -182,7 +195,8 @@ class Sessions:
                         raise NotFound(item) if isinstance(item, Absent) else NotReady(item)
                     return
                 yield item
-                stream.credit += len(item)
+                stream.credit += len(item) if stream.credit >= 0 else 0
+                stream.waiting_bytes -= sum(len(line.text) for line in item)
                 credit = agent_pb2.LogCredit(request_id=request_id, lines=len(item))
                 await _put(session, agent_pb2.ToAgent(log_credit=credit))
         finally:

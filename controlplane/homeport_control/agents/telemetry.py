@@ -13,6 +13,8 @@ from homeport_protos.common.v1 import host_pb2
 
 MOST_GPUS = 128  # of one host, MIG instances too
 MOST_REPLICAS = 1024  # of one host
+MOST_GPU_BYTES = 64 << 10  # of one GPU's reading: a few hundred processes on it
+MOST_BYTES = 4 << 10  # of any other reading
 
 
 @dataclass(slots=True)
@@ -35,20 +37,24 @@ class Telemetry:
         self._watchers: set[asyncio.Event] = set()
 
     def take(self, host_id: str, message: agent_pb2.Telemetry) -> None:
-        """Merge what a host sent. Beyond the bounds new names are not taken."""
+        """Merge what a host sent. Beyond the bounds new names are not taken, nor readings that are none."""
         known = self._by_host.get(host_id)
         if known is None or message.full:
             known = self._by_host[host_id] = HostReadings(host=known.host if known else None)
-        if message.HasField("host"):
+        if message.HasField("host") and message.host.ByteSize() <= MOST_BYTES:
             known.host = message.host
         for gpu in message.gpus:
-            if gpu.uuid in known.gpus or len(known.gpus) < MOST_GPUS:
+            is_one = gpu.uuid in known.gpus or len(known.gpus) < MOST_GPUS
+            if is_one and gpu.ByteSize() <= MOST_GPU_BYTES:
                 known.gpus[gpu.uuid] = gpu
+        taken = []
         for replica in message.replicas:
-            if replica.replica_id in known.replicas or len(known.replicas) < MOST_REPLICAS:
+            is_one = replica.replica_id in known.replicas or len(known.replicas) < MOST_REPLICAS
+            if is_one and replica.ByteSize() <= MOST_BYTES:
                 known.replicas[replica.replica_id] = replica
-        if message.replicas:
-            self._on_replicas(host_id, tuple(message.replicas))
+                taken.append(replica)
+        if taken:
+            self._on_replicas(host_id, tuple(taken))
         self._tell()
 
     def forget(self, host_id: str) -> None:

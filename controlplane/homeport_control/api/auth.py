@@ -6,11 +6,18 @@ The caller's role is the smaller one of the token's and the user's.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from homeport_control.domain.errors import Denied
+import grpc
+
+from homeport_control.domain.errors import Denied, NotReady
 from homeport_control.store import tokens, users
 from homeport_control.store.connect import Database
+from homeport_control.trust.callers import caller_peer
+from homeport_control.trust.guesses import Guesses, address_of
 from homeport_control.trust.tokens import sha256_hex
+
+Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,52 @@ class Unauthenticated(Denied):
     """No token, or one that is not valid: the caller must log in, where Denied means that it may not."""
 
 
-async def caller_of(database: Database, metadata: Iterable[tuple[str, str | bytes]] | None) -> Caller:
-    """Raises Unauthenticated with what to do."""
+class Callers:
+    """Who may call, and how often somebody may get that wrong."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._guesses = Guesses()
+
+    async def of(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+        """Raises Unauthenticated with what to do, Denied, TooManyGuesses."""
+        metadata = context.invocation_metadata()
+        token = _token(metadata)
+        sha256, address = sha256_hex(token), address_of(caller_peer(context))
+        self._guesses.check(address, sha256, time.monotonic())
+        try:
+            caller = await caller_of(self.database, metadata)
+        except Unauthenticated:
+            self._guesses.was_wrong(address, sha256, time.monotonic())
+            raise
+        self._guesses.was_good(sha256)
+        return caller
+
+    async def is_known(self, metadata: Metadata) -> bool:
+        """Whether what it sends may be read: a token that was good lately, or is now."""
+        try:
+            if self._guesses.is_good(sha256_hex(_token(metadata))):
+                return True
+            await caller_of(self.database, metadata)
+        except NotReady:
+            return True  # the method says so
+        except Denied:
+            return False
+        return True
+
+
+def _token(metadata: Metadata) -> str:
+    """Raises Unauthenticated."""
     values = dict(metadata or ())
     scheme, _, token = str(values.get("authorization", "")).partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("no token was sent; run `homeport login`")
+    return token
+
+
+async def caller_of(database: Database, metadata: Metadata) -> Caller:
+    """Raises Unauthenticated with what to do."""
+    token = _token(metadata)
     async with database.read() as connection:
         record = await tokens.by_hash(connection, sha256_hex(token))
         user = await users.get(connection, record.user) if record is not None else None

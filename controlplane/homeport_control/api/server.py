@@ -10,7 +10,7 @@ from homeport_protos.versions import PROTOCOL
 from homeport_control import __version__
 from homeport_control.api import events, tokens, users
 from homeport_control.api.access import AccessLogs, Publishers
-from homeport_control.api.auth import Caller
+from homeport_control.api.auth import Caller, Callers
 from homeport_control.api.code import CodeApi, Push
 from homeport_control.api.drains import ClearFindings, drain, undrain
 from homeport_control.api.errors import Context, answer, stream
@@ -80,8 +80,10 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         scaling_of: ScalingOf = lambda run_id: "",
         gateway_start_s: float = GATEWAY_START_S,
         push_code: Push | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self._database = database
+        self._callers = callers or Callers(database)
         self._facts = facts
         self._gateways = Gateways(database, gateway_start_s, facts.ca_sha256)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
@@ -110,7 +112,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
                 leader=self._leader(),
             )
 
-        return await answer(self._database, context, method)
+        return await answer(self._callers, context, method)
 
     def _leader(self) -> api_pb2.Leader | None:
         leader = self._facts.leader
@@ -129,75 +131,75 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         )
 
     async def Plan(self, request: api_pb2.PlanRequest, context: Context) -> api_pb2.PlanResponse:
-        return await answer(self._database, context, lambda caller: self._plans.plan(caller, request))
+        return await answer(self._callers, context, lambda caller: self._plans.plan(caller, request))
 
     async def Apply(self, request: api_pb2.ApplyRequest, context: Context) -> api_pb2.ApplyResponse:
-        return await answer(self._database, context, lambda caller: self._plans.apply(caller, request))
+        return await answer(self._callers, context, lambda caller: self._plans.apply(caller, request))
 
     async def CheckCode(self, request: api_pb2.CheckCodeRequest, context: Context) -> api_pb2.CheckCodeResponse:
-        return await answer(self._database, context, lambda _caller: self._code.check(request))
+        return await answer(self._callers, context, lambda _caller: self._code.check(request))
 
     async def UploadCode(
         self, request_iterator: AsyncIterator[api_pb2.UploadCodeRequest], context: Context
     ) -> api_pb2.UploadCodeResponse:
-        return await answer(self._database, context, lambda _caller: self._code.upload(request_iterator))
+        return await answer(self._callers, context, lambda _caller: self._code.upload(request_iterator))
 
     async def ListRuns(self, request: api_pb2.ListRunsRequest, context: Context) -> api_pb2.ListRunsResponse:
-        return await answer(self._database, context, lambda _caller: self._views.runs(request))
+        return await answer(self._callers, context, lambda _caller: self._views.runs(request))
 
     async def WatchRuns(
         self, request: api_pb2.ListRunsRequest, context: Context
     ) -> AsyncIterator[api_pb2.ListRunsResponse]:
-        async for response in stream(self._database, context, lambda _caller: self._views.watch(request)):
+        async for response in stream(self._callers, context, lambda _caller: self._views.watch(request)):
             yield response
 
     async def StopRuns(self, request: api_pb2.StopRunsRequest, context: Context) -> api_pb2.StopRunsResponse:
-        return await answer(self._database, context, lambda caller: stop_runs(self._database, caller, request))
+        return await answer(self._callers, context, lambda caller: stop_runs(self._database, caller, request))
 
     async def Rollback(self, request: api_pb2.RollbackRequest, context: Context) -> api_pb2.RollbackResponse:
         method = partial(roll_back, self._database, self._code_store)
-        return await answer(self._database, context, lambda caller: method(caller, request))
+        return await answer(self._callers, context, lambda caller: method(caller, request))
 
     async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
         logs = self._access if request.access else self._logs
-        async for response in stream(self._database, context, lambda _caller: logs.stream(request)):
+        async for response in stream(self._callers, context, lambda _caller: logs.stream(request)):
             yield response
 
     async def Usage(self, request: api_pb2.UsageRequest, context: Context) -> api_pb2.UsageResponse:
-        return await answer(self._database, context, lambda caller: usage_of(self._database, caller, request))
+        return await answer(self._callers, context, lambda caller: usage_of(self._database, caller, request))
 
     async def Events(self, request: api_pb2.EventsRequest, context: Context) -> AsyncIterator[api_pb2.EventsResponse]:
-        async for response in stream(self._database, context, lambda _caller: events.stream(self._database, request)):
+        async for response in stream(self._callers, context, lambda _caller: events.stream(self._database, request)):
             yield response
 
     async def Metrics(
         self, request: api_pb2.MetricsRequest, context: Context
     ) -> AsyncIterator[api_pb2.MetricsResponse]:
-        async for response in stream(self._database, context, lambda _caller: self._metrics.stream(request)):
+        async for response in stream(self._callers, context, lambda _caller: self._metrics.stream(request)):
             yield response
 
     async def ListHosts(self, request: api_pb2.ListHostsRequest, context: Context) -> api_pb2.ListHostsResponse:
-        return await answer(self._database, context, lambda _caller: self._hosts.list(request))
+        return await answer(self._callers, context, lambda _caller: self._hosts.list(request))
 
     async def WatchHosts(
         self, request: api_pb2.ListHostsRequest, context: Context
     ) -> AsyncIterator[api_pb2.ListHostsResponse]:
-        async for response in stream(self._database, context, lambda _caller: self._hosts.watch(request)):
+        async for response in stream(self._callers, context, lambda _caller: self._hosts.watch(request)):
             yield response
 
     async def Drain(self, request: api_pb2.DrainRequest, context: Context) -> api_pb2.DrainResponse:
-        return await answer(self._database, context, lambda caller: drain(self._database, caller, request))
+        return await answer(self._callers, context, lambda caller: drain(self._database, caller, request))
 
     async def Undrain(self, request: api_pb2.DrainRequest, context: Context) -> api_pb2.DrainResponse:
         method = partial(undrain, self._database, self._clear_findings)
-        return await answer(self._database, context, lambda caller: method(caller, request))
+        return await answer(self._callers, context, lambda caller: method(caller, request))
 
     async def DeleteHost(self, request: api_pb2.DeleteHostRequest, context: Context) -> api_pb2.DeleteHostResponse:
         method = partial(remove_host, self._database, self._end_session)
-        return await answer(self._database, context, lambda caller: method(caller, request))
+        return await answer(self._callers, context, lambda caller: method(caller, request))
 
     async def ListOffers(self, request: api_pb2.ListOffersRequest, context: Context) -> api_pb2.ListOffersResponse:
-        return await answer(self._database, context, lambda _caller: list_offers(self._database, request))
+        return await answer(self._callers, context, lambda _caller: list_offers(self._database, request))
 
     async def ListGateways(
         self, request: api_pb2.ListGatewaysRequest, context: Context
@@ -205,28 +207,28 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         async def method(_caller: Caller) -> api_pb2.ListGatewaysResponse:
             return api_pb2.ListGatewaysResponse(gateways=await self._gateways.list())
 
-        return await answer(self._database, context, method)
+        return await answer(self._callers, context, method)
 
     async def WatchGateways(
         self, request: api_pb2.ListGatewaysRequest, context: Context
     ) -> AsyncIterator[api_pb2.ListGatewaysResponse]:
-        async for response in stream(self._database, context, lambda _caller: self._gateways.watch()):
+        async for response in stream(self._callers, context, lambda _caller: self._gateways.watch()):
             yield response
 
     async def PlanGateway(self, request: api_pb2.PlanGatewayRequest, context: Context) -> api_pb2.PlanGatewayResponse:
-        return await answer(self._database, context, lambda _caller: self._gateways.plan(request))
+        return await answer(self._callers, context, lambda _caller: self._gateways.plan(request))
 
     async def ApplyGateway(self, request: api_pb2.PlanGatewayRequest, context: Context) -> api_pb2.ApplyGatewayResponse:
-        return await answer(self._database, context, lambda caller: self._gateways.apply(caller, request))
+        return await answer(self._callers, context, lambda caller: self._gateways.apply(caller, request))
 
     async def DeleteGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
-        return await answer(self._database, context, lambda caller: self._gateways.delete(caller, request.name))
+        return await answer(self._callers, context, lambda caller: self._gateways.delete(caller, request.name))
 
     async def GetGatewayCa(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayCaResponse:
-        return await answer(self._database, context, lambda _caller: self._gateways.ca(request.name))
+        return await answer(self._callers, context, lambda _caller: self._gateways.ca(request.name))
 
     async def SetDefaultGateway(self, request: api_pb2.GatewayRequest, context: Context) -> api_pb2.GatewayAnswer:
-        return await answer(self._database, context, lambda caller: self._gateways.set_default(caller, request.name))
+        return await answer(self._callers, context, lambda caller: self._gateways.set_default(caller, request.name))
 
     async def CreateJoinToken(
         self, request: api_pb2.CreateJoinTokenRequest, context: Context
@@ -244,18 +246,18 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             made.joining.MergeFrom(self._joining())
             return made
 
-        return await answer(self._database, context, method)
+        return await answer(self._callers, context, method)
 
     async def PlanFleet(self, request: api_pb2.PlanFleetRequest, context: Context) -> api_pb2.PlanFleetResponse:
-        return await answer(self._database, context, lambda _caller: self._fleets.plan(request))
+        return await answer(self._callers, context, lambda _caller: self._fleets.plan(request))
 
     async def ApplyFleet(self, request: api_pb2.PlanFleetRequest, context: Context) -> api_pb2.ApplyFleetResponse:
-        return await answer(self._database, context, lambda caller: self._fleets.apply(caller, request))
+        return await answer(self._callers, context, lambda caller: self._fleets.apply(caller, request))
 
     async def ReportRegistration(
         self, request: api_pb2.RegistrationReport, context: Context
     ) -> api_pb2.RegistrationAnswer:
-        return await answer(self._database, context, lambda caller: self._fleets.report(caller, request))
+        return await answer(self._callers, context, lambda caller: self._fleets.report(caller, request))
 
     async def UpgradeHosts(
         self, request: api_pb2.UpgradeHostsRequest, context: Context
@@ -264,25 +266,25 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
             build = self._facts.joining.build
             return await upgrade_hosts(self._database, self._ask_upgrade, caller, build, request)
 
-        return await answer(self._database, context, method)
+        return await answer(self._callers, context, method)
 
     async def DeleteFleet(self, request: api_pb2.DeleteFleetRequest, context: Context) -> api_pb2.DeleteFleetResponse:
-        return await answer(self._database, context, lambda caller: self._fleets.delete(caller, request.name))
+        return await answer(self._callers, context, lambda caller: self._fleets.delete(caller, request.name))
 
     async def CreateToken(self, request: api_pb2.CreateTokenRequest, context: Context) -> api_pb2.CreateTokenResponse:
-        return await answer(self._database, context, lambda caller: tokens.create(self._database, caller, request))
+        return await answer(self._callers, context, lambda caller: tokens.create(self._database, caller, request))
 
     async def ListTokens(self, request: api_pb2.ListTokensRequest, context: Context) -> api_pb2.ListTokensResponse:
-        return await answer(self._database, context, lambda caller: tokens.list_all(self._database, caller))
+        return await answer(self._callers, context, lambda caller: tokens.list_all(self._database, caller))
 
     async def RevokeToken(self, request: api_pb2.RevokeTokenRequest, context: Context) -> api_pb2.RevokeTokenResponse:
-        return await answer(self._database, context, lambda caller: tokens.revoke(self._database, caller, request.id))
+        return await answer(self._callers, context, lambda caller: tokens.revoke(self._database, caller, request.id))
 
     async def CreateUser(self, request: api_pb2.CreateUserRequest, context: Context) -> api_pb2.CreateUserResponse:
-        return await answer(self._database, context, lambda caller: users.create(self._database, caller, request))
+        return await answer(self._callers, context, lambda caller: users.create(self._database, caller, request))
 
     async def ListUsers(self, request: api_pb2.ListUsersRequest, context: Context) -> api_pb2.ListUsersResponse:
-        return await answer(self._database, context, lambda _caller: users.list_all(self._database))
+        return await answer(self._callers, context, lambda _caller: users.list_all(self._database))
 
     async def DeleteUser(self, request: api_pb2.DeleteUserRequest, context: Context) -> api_pb2.DeleteUserResponse:
-        return await answer(self._database, context, lambda caller: users.delete(self._database, caller, request.name))
+        return await answer(self._callers, context, lambda caller: users.delete(self._database, caller, request.name))

@@ -22,6 +22,8 @@ ROLES = ("admin", "user", "service")
 JOIN_TTL_S = 3600.0
 MAX_TTL_S = 100 * 365 * 86400.0
 MAX_NAME = 100
+MAX_SERVICES = 100  # that one token is limited to
+MAX_TOKENS = 1000  # of one user that are valid
 
 
 async def create(
@@ -49,6 +51,10 @@ async def create(
         existing = await tokens.find(write.connection, request.name, user=owner)
         if any(not each.why_not(now_s) for each in existing):
             raise Conflict(f"a token {request.name} exists already; revoke it first or choose another name")
+        if (await tokens.valid_counts(write.connection, now_s)).get(owner, 0) >= MAX_TOKENS:
+            raise Conflict(
+                f"{owner} has {MAX_TOKENS} valid tokens, more are refused; revoke some: `homeport token list`"
+            )
         await tokens.insert(write, record)
     return api_pb2.CreateTokenResponse(token=plain, description=_message(record))
 
@@ -83,6 +89,8 @@ def _check(request: api_pb2.CreateTokenRequest, role: str) -> None:
         raise BadRequest("a token needs a name, so that it can be listed and revoked by it")
     if not request.name.isprintable() or len(request.name) > MAX_NAME:
         raise BadRequest(f"the name of a token is one line of at most {MAX_NAME} characters")
+    if len(request.services) > MAX_SERVICES:
+        raise BadRequest(f"a token is limited to at most {MAX_SERVICES} services; without any it may call all")
     for service in request.services:  # one that no service can have would make every gateway's configuration bad
         try:
             resource_name(service)

@@ -20,6 +20,7 @@ from homeport_control.store.users import UserRecord
 ROLES = ("admin", "user")
 NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 ADMIN = "admin"
+MAX_USERS = 10_000
 
 
 async def create(database: Database, caller: Caller, request: api_pb2.CreateUserRequest) -> api_pb2.CreateUserResponse:
@@ -37,6 +38,8 @@ async def create(database: Database, caller: Caller, request: api_pb2.CreateUser
     async with database.write(actor=caller.actor) as write:
         if await users.get(write.connection, record.name) is not None:
             raise Conflict(f"a user {record.name} exists already; `homeport token create --user` gives a further token")
+        if len(await users.list_all(write.connection)) >= MAX_USERS:
+            raise Conflict(f"there are {MAX_USERS} users, more are refused; delete some")
         plain = await _with_token(write, record, now_s, now_s + request.ttl_s if request.ttl_s else None)
     return api_pb2.CreateUserResponse(user=_message(record, 1), token=plain)
 

@@ -5,6 +5,7 @@ Covers the call, who may make it, and its answers. Does not cover who waits for 
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -24,9 +25,11 @@ class HoldServer:
         waiting: Waiting,
         *,
         authorize: Authorize,
+        publishes: Callable[[str, str], bool] = lambda _gateway, _service: True,
     ) -> None:
         self._waiting = waiting
         self._authorize = authorize
+        self._publishes = publishes
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server that asks for client certificates and carries xds.server.SERVER_OPTIONS."""
@@ -43,7 +46,10 @@ class HoldServer:
         gateway = await gateway_of(context, node_id, self._authorize)
         if request.attributes.request.http.headers:
             return _GO_ON  # still sealed: the filter for tokens did not run, and the router will refuse it
-        found = await self._waiting.wait(gateway, said.get(SERVICE_KEY, ""))
+        service = said.get(SERVICE_KEY, "")
+        if not self._publishes(gateway, service):
+            return refused(Refusal("There is no such service at this gateway.", "service_not_running"))
+        found = await self._waiting.wait(gateway, service)
         return refused(found) if isinstance(found, Refusal) else _GO_ON
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from homeport_control.decide.hold import DEFAULT_LIMITS, Limits, verdict
 from homeport_control.domain.holding import UNKNOWN, GoOn, Outlook, Refusal, Wait
 
+MOST_PLACES = 20_000  # of all services; a gateway's own limit is 10,000
+
 
 @dataclass(slots=True, eq=False)
 class _Place:
@@ -39,6 +41,7 @@ class Waiting:
         self._on_held = on_held
         self.limits = limits
         self._clock = clock
+        self._places = 0  # of all services
         self._services: dict[str, _Service] = {}
         self._in_rotation: dict[str, frozenset[str]] = {}  # by gateway
 
@@ -52,8 +55,12 @@ class Waiting:
         state = self._services.setdefault(service, _Service())
         since_s = self._clock()
         found = self._judge(gateway, service, state, since_s, others=len(state.places))
+        if isinstance(found, Wait) and self._places >= MOST_PLACES:
+            why = f"{MOST_PLACES} requests wait for first replicas already; try again in a moment."
+            found = Refusal(why, "too_many_held", 10)
         if not isinstance(found, Wait):
             return found
+        self._places += 1
         place = _Place(gateway, since_s, asyncio.get_running_loop().create_future())
         state.places.add(place)
         try:
@@ -66,6 +73,7 @@ class Waiting:
                     found = self._judge(gateway, service, state, since_s)
             return found
         finally:
+            self._places -= 1
             state.places.discard(place)
             if not state.places:
                 # What was known of it then says nothing to who comes later.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from homeport_control.domain.metrics import CLASSES, AnswerCount, AnswerReport, Answers
 
 WINDOW_S = 5.0  # long enough to be read, short enough to be now
+MOST_REPORTS = 64  # of one gateway within it; Envoy sends one a second
 SILENT_S = 5.0  # a gateway that has said nothing for so long says nothing about now
 
 
@@ -18,7 +19,7 @@ class RecentAnswers:
         self._gateways: dict[str, deque[AnswerReport]] = {}
 
     def take(self, report: AnswerReport) -> None:
-        reports = self._gateways.setdefault(report.gateway, deque())
+        reports = self._gateways.setdefault(report.gateway, deque(maxlen=MOST_REPORTS))
         reports.append(report)
         while report.received_at_s - reports[0].received_at_s >= WINDOW_S:
             reports.popleft()

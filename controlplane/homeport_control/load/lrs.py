@@ -6,6 +6,7 @@ An endpoint that is draining is still reported; one that was removed from its se
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
@@ -14,10 +15,13 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from homeport_control.domain.gateway import TUNNEL, EndpointLoad, LoadReport
-from homeport_control.trust.gateway_calls import Authorize, gateway_of
+from homeport_control.trust.gateway_calls import MOST_SERVICE_NAME, Authorize, Streams, gateway_of
 
 SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
 INTERVAL_S = 1
+LEAST_S, LONGEST_S = 0.1, 60.0  # what an interval may say of itself
+MOST_ENDPOINTS = 50_000  # in one report
+MOST_REQUESTS = 10**9  # at one endpoint in one report
 
 
 class LoadReports:
@@ -33,6 +37,7 @@ class LoadReports:
         self._authorize = authorize
         self._on_load = on_load
         self._clock = clock
+        self._streams = Streams(per_s=5.0, burst=20.0)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server that asks for client certificates."""
@@ -44,9 +49,9 @@ class LoadReports:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"StreamLoadStats": handler}),))
 
     async def _stream(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        first = await anext(aiter(requests), None)
-        if first is None:
-            return
+        await self._streams.run(requests, context, self._read)
+
+    async def _read(self, first: Any, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         gateway = await gateway_of(context, first.node.id, self._authorize)
         await context.write(
             lrs_pb2.LoadStatsResponse(
@@ -62,7 +67,9 @@ class LoadReports:
 def report(gateway: str, now_s: float, message: Any) -> LoadReport:
     """One LoadStatsRequest as a domain value; idle endpoints are left out."""
     intervals_s = [_seconds(cluster.load_report_interval) for cluster in message.cluster_stats]
-    return LoadReport(gateway, now_s, tuple(_endpoints(message)), max(intervals_s, default=0.0) or float(INTERVAL_S))
+    longest_s = max(intervals_s, default=0.0) or float(INTERVAL_S)
+    endpoints = tuple(islice(_endpoints(message), MOST_ENDPOINTS))
+    return LoadReport(gateway, now_s, endpoints, min(max(longest_s, LEAST_S), LONGEST_S))
 
 
 def _seconds(duration: Any) -> float:
@@ -71,23 +78,25 @@ def _seconds(duration: Any) -> float:
 
 def _endpoints(message: Any) -> Iterator[EndpointLoad]:
     for cluster in message.cluster_stats:
-        if "/" in cluster.cluster_name:
+        if "/" in cluster.cluster_name or len(cluster.cluster_name) > MOST_SERVICE_NAME:
             continue  # Envoy's own streams to this server: no service's name has a slash
         for locality in cluster.upstream_locality_stats:
             for endpoint in locality.upstream_endpoint_stats:
-                counts = (
-                    int(endpoint.total_requests_in_progress),
-                    int(endpoint.total_issued_requests),
-                    int(endpoint.total_successful_requests),
-                    int(endpoint.total_error_requests),
+                said = (
+                    endpoint.total_requests_in_progress,
+                    endpoint.total_issued_requests,
+                    endpoint.total_successful_requests,
+                    endpoint.total_error_requests,
                 )
-                if any(counts):
-                    yield EndpointLoad(cluster.cluster_name, *_place(endpoint.address), *counts)
+                counts = tuple(min(int(number), MOST_REQUESTS) for number in said)
+                place = _place(endpoint.address)
+                if place is not None and any(counts):
+                    yield EndpointLoad(cluster.cluster_name, *place, *counts)
 
 
-def _place(address: Any) -> tuple[str, int]:
-    """As an Endpoint has it. A socket of the edge is named after host and port (xds/paths)."""
+def _place(address: Any) -> tuple[str, int] | None:
+    """As an Endpoint has it. A socket of the edge is named after host and port (xds/paths). None: it is none of ours."""
     if address.HasField("pipe"):
-        host_id, _, port = PurePath(address.pipe.path).stem.rpartition("-")
-        return f"{TUNNEL}{host_id}", int(port)
-    return address.socket_address.address, address.socket_address.port_value
+        host_id, _, port = PurePath(address.pipe.path[-MOST_SERVICE_NAME * 4 :]).stem.rpartition("-")
+        return (f"{TUNNEL}{host_id}", int(port)) if port.isascii() and port.isdigit() and len(port) < 6 else None
+    return address.socket_address.address[:MOST_SERVICE_NAME], address.socket_address.port_value

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from homeport_control.spec.env import Secrets
 from homeport_control.spec.fleet import FleetSpec
 from homeport_control.spec.gateway import GatewaySpec
 from homeport_control.spec.problems import BadDocument, Mistake, Problem, closest, quoted
-from homeport_control.spec.reading import broken, in_order, read
+from homeport_control.spec.reading import MAX_PROBLEMS, MAX_VALUES, broken, in_order, read, size
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.words import resource_name
 
@@ -21,6 +22,7 @@ S = TypeVar("S", ServiceSpec, FleetSpec, GatewaySpec)
 NO_SECRETS = Secrets()
 NO_ENV: Mapping[str, str] = MappingProxyType({})
 
+MAX_JSON = 6 << 20  # a file of 1 MB whose letters all become escapes
 _TYPES = ("service", "fleet", "gateway")
 _NOT_OURS = ("volume", "task", "dev-environment")
 
@@ -66,6 +68,8 @@ def parse_service(document: object, *, env: Mapping[str, str] = NO_ENV) -> Parse
 
 def load_json(text: str) -> object:
     """The document of the wire. Raises BadDocument for what is no JSON."""
+    if len(text) > MAX_JSON:
+        raise BadDocument([Problem("", f"is larger than {MAX_JSON >> 20} MB: that is no configuration")])
     try:
         loaded: object = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -87,7 +91,9 @@ def _fields(document: object) -> dict[str, Any]:
         raise BadDocument([Problem("", "is not a configuration: it must be a map of keys and values")])
     if not document:
         raise BadDocument([Problem("", "is empty", "Start with `type: service`")])
-    if problems := tuple(broken(document)):
+    if size(document) > MAX_VALUES:
+        raise BadDocument([Problem("", f"has more than {MAX_VALUES} values: that is no configuration")])
+    if problems := tuple(islice(broken(document), MAX_PROBLEMS)):
         raise BadDocument(problems)
     return dict(document)
 

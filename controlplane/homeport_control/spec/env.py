@@ -17,6 +17,8 @@ from homeport_control.spec.reading import is_text
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
 _REFERENCE = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _ENV_REFERENCE = re.compile(r"env\.([A-Za-z_][A-Za-z0-9_]*)")
+MAX_NAMES = 2000
+MAX_ALL = 1024 * 1024  # names and values together: Linux gives a program 2 MiB for them and its arguments
 MAX_VALUE = 128 * 1024 - 4096  # Linux: MAX_ARG_STRLEN, for NAME=VALUE
 
 
@@ -94,6 +96,8 @@ def wanted(env: Any) -> tuple[str, ...]:
 def fill(env: Any, given: Mapping[str, str]) -> tuple[dict[str, str], tuple[Problem, ...]]:
     """Values for every name of the document, then what the caller gives besides; the caller's values win."""
     found, problems = entries(env)
+    if len(found) + len(given) > MAX_NAMES:
+        return {}, (Problem("env", f"has more than {MAX_NAMES} variables"),)
     missing = [
         Problem(
             entry.path,
@@ -109,7 +113,10 @@ def fill(env: Any, given: Mapping[str, str]) -> tuple[dict[str, str], tuple[Prob
         elif not is_text(value) or len(value) > MAX_VALUE:
             missing.append(Problem("", f"-e {name}: the value is too long, or no plain text"))
     # One that is missing is there as empty text, so that a reference to it is not a second problem.
-    return {**{entry.name: entry.value or "" for entry in found}, **given}, (*problems, *missing)
+    values = {**{entry.name: entry.value or "" for entry in found}, **given}
+    if sum(len(name) + len(value) for name, value in values.items()) > MAX_ALL:
+        missing.append(Problem("env", f"has more than {MAX_ALL >> 20} MB of names and values", "Mount a file instead"))
+    return values, (*problems, *missing)
 
 
 def registry_auth(value: Any, env: Mapping[str, str]) -> tuple[RegistryAuth | None, tuple[Problem, ...]]:

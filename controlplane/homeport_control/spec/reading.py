@@ -15,6 +15,9 @@ from homeport_control.spec.problems import Mistake, Problem, closest, path_of, q
 M = TypeVar("M", bound=Model)
 
 MAX_DEPTH = 20
+MAX_ITEMS = 2000  # of one list or map: variables, volumes, hosts of a fleet
+MAX_VALUES = 20_000  # of a whole document
+MAX_PROBLEMS = 100  # that are told at once
 MAX_TEXT = 64 * 1024  # one argument of a program on Linux may have 128 KiB
 Loc = tuple[str | int, ...]
 
@@ -26,7 +29,7 @@ def read(model: type[M], document: Mapping[str, Any]) -> tuple[M | None, tuple[P
     except ValidationError as error:
         found = [
             _problem(model, item["type"], item["loc"], item["input"], item.get("ctx", {}), item["msg"])
-            for item in error.errors(include_url=False)
+            for item in error.errors(include_url=False)[:MAX_PROBLEMS]
         ]
         return None, tuple(dict.fromkeys(found))
 
@@ -40,6 +43,8 @@ def broken(value: Any, at: Loc = ()) -> Iterator[Problem]:
             yield Problem(path_of(at), f"is longer than {MAX_TEXT} characters")
         if not is_text(value):
             yield Problem(path_of(at), "holds a character that cannot be used: NUL or half of a surrogate pair")
+    elif isinstance(value, Mapping | list | tuple) and len(value) > MAX_ITEMS:
+        yield Problem(path_of(at), f"has {len(value)} entries, the limit is {MAX_ITEMS}")
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str) or not is_text(key) or len(key) > MAX_TEXT:
@@ -49,6 +54,19 @@ def broken(value: Any, at: Loc = ()) -> Iterator[Problem]:
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             yield from broken(inner, (*at, index))
+
+
+def size(value: Any, most: int = MAX_VALUES) -> int:
+    """How many values there are in all, counted until there are more than `most`."""
+    waiting, found = [value], 0
+    while waiting and found <= most:
+        inner = waiting.pop()
+        found += 1
+        if isinstance(inner, Mapping):
+            waiting.extend(inner.values())
+        elif isinstance(inner, list | tuple):
+            waiting.extend(inner)
+    return found
 
 
 def is_text(value: str) -> bool:

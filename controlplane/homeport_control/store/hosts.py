@@ -164,6 +164,10 @@ async def put_door(write: Write, host_id: str, door: Door) -> None:
     await put_doors(write, {host_id: door})
 
 
+async def count(connection: AsyncConnection) -> int:
+    return int(await connection.scalar(sa.select(sa.func.count()).select_from(hosts)) or 0)
+
+
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
     """The wanted name, or with -2, -3 … behind it when it is taken."""
     taken = set(await connection.scalars(sa.select(hosts.c.name)))

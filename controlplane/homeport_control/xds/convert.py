@@ -6,6 +6,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from homeport_control.xds.subscription import Request, Response
 
+MOST_ERROR = 4000  # of Envoy's reasons for a NACK, which name all resources of a response
+
 
 def parse_request(data: bytes) -> Any:
     return discovery_pb2.DeltaDiscoveryRequest.FromString(data)
@@ -20,7 +22,7 @@ def request(message: Any) -> Request:
     return Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
-        error=(message.error_detail.message or "refused") if message.HasField("error_detail") else None,
+        error=(message.error_detail.message[:MOST_ERROR] or "refused") if message.HasField("error_detail") else None,
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial_versions=dict(message.initial_resource_versions),

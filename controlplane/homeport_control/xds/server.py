@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from homeport_control.domain.gateway import GatewaySnapshot
-from homeport_control.trust.gateway_calls import Authorize, gateway_of
+from homeport_control.trust.gateway_calls import Authorize, Streams, gateway_of
 from homeport_control.xds import convert
 from homeport_control.xds.resources import world
 from homeport_control.xds.subscription import Subscription, World
@@ -30,7 +30,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_receive_message_length", 16 << 20),
     # Held requests come all at once when this server was away; gRPC cancels some beyond a thousand by default.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 30_000),
@@ -92,6 +92,7 @@ class GatewayXds:
         self._on_disconnected = on_disconnected
         self._gateways: dict[str, _Gateway] = {}
         self._version = 0
+        self._streams = Streams(per_s=200.0, burst=5_000.0)  # Envoy acknowledges each resource once
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the ADS service. The server must ask for client certificates, and carry SERVER_OPTIONS."""
@@ -154,9 +155,9 @@ class GatewayXds:
             gateway.stream.wake.set()
 
     async def _delta(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        first = await anext(aiter(requests), None)
-        if first is None:
-            return
+        await self._streams.run(requests, context, self._begun)
+
+    async def _begun(self, first: Any, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         node = convert.node_id(first)
         name = await gateway_of(context, node.removesuffix(KEEPER), self._authorize)
         gateway = self._gateway(name)

@@ -88,6 +88,8 @@ _WORDS = {
     LDS: "the listener",
     RDS: "the routes",
 }
+MOST_TYPES = 32  # of resources that one stream may ask for; Envoy knows seven of ours
+MOST_NAMES = 100_000  # of one type that are remembered; one beyond is answered, and not told of later
 _NAMED_AT_MOST = 3
 
 
@@ -160,6 +162,8 @@ class Subscription:
         """Take one request in; a NACK of the response in flight comes back as a value."""
         state = self._types.get(request.type_url)
         first = state is None
+        if first and len(self._types) >= MOST_TYPES:
+            return None
         if state is None:
             state = self._types[request.type_url] = _Type()
             names = set(request.subscribe)
@@ -174,7 +178,8 @@ class Subscription:
         for name in request.subscribe:
             if name == "*":
                 continue
-            state.subscribed.add(name)
+            if len(state.subscribed) < MOST_NAMES:  # a stranger's hello names what a gateway asks us for
+                state.subscribed.add(name)
             if not (first and name in request.initial_versions):
                 # Asked for again means: send it again, whatever was sent before.
                 state.held.pop(name, None)

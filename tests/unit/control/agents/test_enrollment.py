@@ -7,9 +7,10 @@ import pytest
 from cryptography import x509
 from fixtures.control import State, add_token, get_gateway, get_host
 from fixtures.plane import Plane, new_request, serving
-from homeport_control.agents.enrollment import _address, _host_name
+from homeport_control.agents.enrollment import _host_name
 from homeport_control.domain.hosts import Connection
 from homeport_control.store import hosts
+from homeport_control.trust.guesses import address_of
 from homeport_control.trust.tokens import new_join_token
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.versions import PROTOCOL
@@ -109,7 +110,7 @@ async def test_labels_of_a_host_are_kept_and_bad_ones_are_refused(state: State) 
     [("ipv4:10.0.0.7:51734", "10.0.0.7"), ("ipv6:%5B::1%5D:51734", "::1"), ("ipv6:[fe80::1]:1", "fe80::1")],
 )
 def test_the_address_is_read_from_the_peer(peer: str, address: str) -> None:
-    assert _address(peer) == address
+    assert address_of(peer) == address
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def xid(severity: str = "failing") -> host_pb2.Finding:
     return host_pb2.Finding(gpu_uuid="GPU-1", code="xid-79", severity=severity, reason="XID 79", since_s=5.0)
 
 
-async def begun(state: State) -> None:
-    await add_host(state, "h1")
+async def begun(state: State, *, gateway: str = "") -> None:
+    await add_host(state, "h1", gateway=gateway)
     async with state.database.write() as write:
         await hosts.accept_report(write, "h1", "b1", 0, new_session=True)
 
@@ -77,7 +77,7 @@ async def test_a_door_is_kept_and_its_gateways_host_is_told_to_dial_it_when_it_s
 
 
 async def test_what_a_gateways_host_could_dial_is_kept_with_the_door_and_of_nobody_else(state: State) -> None:
-    await begun(state)
+    await begun(state, gateway="main")
     await add_host(state, "far")
     async with state.database.write() as write:
         await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
@@ -90,7 +90,7 @@ async def test_what_a_gateways_host_could_dial_is_kept_with_the_door_and_of_nobo
 
 
 async def test_tunnels_are_told_by_the_edge_and_both_ends_hear_of_what_they_must_do(state: State) -> None:
-    await begun(state)
+    await begun(state, gateway="main")
     await add_host(state, "far")
     async with state.database.write() as write:
         await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
@@ -113,3 +113,26 @@ async def test_tunnels_are_told_by_the_edge_and_both_ends_hear_of_what_they_must
             door = (await get_host(state, "far")).door
             await hosts.put_door(write, "far", replace(door, ports=(40001, 40002)))
         assert await gate.wait(0), "another replica behind the tunnel needs a socket"
+
+
+async def test_a_host_that_is_no_gateway_says_nothing_of_ways_to_others(state: State) -> None:
+    await begun(state)
+    await add_host(state, "far")
+    before = Door("10.0.0.5", (40001,))
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", before)
+    reached = [agent_pb2.Reached(host_id="far", error="no route")]
+    edge = agent_pb2.EdgeReport(hosts=[agent_pb2.EdgeHost(host_id="far", ports=[40001])])
+    await take_report(state.database, "h1", "host h1", ways(1, reached=reached, edge=edge))
+    assert (await get_host(state, "far")).door == before
+
+
+async def test_a_door_at_no_address_and_ports_that_are_none_never_reach_a_gateway(state: State) -> None:
+    await begun(state)
+    for sequence, said in enumerate(("evil.example.org", "fe80::1%eth0", "10.0.0", "/run/envoy.sock", "\0"), start=1):
+        door = agent_pb2.DoorReport(address=said, ports=[0, -1, 65536, 40001], message="\x1b[2J" + "x" * 10_000)
+        await take_report(state.database, "h1", "host h1", ways(sequence, door=door))
+        kept = (await get_host(state, "h1")).door
+        assert (kept.address, kept.ports) == ("", (40001,)), said
+        assert kept.message.isprintable()
+        assert len(kept.message) <= 1010

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from fixtures.control import State, add_run, add_token
-from fixtures.plane import Plane, first, refusal
+from fixtures.plane import Plane, called, refusal
 from homeport_control.api.errors import code_of
 from homeport_control.domain.errors import BadRequest, Conflict, Denied, HomeportError, NotFound, NotReady
 from homeport_control.store import tokens
@@ -15,16 +15,6 @@ from homeport_protos.api.v1 import api_pb2
 
 METHODS = [(method.name, method) for method in api_pb2.DESCRIPTOR.services_by_name["Api"].methods]
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
-
-
-async def called(plane: Plane, method: Any, token: str) -> Any:
-    request = getattr(api_pb2, method.input_type.name)()
-    async with plane.api(token) as api:
-        if method.server_streaming:
-            return await first(api.stream(method.name, request))
-        if method.client_streaming:
-            return await api(method.name, iter([request]))
-        return await api(method.name, request)
 
 
 @pytest.mark.parametrize(("name", "method"), METHODS, ids=[name for name, _ in METHODS])
