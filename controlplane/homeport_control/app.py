@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from homeport_protos import lag
 from homeport_protos.agent.v1 import agent_pb2_grpc
 from homeport_protos.api.v1 import api_pb2_grpc
 
@@ -239,6 +240,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
         tasks.append(group.create_task(peaks.run(), name="peaks"))
         tasks.append(group.create_task(crew.run(), name="crew"))
+        tasks.append(group.create_task(lag.run(), name="lag"))
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
