@@ -82,12 +82,17 @@ class Soak:
         """What was not as it must be: answers, and watchers that ended."""
         wrong = [f"{name}: {it.results.not_ok} requests\n{it.results.table()}" for name, it in self._ended().items()]
         gone = {name: it.poll() for name, it in self.watchers.items()}
-        return wrong + [f"{name} ended with {status}" for name, status in gone.items() if status is not None]
+        ended = {name: status for name, status in gone.items() if status is not None}
+        return wrong + [f"{name} ended with {it}: {_log(self.stack, name).read_text()}" for name, it in ended.items()]
 
     def _ended(self) -> Mapping[str, LoadClient]:
         return {
             name: it for name, it in self.clients.items() if any(tally.failed for tally in it.results.tallies.values())
         }
+
+
+def _log(made: Stack, watcher: str) -> Path:
+    return made.folder / f"{watcher}.log".replace(" ", "-")
 
 
 def _started_s(container: Any) -> float:
@@ -112,7 +117,7 @@ def soaking(*, plain_per_s: float, longest_s: float) -> Iterator[Soak]:
             soak.clients[name] = held.enter_context(loading(stage.target, kinds))
         for name, words in WATCHERS.items():
             command = [str(Path(sys.executable).parent / "homeport"), *words]
-            log = held.enter_context((made.folder / f"{name}.log".replace(" ", "-")).open("wb"))
+            log = held.enter_context(_log(made, name).open("wb"))
             watcher = subprocess.Popen(
                 command, env=made.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/"
             )

@@ -270,6 +270,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 return
             match message.WhichOneof("message"):
                 case "report":
+                    self._accepted(session, message.report.accepted_generation)
                     await self._report(session.host_id, boot_id, message.report)
                 case "log_lines":
                     session.log_lines(message.log_lines)
@@ -284,6 +285,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 case "telemetry":
                     if self._sessions.is_newest(session):
                         self._telemetry.take(session.host_id, message.telemetry)
+
+    def _accepted(self, session: AgentSession, generation: int) -> None:
+        session.accepted_generation = generation
+        if session.is_ahead:
+            self._database.changes.publish({f"host:{session.host_id}"})
 
     async def _not_upgraded(self, host_id: str, result: agent_pb2.UpgradeResult) -> None:
         async with self._database.write(actor=self._actors[host_id]) as write:
@@ -304,10 +310,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             sent: agent_pb2.Assignment | None = None
             while True:
                 assignment = await self._assignments.of_host(session.host_id)
-                if assignment != sent:
+                if assignment != sent or session.is_ahead:
                     sent = assignment
+                    above = session.accepted_generation if session.is_ahead else 0
                     async with self._database.write() as write:
-                        generation = await hosts.next_generation(write, session.host_id)
+                        generation = await hosts.next_generation(write, session.host_id, above)
+                    session.sent_generation = generation
                     message = agent_pb2.ToAgent(assignment=assignment)
                     message.assignment.generation = generation
                     await session.outgoing.put(message)
