@@ -53,7 +53,7 @@ from homeport_control.loops.upgrades import UpgradesLoop
 from homeport_control.machines.crew import Crew
 from homeport_control.machines.errands import Errands
 from homeport_control.settings import ServerSettings
-from homeport_control.store import events, gateways, meta
+from homeport_control.store import before_migration, events, gateways, meta
 from homeport_control.store.code import CodeStore
 from homeport_control.store.connect import Database, Write, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority, public_key_pin
@@ -80,12 +80,16 @@ class Opened:
 async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
     """Make or open the state directory: database (migrated), CA, sealing key."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    copied = await asyncio.to_thread(before_migration.prepare, settings.database, __version__)
     await asyncio.to_thread(migrate, settings.database)
     os.chmod(settings.database, 0o600)
     database = open_database(settings.database)
     try:
         async with database.write() as write:
             server_id = await meta.put_once(write, "server_id", uuid.uuid4().hex[:12])
+            await meta.put(write, "version", __version__)
+            if copied is not None:
+                events.record(write, kind="server", object_id=server_id, name="server", sentence=str(copied))
         ca = CertificateAuthority.load_or_create(settings.state_dir, server_id)
         yield Opened(database, ca, Sealer.load_or_create(settings.state_dir / "secret.key"), server_id)
     finally:
