@@ -18,7 +18,6 @@ from fixtures.earlier import SCHEMAS, Earlier, earlier
 from fixtures.plane import key_pem, new_request
 from homeport_agent.identity import Identity, IdentityStore
 from homeport_control.trust.ca import CertificateAuthority, serial_of
-from rig.nothing_lost import SERVER_FLAGS
 from rig.stack import Stack, engine, wait_for
 from rig.traffic import get
 
@@ -40,7 +39,7 @@ probes: [{type: http, url: /healthz, interval: 1s}]
 def homeport(found: Earlier, images: None) -> Iterator[Stack]:
     """Nothing runs yet but the containers of then."""
     folder = Path(tempfile.mkdtemp(prefix="hp-earlier-", dir="/tmp"))
-    made = Stack(folder, server_flags=SERVER_FLAGS)
+    made = Stack(folder)
     try:
         file = found.put(folder / "server")
         start_containers(found)

@@ -14,7 +14,7 @@ from homeport_control.store.before_migration import revisions
 from homeport_protos.versions import PROTOCOL
 from rig.later import LATER, SCHEMA, VERSION, packages
 from rig.load_client import LoadClient, loading
-from rig.nothing_lost import SERVER_FLAGS, Stage, flows
+from rig.nothing_lost import Stage, flows
 from rig.stack import Stack, stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.envoy, pytest.mark.slow]
@@ -26,7 +26,7 @@ FLOWS = flows(plain_per_s=40, longest_s=3)
 
 @pytest.fixture(scope="module")
 def stage(images: None) -> Iterator[Stage]:
-    with stack(server_flags=SERVER_FLAGS) as made:
+    with stack() as made:
         stage = Stage(made, stop_duration_s=10)
         stage.apply()
         stage.settled()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.load_client import Flow, Kind, LoadClient, loading
-from rig.nothing_lost import SERVER_FLAGS, Stage, flows
+from rig.nothing_lost import Stage, flows
 from rig.stack import Stack, stack, wait_for
 
 WATCHERS = {"cli ps": ["ps", "-w"], "cli event": ["event", "-w"], "cli logs": ["logs", "web", "-f", "--tail", "1"]}
@@ -104,7 +104,7 @@ def _started_s(container: Any) -> float:
 def soaking(*, plain_per_s: float, longest_s: float) -> Iterator[Soak]:
     """All stands, traffic and watchers run. Ends all of it; requests under way are waited for."""
     with ExitStack() as held:
-        made = held.enter_context(stack(server_flags=SERVER_FLAGS))
+        made = held.enter_context(stack())
         soak = Soak(made, longest_s=longest_s)
         for stage in (soak.web, soak.extra, soak.once):
             stage.apply("-d")
