@@ -128,7 +128,7 @@ def draw(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], marks:
             one.plot([at_s / 60 for at_s, _ in points], [value for _, value in points], linewidth=0.9, label=label)
         one.set_title("disk_mib" if kind == "disk" else kind)
         one.set_ylim(bottom=0)
-        one.legend(loc="upper left", fontsize="x-small", ncols=3)
+        one.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="x-small")
         for at_s, what in marks:
             if what == "roll":
                 one.axvline(at_s / 60, color="#cccccc", linewidth=0.5, zorder=0)
