@@ -5,22 +5,30 @@ their own. On whole machines, by `fleet upgrade`: tests/hosts/test_upgrade.py. W
 test_earlier.py.
 """
 
+import http.client
 import shutil
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from homeport_agent.envoy import supervisor
+from homeport_agent.envoy.host import run_dir
 from homeport_control.store.before_migration import revisions
 from homeport_protos.versions import PROTOCOL
 from rig.later import LATER, SCHEMA, VERSION, packages
 from rig.load_client import LoadClient, loading
 from rig.nothing_lost import Stage, flows
 from rig.stack import Stack, stack, wait_for
+from rig.traffic import get
 
 pytestmark = [pytest.mark.docker, pytest.mark.envoy, pytest.mark.slow]
 
 THIS = ""  # the PYTHONPATH of these versions
 ANSWERS = 60
+AWAY_S = 8.0  # a gateway whose Envoy is started anew; a second or two on a machine that has time
 FLOWS = flows(plain_per_s=40, longest_s=3)
 
 
@@ -50,6 +58,29 @@ def agent_becomes(homeport: Stack, python_path: str) -> None:
 def processes(homeport: Stack, run: str = "web") -> dict[str, str]:
     """Its containers, and since when each runs."""
     return {it.id: it.attrs["State"]["StartedAt"] for it in homeport.containers(run, everything=False)}
+
+
+@contextmanager
+def calling(homeport: Stack) -> Iterator[list[tuple[float, bool]]]:
+    """One request after the other, each on a connection of its own: when, and whether it was answered with 200."""
+    seen: list[tuple[float, bool]] = []
+    enough = threading.Event()
+
+    def call() -> None:
+        while not enough.wait(0.02):
+            ok = False
+            with suppress(OSError, http.client.HTTPException):
+                path = "/plain?n=2&nonce=a"
+                ok = get(homeport.gateway_port, "web", path, token=homeport.token)[0] == 200
+            seen.append((time.monotonic(), ok))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        enough.set()
+        thread.join(15)
 
 
 def put_back(homeport: Stack, copy: Path) -> None:
@@ -135,3 +166,25 @@ def test_an_agent_that_is_too_old_is_told_and_its_containers_go_on(stage: Stage,
         homeport.ready()
         assert processes(homeport) == began
     all_is_right(client)
+
+
+def test_a_later_agent_with_another_envoy_or_supervisor_costs_the_gateway_a_moment(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """What docs/operations.md says of it: it is started anew, and serves again by itself."""
+    homeport = stage.stack
+    later = packages(tmp_path, {"agent/homeport_agent/envoy/supervisor.sh": "# later"})
+    folder = run_dir(homeport.agent_state, "local")
+    before, began = supervisor.find(folder), processes(homeport)
+    with calling(homeport) as seen:
+        wait_for("requests are answered", lambda: len(seen) > 20)
+        agent_becomes(homeport, later)
+        wait_for("another one runs", lambda: supervisor.find(folder) not in (None, before))
+        there = len(seen)
+        wait_for("requests are answered again", lambda: len(seen) > there + 20 and all(ok for _, ok in seen[-20:]))
+    failed_at_s = [at_s for at_s, ok in seen if not ok]
+    away_s = max(failed_at_s, default=0.0) - min(failed_at_s, default=0.0)
+    print(f"{len(failed_at_s)} of {len(seen)} requests failed, over {away_s:.2f} s")
+    assert away_s < AWAY_S
+    assert processes(homeport) == began
+    agent_becomes(homeport, THIS)
