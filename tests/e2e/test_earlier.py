@@ -4,13 +4,14 @@ The databases and what the containers were made with: fixtures/databases. The CA
 here; all else is as an upgrade finds it. All of them by night, the oldest always.
 """
 
+import http.client
 import json
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def test_a_server_of_today_goes_on_with_what_ran_under_an_earlier_one(homeport: 
     homeport.ready()
 
     def serves() -> bool:
-        return get(homeport.gateway_port, "web", token=found.token)[0] == 200
+        with suppress(OSError, http.client.HTTPException):  # its gateway may not be there yet
+            return get(homeport.gateway_port, "web", token=found.token)[0] == 200
+        return False
 
     wait_for("it is served", serves)
     wait_for("both serve", lambda: sum(bool(it.get("in_rotation")) for it in homeport.run("web")["replicas"]) == 2)
