@@ -148,6 +148,7 @@ def test_a_later_version_and_back_again_without_a_lost_request(stage: Stage, tmp
     all_is_right(client)
 
 
+@pytest.mark.nightly
 def test_an_agent_that_is_too_old_is_told_and_its_containers_go_on(stage: Stage, tmp_path: Path) -> None:
     homeport = stage.stack
     needs = {"protos/homeport_protos/versions.py": "PROTOCOL += 1\nMIN_AGENT_PROTOCOL = PROTOCOL"}
@@ -168,6 +169,7 @@ def test_an_agent_that_is_too_old_is_told_and_its_containers_go_on(stage: Stage,
     all_is_right(client)
 
 
+@pytest.mark.nightly
 def test_a_later_agent_with_another_envoy_or_supervisor_costs_the_gateway_a_moment(
     stage: Stage, tmp_path: Path
 ) -> None:
