@@ -396,6 +396,10 @@ is_gone() { # PID: no such process, or one that is dead and only not reaped
     [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
 }
 
+last_words() { # NAME: the last error that it printed
+    if has_systemd; then journalctl -u "homeport-$1" -n 100 -o cat 2>/dev/null; else tail -n 100 "$LOGS/$1.log"; fi |
+        grep "^homeport $1: " | tail -n 1
+}
 log_hint() { if has_systemd; then echo "journalctl -u homeport-$1"; else echo "$LOGS/$1.log"; fi; }
 
 # ---------------------------------------------------------------- server, host, login, example
@@ -458,7 +462,10 @@ ensure_server() {
     fi
     ensure_service server "Homeport control plane" \
         "$OPT/venv/bin/python -P -m homeport_control run --state-dir $STATE/server" "$SERVER_HARDENING"
-    wait_until 30 server_is_up || die "the server does not answer after 30 s; see $(log_hint server)"
+    wait_until 30 server_is_up || {
+        words=$(last_words server)
+        die "the server does not answer after 30 s; ${words:+"$words"; }see $(log_hint server)"
+    }
 }
 
 ensure_login() {

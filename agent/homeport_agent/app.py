@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
+from homeport_protos import lag
+
 from homeport_agent import events as ev
 from homeport_agent import lock, renewal
 from homeport_agent.admission import Look
@@ -150,6 +152,7 @@ async def run(settings: AgentSettings) -> bool:
                 code.run(host.code_in_use, host.is_quiet),
                 _hold(link, host),
                 renewal.run(store),
+                lag.run(),
                 _until(stop),
             ):
                 spawn(work)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from homeport_protos import lag
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
@@ -128,6 +129,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
+        measuring = group.create_task(lag.run(), name="lag")
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
@@ -137,6 +139,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         terms.end()
         await leading
         hearing.cancel()
+        measuring.cancel()
         await leader.close()
 
 

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeport_control import __version__
 from homeport_control.domain.errors import NotReady
 from homeport_control.settings import ServerSettings
-from homeport_control.store import meta
+from homeport_control.store import before_migration, events, meta
 from homeport_control.store.connect import Database, migrate, open_database
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_control.trust.sealing import Sealer
@@ -37,6 +38,9 @@ async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
     """Make or open the state directory: database (migrated), CA, sealing key. Raises NotReady."""
     directory = settings.state_dir
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    copied = None
+    if isinstance(settings.database, Path):
+        copied = await asyncio.to_thread(before_migration.prepare, settings.database, __version__)
     await asyncio.to_thread(migrate, settings.database)
     if isinstance(settings.database, Path):
         os.chmod(settings.database, 0o600)
@@ -56,6 +60,9 @@ async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
         async with database.write() as write:
             known_ca = await meta.put_once(write, "ca_sha256", ca.sha256)
             probe = await meta.put_once(write, "sealed_probe", sealer.seal(PROBE).decode())
+            await meta.put(write, "version", __version__)
+            if copied is not None:
+                events.record(write, kind="server", object_id=server_id, name="server", sentence=str(copied))
         if known_ca != ca.sha256:
             raise NotReady(
                 f"the CA in {directory} ({ca.sha256[:12]}…) is not the one of this database ({known_ca[:12]}…): hosts would "

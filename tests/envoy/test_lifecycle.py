@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from homeport_agent.envoy import admin, supervisor
+from homeport_agent.envoy import admin, install, supervisor
 from homeport_agent.envoy.__main__ import main
 from homeport_control.domain.gateway import Endpoint
 from rig.envoys import eventually, listens, until_envoy_is_another, updates
@@ -193,3 +193,27 @@ async def test_another_role_starts_envoy_again_and_the_same_one_does_not(gateway
     await gateway.host.apply(replace(gateway.role, xds_port=gateway.role.xds_port + 1))
     await until_envoy_is_another(gateway, before[1])
     assert running(gateway)[0] != before[0]
+
+
+async def test_a_later_envoy_that_cannot_be_had_leaves_the_one_of_before_serving(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade of the agent that brings another version of Envoy: that is fetched first, then the old one is ended."""
+    async with replicas("a") as (a,):
+        await gateway.control.publish(gateway.snapshot(a.endpoint()))
+        before, there = running(gateway), os.environ["HOMEPORT_ENVOY_BINARY"]
+        await gateway.stop_agent()
+        monkeypatch.setattr(install, "VERSION", "99.0.0")
+        monkeypatch.setenv("HOMEPORT_ENVOY_BINARY", "/nowhere")
+        await gateway.start_agent()
+        await gateway.until_seen(lambda: (o := gateway.host.observed()) is not None and "/nowhere" in o.message)
+        assert gateway.host.observed().running  # type: ignore[union-attr]
+        assert (await gateway.client.request()).status == 200
+        assert running(gateway) == before
+
+        monkeypatch.setenv("HOMEPORT_ENVOY_BINARY", there)
+        await gateway.host.apply(gateway.role)
+        await gateway.until_seen(lambda: (o := gateway.host.observed()) is not None and o.running and not o.message)
+        assert running(gateway)[0] != before[0]
+        gateway.client.close()
+        assert (await gateway.client.request()).status == 200

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
+from homeport_protos import lag
 from rig.gateway import envoy_binary
 from rig.nvml.gpus import FakeGpus
 from rig.ports import free_ports
@@ -38,6 +39,11 @@ def wait_for(what: str, look: Callable[[], ANSWER | None], timeout_s: float = ST
             return answer
         assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
         time.sleep(0.05)
+
+
+def lag_file(folder: Path, name: str) -> Path:
+    """Where the server or the agent of a stack there tells how late its event loop is (homeport_protos.lag)."""
+    return folder / f"{name}-lag.json"
 
 
 class Process:
@@ -145,7 +151,7 @@ class Stack:
             "server",
             [sys.executable, "-P", "-m", "homeport_control", "run", *self._server_arguments],
             folder / "server.log",
-            self.environment,
+            {**self.environment, lag.VARIABLE: str(lag_file(folder, "server"))},
         )
         self.agent_state = folder / "agent"
         self._server_id = ""
@@ -153,7 +159,12 @@ class Stack:
             "agent",
             [sys.executable, "-P", "-m", "homeport_agent", "run", "--state-dir", str(self.agent_state)],
             folder / "agent.log",
-            {**self.environment, **self._gpu_environment(), **(agent_env or {})},
+            {
+                **self.environment,
+                lag.VARIABLE: str(lag_file(folder, "agent")),
+                **self._gpu_environment(),
+                **(agent_env or {}),
+            },
         )
 
     def start(self) -> None:

@@ -41,13 +41,14 @@ class FileEnvoy:
         mark = hashlib.sha256("\n".join((install.VERSION, bootstrap, *ARGUMENTS)).encode()).hexdigest()
         is_running = await asyncio.to_thread(supervisor.find, self.run_dir) and self._read(_MARK) == mark
         if not is_running:
+            # Before one that runs is ended: another version may be a long download, or not to be had.
+            async with self._installing:
+                binary = await asyncio.to_thread(install.install, self._install_dir)
             await asyncio.to_thread(supervisor.stop, self.run_dir)
             files = {**files, "bootstrap.json": bootstrap, _MARK: mark}
         if await asyncio.to_thread(self._write, files):
             self._wrote_at_s = asyncio.get_running_loop().time()
         if not is_running:
-            async with self._installing:
-                binary = await asyncio.to_thread(install.install, self._install_dir)
             await asyncio.to_thread(supervisor.start, binary, self.run_dir, ARGUMENTS)
         return await asyncio.to_thread(admin.look, self.run_dir)
 

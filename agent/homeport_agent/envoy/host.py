@@ -122,7 +122,11 @@ class EnvoyHost:
             return None
         try:
             message = await self._keep(role)
-        except (install.EnvoyUnavailable, OSError) as error:
+        except install.EnvoyUnavailable as error:  # one of before goes on
+            runs = await asyncio.to_thread(supervisor.find, self._run_dir) is not None
+            self._say(GatewayObserved(role.name, running=runs, message=str(error)))
+            return _RETRY_S
+        except OSError as error:
             self._say(GatewayObserved(role.name, running=False, message=str(error)))
             return _RETRY_S
         self._say(GatewayObserved(role.name, running=not message, message=message, envoy_version=install.VERSION))
@@ -147,12 +151,15 @@ class EnvoyHost:
         return "Envoy runs and waits for its configuration from the server"
 
     async def _start(self, role: GatewayRole, wanted: dict[str, str]) -> None:
-        await asyncio.to_thread(supervisor.stop, self._run_dir)
-        await self._must_be_free(role.places)
-        async with self._installing:
-            binary = await asyncio.to_thread(install.install, self._dir, progress=self._progress(role))
         if len(str(self._run_dir / ADMIN_SOCKET)) > _SOCKET_PATH_MAX:
             raise OSError(f"{self._run_dir} is too long a path for a Unix socket; use a shorter state directory")
+        if await asyncio.to_thread(supervisor.find, self._run_dir) is None:
+            await self._must_be_free(role.places)
+        # Before one that runs is ended: another version may be a long download, or not to be had.
+        async with self._installing:
+            binary = await asyncio.to_thread(install.install, self._dir, progress=self._progress(role))
+        await asyncio.to_thread(supervisor.stop, self._run_dir)
+        await self._must_be_free(role.places)
         self._write(wanted)
         await asyncio.to_thread(supervisor.start, binary, self._run_dir, self._arguments)
         self._hurry_until = asyncio.get_running_loop().time() + _HURRY_S

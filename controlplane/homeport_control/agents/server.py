@@ -327,6 +327,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 case "hello":
                     raise BadRequest("its agent said hello twice")
                 case "report":
+                    self._accepted(session, message.report.accepted_generation)
                     if message.report.boot_id == boot_id:
                         inbox.put(message.report)
                 case "log_end":
@@ -340,6 +341,11 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 case "telemetry":
                     if self._sessions.is_newest(session):
                         self._telemetry.take(session.host_id, message.telemetry)
+
+    def _accepted(self, session: AgentSession, generation: int) -> None:
+        session.accepted_generation = generation
+        if session.is_ahead:
+            self._database.changes.publish({f"host:{session.host_id}"})
 
     async def _not_upgraded(self, host_id: str, result: agent_pb2.UpgradeResult) -> None:
         async with self._database.write(actor=self._actors[host_id]) as write:
@@ -365,19 +371,21 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             seen: Basis | None = None
             while True:
                 basis = await self._assignments.look(session.host_id)
-                if basis != seen and (assignment := await self._assignments.made(basis)) != sent:
+                above = session.accepted_generation if session.is_ahead else 0
+                if (basis != seen or above) and ((assignment := await self._assignments.made(basis)) != sent or above):
+                    session.sent_generation = await self._next_generation(session.host_id, above)
                     message = agent_pb2.ToAgent(assignment=assignment)
-                    message.assignment.generation = await self._next_generation(session.host_id)
+                    message.assignment.generation = session.sent_generation
                     await session.outgoing.put(message)
                     sent = assignment
                 seen = basis
                 await subscription.wait(RESYNC_S * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
 
-    async def _next_generation(self, host_id: str) -> int:
+    async def _next_generation(self, host_id: str, above: int) -> int:
         found: list[int] = []
 
         async def part(write: Write) -> None:
-            found.append(await hosts.next_generation(write, host_id))
+            found.append(await hosts.next_generation(write, host_id, above))
 
         await self._parts.add(part)
         return found[-1]

@@ -20,6 +20,7 @@ from homeport_control.domain.metrics import ReplicaUsage
 
 OUTGOING_BOUND = 256
 PUT_S = 10.0
+MAX_GENERATION = 1 << 62  # a column of the database holds one more
 LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
 LOG_LINE_BYTES = 65 * 1024  # an agent cuts them to 64 KiB and says so in the line
 LOG_BYTES = 32 << 20  # of lines that wait for the reader; an agent's own are far below, since it sends pieces
@@ -46,11 +47,19 @@ class AgentSession:
         self.protocol = protocol  # of its agent
         self.outgoing: asyncio.Queue[agent_pb2.ToAgent] = asyncio.Queue(OUTGOING_BOUND)
         self.replaced = asyncio.Event()  # it is to end: a newer one of the same host took over, or the host was removed
+        self.sent_generation = 0  # of the newest assignment; 0: none was sent yet
+        self.accepted_generation = 0  # as its agent says
         self.logs: dict[int, LogStream] = {}
         self.usage: dict[int, asyncio.Future[agent_pb2.UsageBatch]] = {}  # asked for, one for each gateway
         self._usage_ids = itertools.count(1)
         # Asked for and not answered yet; None answers that the connection broke.
         self.stats: dict[int, asyncio.Future[tuple[ReplicaUsage, ...] | None]] = {}
+
+    @property
+    def is_ahead(self) -> bool:
+        """Its agent works by an assignment that this server has not made, and takes none of a lower generation: the
+        database is one of before."""
+        return 0 < self.sent_generation < self.accepted_generation < MAX_GENERATION
 
     def log_lines(self, message: agent_pb2.LogLines) -> bool:
         """Whether somebody waits for them, within what was asked for."""

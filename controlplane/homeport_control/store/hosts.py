@@ -280,15 +280,16 @@ async def certified(write: Write, host_id: str, serial: str, presented: str = ""
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
 
 
-async def next_generation(write: Write, host_id: str) -> int:
-    """A generation for an assignment that is about to be sent: greater than any before, also over restarts.
+async def next_generation(write: Write, host_id: str, above: int = 0) -> int:
+    """A generation for an assignment that is about to be sent: greater than any before, also over restarts, and than `above`:
+    what its agent has accepted from a server whose database was put back since.
 
     Raises NotFound for a host that was removed meanwhile.
     """
     query = (
         sa.update(hosts)
         .where(hosts.c.id == host_id)
-        .values(generation=hosts.c.generation + 1)
+        .values(generation=sa.case((hosts.c.generation < above, above), else_=hosts.c.generation) + 1)
         .returning(hosts.c.generation)
     )
     generation = (await write.connection.execute(query)).scalar_one_or_none()

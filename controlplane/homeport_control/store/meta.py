@@ -19,3 +19,9 @@ async def put_once(write: Write, key: str, value: str) -> str:
         return existing
     await write.connection.execute(sa.insert(meta).values(key=key, value=value))
     return value
+
+
+async def put(write: Write, key: str, value: str) -> None:
+    """Set a value, whatever it was."""
+    if await put_once(write, key, value) != value:
+        await write.connection.execute(sa.update(meta).where(meta.c.key == key).values(value=value))

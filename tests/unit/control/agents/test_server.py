@@ -275,6 +275,26 @@ async def test_a_generation_is_greater_than_all_before_also_after_a_restart_of_t
         await agent.close()
 
 
+async def test_an_agent_that_is_ahead_of_a_database_that_was_put_back_hears_a_generation_above_its_own(
+    plane: Plane,
+) -> None:
+    async with connected(plane) as agent:
+        await agent.report(accepted_generation=57)
+        assignment = await agent.hear_assignment()
+        assert assignment.generation == 58
+        await agent.report(accepted_generation=58)
+        await placed(plane, "r1", agent.host_id)
+        following = await agent.hear_assignment()
+        assert (following.generation, len(following.replicas)) == (59, 1), "once only, and on from there"
+
+
+async def test_a_generation_that_no_database_holds_changes_nothing(plane: Plane) -> None:
+    async with connected(plane) as agent:
+        await agent.report(accepted_generation=2**63 - 1)
+        await placed(plane, "r1", agent.host_id)
+        assert (await agent.hear_assignment()).generation == 2
+
+
 async def test_a_silent_session_makes_its_host_unreachable(state: State) -> None:
     async with serving(state, silence_s=0.3) as plane:
         agent = await plane.joined()
