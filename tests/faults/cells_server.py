@@ -3,6 +3,8 @@
 from faults.words import Absent, Fault, Promise, Struck
 
 BACK = "it answers again"
+REFUSED = "an apply is refused with the reason"
+TAKEN = "an apply is taken again"
 _KEEPS = "a container ends; an acknowledged apply is lost"
 _NO_CHANGE = "While it is away nothing changes: no apply, no replacement on another host"
 PROMISES = (
@@ -17,7 +19,7 @@ PROMISES = (
         "server-disk",
         Struck.SERVER,
         Fault.DISK,
-        times_s={"an apply is refused with the reason": 15.0, "an apply succeeds when there is room": 30.0},
+        times_s={REFUSED: 15.0, TAKEN: 30.0},
         never=_KEEPS,
     ),
 )

@@ -103,6 +103,11 @@ class Measuring:
         self.times_s.setdefault(what, round(self.since_s, 2))
         return answer
 
+    def lasts(self, whole_s: float) -> None:
+        """The fault lasts so long, from time zero: requests go on until then."""
+        while (left_s := whole_s - self.since_s) > 0:
+            time.sleep(min(left_s, 0.5))
+
     def measured(self) -> Measured:
         assert self.zero_s is not None, "nothing has struck"
         results = self.client.results
