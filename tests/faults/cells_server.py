@@ -24,7 +24,6 @@ PROMISES = (
     ),
 )
 ABSENT = (
-    Absent(Struck.SERVER, (Fault.POWER,), "see the power loss of its host, which takes server, agent and gateway"),
     Absent(
         Struck.SERVER,
         (Fault.CABLE, Fault.DROP, Fault.DROP_ONE_WAY, Fault.SLOW),

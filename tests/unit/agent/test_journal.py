@@ -140,7 +140,7 @@ async def test_what_a_disk_refused_is_written_when_it_takes_it_again(tmp_path: P
     assert not await journal.flush()
     path.rmdir()
     async with asyncio.timeout(10):
-        while not path.exists():
+        while not path.exists():  # noqa: ASYNC110
             await asyncio.sleep(0)
     work.cancel()
     await asyncio.wait([work])

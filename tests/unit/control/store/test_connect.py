@@ -161,16 +161,17 @@ async def test_a_file_that_goes_away_is_one_line_and_what_was_written_is_there_w
         async with state.database.read() as connection:
             return await meta.get(connection, key)
 
-    names = ("", "-wal", "-shm")
+    def move(source: str, target: str) -> None:
+        for end in ("", "-wal", "-shm"):
+            (state.directory / f"{source}{end}").rename(state.directory / f"{target}{end}")
+
     await put("before")
-    for name in names:
-        Path(f"{state.file}{name}").rename(state.directory / f"moved{name}")
+    move("homeport.db", "moved.db")
     # Those of the pool, which still have the moved one open, and new ones, which would make an empty file.
     outcomes = await asyncio.gather(put("while away"), *(got("before") for _ in range(4)), return_exceptions=True)
     assert all(isinstance(it, NotReady) and "the file is not there" in str(it) for it in outcomes), outcomes
     assert not state.file.exists()
-    for name in names:
-        (state.directory / f"moved{name}").rename(f"{state.file}{name}")
+    move("moved.db", "homeport.db")
     assert await asyncio.gather(*(got("before") for _ in range(5))) == ["there"] * 5
     assert await got("while away") is None
     await put("after")
@@ -184,8 +185,8 @@ async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_o
         source.backup(target)
         target.execute("UPDATE meta SET value = 'new' WHERE key = 'key'")
         target.commit()
-    for name in ("-wal", "-shm"):
-        Path(f"{state.file}{name}").unlink()
+    for end in ("-wal", "-shm"):
+        (state.directory / f"homeport.db{end}").unlink()
     copy.replace(state.file)
     for _ in range(3):
         async with state.database.read() as connection:
