@@ -72,7 +72,6 @@ class Journal:
             await self._noted.wait()
             if not await self.flush():
                 await asyncio.sleep(self._again_s)
-                self._noted.set()
 
     async def flush(self) -> bool:
         """Write what was noted and not written yet. False when the disk refuses: an older one lies there."""
@@ -84,6 +83,7 @@ class Journal:
                 if not self._is_refused:
                     log.error("the journal %s cannot be written: %s; trying again", self._path, error.strerror)
                 self._is_refused = True
+                self._noted.set()
                 return False
             if self._is_refused:
                 log.info("the journal %s is written again", self._path)

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from faults.promises import PROMISES
 from faults.words import Promise
+from homeport_agent.envoy.host import run_dir
 from rig.load_client import Flow, Kind, LoadClient, loading
 from rig.nothing_lost import Stage, flows
 from rig.stack import wait_for
@@ -150,8 +151,16 @@ def measuring(stage: Stage, key: str, flows: Sequence[Flow] = FLOWS) -> Iterator
     result = it.measured()
     print(f"{key}: {json.dumps(asdict(result))}\n{client.results.table()}")
     breaches = result.breaches(promise)
+    if breaches:
+        print("\n".join(refused(stage)))
     assert not breaches, f"{key}: {'; '.join(breaches)}\n{client.results.table()}"
     record(result)
+
+
+def refused(stage: Stage) -> list[str]:
+    """The newest lines of the gateway's log about requests that were not answered well: replica, flags, times."""
+    lines = (run_dir(stage.stack.agent_state, "local") / "access.log").read_text(errors="replace").splitlines()
+    return [line for line in lines if '"status":2' not in line and '"status":101' not in line][-100:]
 
 
 def record(result: Measured, folder: Path = RESULTS) -> None:

@@ -135,10 +135,10 @@ async def test_what_a_disk_refused_is_written_when_it_takes_it_again(tmp_path: P
     path = tmp_path / "journal.json"
     path.mkdir()
     journal = Journal(path, again_s=0.01)
-    work = asyncio.ensure_future(journal.run())
     journal.keep(ENTRY)
     assert not await journal.flush()
     path.rmdir()
+    work = asyncio.ensure_future(journal.run())
     async with asyncio.timeout(10):
         while not path.exists():  # noqa: ASYNC110
             await asyncio.sleep(0)
