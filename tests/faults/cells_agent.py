@@ -27,6 +27,12 @@ PROMISES = (
 )
 ABSENT = (
     Absent(Struck.AGENT, (Fault.POWER,), "it does not lose power without its host"),
+    Absent(
+        Struck.AGENT,
+        (Fault.CABLE, Fault.DROP, Fault.DROP_ONE_WAY, Fault.SLOW, Fault.CLOCK, Fault.CERTIFICATE),
+        "its link, its clock and its certificate are its host's: see the host",
+    ),
+    Absent(Struck.AGENT, (Fault.ENGINE_RESTART, Fault.ENGINE_HANG), "see the host"),
     Absent(Struck.AGENT, (Fault.MEMORY,), "the kernel ends it with SIGKILL: the same as kill -9"),
     Absent(Struck.AGENT, (Fault.LOCKED, Fault.AWAY), "it has no database; a journal that is broken is moved aside"),
 )

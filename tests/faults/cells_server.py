@@ -32,4 +32,9 @@ ABSENT = (
     Absent(Struck.SERVER, (Fault.MEMORY,), "the kernel ends it with SIGKILL: the same as kill -9"),
     Absent(Struck.SERVER, (Fault.ENGINE_RESTART, Fault.ENGINE_HANG), "it has no Docker engine: see the host"),
     Absent(Struck.SERVER, (Fault.LOCKED, Fault.AWAY), "see the database"),
+    Absent(
+        Struck.SERVER,
+        (Fault.CERTIFICATE,),
+        "it makes itself a new one of 90 days at each start past half of that; those of hosts, which it signs: see the host",
+    ),
 )
