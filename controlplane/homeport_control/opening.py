@@ -40,6 +40,12 @@ async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     copied = None
     if isinstance(settings.database, Path):
+        if (directory / "ca.pem").exists() and not settings.database.exists():
+            # An empty one in its place would know no host and no run, and look to its users as if all were lost.
+            raise NotReady(
+                f"{settings.database} is not there, though {directory} has been in use (it holds a CA): put the database back "
+                "from a copy; or remove the whole directory for a new server that knows nothing of the old one's hosts"
+            )
         copied = await asyncio.to_thread(before_migration.prepare, settings.database, __version__)
     await asyncio.to_thread(migrate, settings.database)
     if isinstance(settings.database, Path):

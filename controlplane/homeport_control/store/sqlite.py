@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
+from homeport_control.store.same_file import IS_AWAY, keep_to
 
 
 class Sqlite:
@@ -45,6 +46,7 @@ class Sqlite:
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
+        keep_to(engine, self._file)
         return engine
 
     def connection(self, engine: AsyncEngine) -> PatientConnection:
@@ -72,6 +74,8 @@ class Sqlite:
             cause = str(error.orig)
             if "locked" in cause:
                 hint = "another process holds a write lock on it; try again"
+            elif IS_AWAY in cause:
+                hint = "put it back; nothing was changed"
             elif "full" in cause:
                 hint = "free some space on the disk that holds it; nothing was changed"
             else:
