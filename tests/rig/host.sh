@@ -91,6 +91,10 @@ cd "$root"
 mkdir -p var/lib/docker var/lib/containerd
 mount --bind "$dir/docker" var/lib/docker
 mount --bind "$dir/containerd" var/lib/containerd
+if [ -d "$dir/state" ]; then # a small disk of our own (faults.sh state)
+    mkdir -p var/lib/homeport
+    mount --bind "$dir/state" var/lib/homeport
+fi
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
@@ -292,7 +296,7 @@ down)
     [ -n "$name" ] || die "down needs a name"
     kill_host
     if mountpoint -q "$dir/root"; then umount -l "$dir/root"; fi
-    if mountpoint -q "$dir/docker"; then umount -l "$dir/docker"; fi
+    for disk in docker state; do if mountpoint -q "$dir/$disk"; then umount -l "$dir/$disk"; fi; done
     rm -rf "$dir"
     ;;
 *)
