@@ -74,10 +74,11 @@ go) signal CONT "${@:3}" ;;
 disk) small_disk docker "$3" ;;
 state) small_disk state "$3" ;;
 fill)
-    # dd ends with "no space left", as it should; what is left are pieces of less than a block of its own.
-    for block in 1M 4k 1; do
-        nsenter -t "$(cat "$dir/pid")" -m -r -w dd if=/dev/zero of="$3/filled.$block" bs=$block 2>/dev/null || true
-    done
+    # shellcheck disable=SC2016 # $0 is of that shell
+    nsenter -t "$(cat "$dir/pid")" -m -r -w sh -c '
+        fallocate -l "$(df -B1 --output=avail "$0" | tail -n 1)" "$0/filled.most" || true
+        dd if=/dev/zero of="$0/filled.rest" bs=4k || true # ends with "no space left", as it should
+    ' "$3" 2>/dev/null
     ;;
 free) nsenter -t "$(cat "$dir/pid")" -m -r -w sh -c "rm -f '$3'/filled.*" ;;
 memory)

@@ -252,6 +252,8 @@ inside() {
 kill_host() {
     local pid path
     pid=$(cat "$dir/pid" 2>/dev/null) || return 0
+    # No goodbye: the kernel would still close the connections of those that die.
+    nsenter -t "$pid" -n iptables -w -t mangle -I POSTROUTING -o eth0 -j DROP 2>/dev/null || true
     kill -KILL "$pid" 2>/dev/null || true
     for _ in $(seq 200); do
         [ -d "/proc/$pid" ] || break
