@@ -92,6 +92,7 @@ class Tally:
 class Results:
     tallies: dict[Kind, Tally] = field(default_factory=lambda: {kind: Tally() for kind in Kind})
     failures: list[Failure] = field(default_factory=list)  # the first ones
+    right_at_s: list[float] = field(default_factory=list)  # when each right answer had ended, of time.monotonic
 
     @property
     def sent(self) -> int:
@@ -116,6 +117,7 @@ class Results:
     def succeed(self, exchange: Exchange, after_s: float) -> None:
         tally = self.tallies[exchange.kind]
         tally.ok += 1
+        self.right_at_s.append(time.monotonic())
         tally.seconds.append(after_s if exchange.first_answer_s is None else exchange.first_answer_s)
         tally.revisions[exchange.headers.get("x-revision", "none")] += 1
 

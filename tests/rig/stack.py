@@ -108,6 +108,7 @@ class Stack:
         folder: Path,
         *,
         server_flags: list[str] | None = None,
+        server_env: Mapping[str, str] | None = None,
         agent_env: Mapping[str, str] | None = None,
         gpus: FakeGpus | None = None,
     ):
@@ -138,7 +139,7 @@ class Stack:
             "server",
             [sys.executable, "-P", "-m", "homeport_control", "run", *self._server_arguments],
             folder / "server.log",
-            self.environment,
+            {**self.environment, **(server_env or {})},
         )
         self.agent_state = folder / "agent"
         self._server_id = ""
@@ -279,16 +280,18 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def stack(*, small_disk_mib: int = 0, **arguments: Any) -> Iterator[Stack]:
+def stack(*, small_disk_mib: int = 0, small_agent_disk_mib: int = 0, **arguments: Any) -> Iterator[Stack]:
     """A started stack with a ready gateway, cleaned away afterwards; its logs are printed when the test failed.
 
-    `small_disk_mib`: the server's state lies on a file system of that size.
+    `small_disk_mib`, `small_agent_disk_mib`: the server's or the agent's state lies on a file system of that size.
     """
     folder = Path(tempfile.mkdtemp(prefix="hp-e2e-", dir="/tmp"))
-    if small_disk_mib:
-        (folder / "server").mkdir()
-        size = f"size={small_disk_mib}m,mode=700"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "homeport-test", str(folder / "server")], check=True)
+    disks = {folder / "server": small_disk_mib, folder / "agent": small_agent_disk_mib}
+    for disk, mib in disks.items():
+        if mib:
+            disk.mkdir()
+            options = f"size={mib}m,mode=700"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "homeport-test", str(disk)], check=True)
     made = Stack(folder, **arguments)
     try:
         made.start()
@@ -300,6 +303,7 @@ def stack(*, small_disk_mib: int = 0, **arguments: Any) -> Iterator[Stack]:
             with suppress(OSError):
                 print(f"--- {process.name}\n{process.output[-6000:]}")
         made.close()
-        if small_disk_mib:
-            subprocess.run(["umount", str(folder / "server")], check=True)
+        for disk, mib in disks.items():
+            if mib:
+                subprocess.run(["umount", str(disk)], check=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,6 @@
+"""What is promised when something happens to the gateway."""
+
+from faults.words import Absent, Promise
+
+PROMISES: tuple[Promise, ...] = ()
+ABSENT: tuple[Absent, ...] = ()
