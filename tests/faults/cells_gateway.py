@@ -4,6 +4,7 @@ from faults.words import Absent, Fault, Promise, Struck
 
 BACK = "it answers again"
 KNOWN = "the server knows it again"
+EDGE_BACK = "hosts behind tunnels serve again"
 PROMISES: tuple[Promise, ...] = (
     Promise(
         "gateway-kill", Struck.GATEWAY, Fault.KILL, "of its Envoy", may_fail=200, may_break=20, failing_s=3.0, silent_s=5.0,
@@ -11,7 +12,7 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "gateway-edge-kill", Struck.GATEWAY, Fault.KILL, "of its edge, where tunnels end",
-        may_fail=4, may_break=20, failing_s=2.0, times_s={"hosts behind tunnels serve again": 10.0}, never="a GET fails",
+        may_fail=4, may_break=20, failing_s=2.0, times_s={EDGE_BACK: 10.0}, never="a GET fails",
     ),
     Promise(
         "gateway-agent-kill", Struck.GATEWAY, Fault.KILL, "of its agent", times_s={KNOWN: 15.0}, never="its Envoy ends",

@@ -59,7 +59,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise("host-disk-state", Struck.HOST, Fault.DISK, "of the agent's state", never=_NOTHING, least=800),
     Promise(
         "host-engine-restart", Struck.HOST, Fault.ENGINE_RESTART,
-        may_fail=4, may_break=40, failing_s=5.0, times_s={AGAIN: 30.0}, never="a GET fails; a replica runs twice", note="Docker ends its containers with it, unless `live-restore` is set",
+        may_fail=4, may_break=40, failing_s=5.0, times_s={AGAIN: 30.0},
+        never="a GET fails; a replica runs twice", note="Docker ends its containers with it, unless `live-restore` is set",
     ),
     Promise("host-engine-hang", Struck.HOST, Fault.ENGINE_HANG, "for 30 s", never=_NOTHING, least=1500),
     Promise(

@@ -1,12 +1,15 @@
 """A host loses its power, its network, its engine, its disk, its clock: another one serves, and nothing runs twice."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from faults.cells_gateway import EDGE_BACK
 from faults.cells_host import AGAIN, BACK, OUT, REPLACED, STOPPED
 from faults.measure import Measuring, measuring
+from faults.on_scene import lasting, no_get_failed
 from rig.host_clock import HostClock
-from rig.load_client import Kind
 from rig.scene import DIRECT, ENVOYS, FLOWS, TUNNEL, Scene, scene
 from rig.stack import wait_for
 from rig.stale import let_expire
@@ -29,18 +32,6 @@ def here(made: Scene) -> Scene:
     """Settled: what the fault before broke is whole again."""
     made.settle()
     return made
-
-
-def lasting(it: Measuring, seconds: float) -> None:
-    """The fault has lasted so long when this returns; requests run all the while."""
-    while it.since_s < seconds:
-        it.client.more(20, timeout_s=90)
-
-
-def no_get_failed(it: Measuring) -> None:
-    """Of the plain ones those with an odd number are a POST, which nobody may send twice."""
-    gets = [each for each in it.client.results.failures if each.kind is Kind.PLAIN and each.number % 2 == 0]
-    assert gets == [], it.client.results.table()
 
 
 def is_out_and_replaced(it: Measuring, here: Scene) -> None:
@@ -201,6 +192,17 @@ def test_its_envoy_is_killed(here: Scene, key: str, name: str) -> None:
     assert here.all_containers() == before
 
 
+def test_the_edge_where_its_tunnel_ends_is_killed(here: Scene) -> None:
+    before, edge = here.all_containers(), here.stack.agent_state / "envoy" / "edge" / "envoy.pid"
+    with measuring(here.stage, "gateway-edge-kill", FLOWS) as it:
+        it.struck()
+        os.kill(int(edge.read_text()), signal.SIGKILL)
+        answered_by(it, here, TUNNEL[0], EDGE_BACK)
+        it.client.more(100)
+    no_get_failed(it)
+    assert here.all_containers() == before
+
+
 @pytest.mark.nightly
 def test_its_certificate_expired_while_its_agent_was_away(here: Scene) -> None:
     """Its Envoy shows the expired one too, until the agent is back."""
@@ -220,7 +222,7 @@ def test_its_certificate_expired_while_its_agent_was_away(here: Scene) -> None:
     assert here.all_containers() == before
 
 
-def answered_by(it: Measuring, here: Scene, name: str) -> None:
-    """AGAIN: its replica has answered since, by the counter of its endpoint."""
+def answered_by(it: Measuring, here: Scene, name: str, what: str = AGAIN) -> None:
+    """Its replica has answered since, by the counter of its endpoint."""
     begun = here.answered(name)
-    it.until(AGAIN, lambda: here.healthy() == len(here.names) and here.answered(name) > begun + 5)
+    it.until(what, lambda: here.healthy() == len(here.names) and here.answered(name) > begun + 5)

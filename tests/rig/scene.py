@@ -57,7 +57,7 @@ class Scene:
         wait_for("all hosts are connected", lambda: self.away() == set(), WAIT_S)
         if not self._is_spread():
             self.stack.homeport("stop", "-x", "-y", SERVICE, timeout_s=WAIT_S)
-            wait_for("it has stopped", lambda: not self.stage.run().get("replicas"), WAIT_S)
+            wait_for("it has stopped", lambda: self.stage.run().get("state") in ("terminated", None), WAIT_S)
             wait_for("no container is left", lambda: not any(self.containers(it) for it in self.names), WAIT_S)
             self._apply()  # of three that start at once each takes a host of its own; one that replaces need not
         wait_for("each host serves", self._is_spread, WAIT_S)
