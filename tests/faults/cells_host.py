@@ -28,6 +28,14 @@ def _cut(key: str, fault: Fault, variant: str = "", back_s: float = 75.0) -> Pro
     )  # fmt: skip
 
 
+def _jump(key: str, variant: str) -> Promise:
+    """What fails is what the kill of its Envoy breaks, not what the jump does."""
+    return Promise(
+        key, Struck.HOST, Fault.CLOCK, variant, may_fail=4, may_break=20, failing_s=15.0, times_s={BACK: 15.0},
+        never=f"a GET fails; {_NOTHING}", note="10 s later its agent is restarted and its Envoy killed, so that both begin in it",
+    )  # fmt: skip
+
+
 PROMISES: tuple[Promise, ...] = (
     Promise(
         "host-door-kill", Struck.HOST, Fault.KILL, "of its Envoy, which the gateway dials",
@@ -53,8 +61,8 @@ PROMISES: tuple[Promise, ...] = (
         "host-slow", Struck.HOST, Fault.SLOW, "512 kbit/s for 30 s", may_break=0, silent_s=2.0, never="a replica is replaced",
         note="What goes to it is slow; more of it goes elsewhere", least=800,
     ),
-    Promise("host-clock-ahead", Struck.HOST, Fault.CLOCK, "an hour ahead", times_s={BACK: 15.0}, never=_NOTHING),
-    Promise("host-clock-back", Struck.HOST, Fault.CLOCK, "an hour back", times_s={BACK: 15.0}, never=_NOTHING),
+    _jump("host-clock-ahead", "an hour ahead"),
+    _jump("host-clock-back", "an hour back"),
     Promise("host-disk-docker", Struck.HOST, Fault.DISK, "Docker's", never=_NOTHING, least=800),
     Promise("host-disk-state", Struck.HOST, Fault.DISK, "of the agent's state", never=_NOTHING, least=800),
     Promise(
