@@ -32,7 +32,8 @@ def _jump(key: str, variant: str) -> Promise:
     """What fails is what the kill of its Envoy breaks, not what the jump does."""
     return Promise(
         key, Struck.HOST, Fault.CLOCK, variant, may_fail=4, may_break=20, failing_s=15.0, times_s={BACK: 15.0},
-        never=f"a GET fails; {_NOTHING}", note="10 s later its agent is restarted and its Envoy killed, so that both begin in it",
+        never=f"a GET fails; {_NOTHING}",
+        note="10 s later its agent is restarted and its Envoy killed, so that both begin in it",
     )  # fmt: skip
 
 
