@@ -34,13 +34,15 @@ from homeport_agent.model import (
 log = logging.getLogger("homeport.agent")
 
 FORMAT = 1
+AGAIN_S = 5.0  # after a write that failed: a disk that is full has room again some time
 
 
 class Journal:
     """One file. `keep` only notes; `run` writes the newest, so a slow disk never holds up the agent."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, again_s: float = AGAIN_S) -> None:
+        self._path, self._again_s = path, again_s
+        self._is_refused = False  # by the disk, at the last write
         self._newest: JournalEntry | None = None
         self._noted = asyncio.Event()
 
@@ -68,16 +70,25 @@ class Journal:
     async def run(self) -> None:
         while True:
             await self._noted.wait()
-            await self.flush()
+            if not await self.flush():
+                await asyncio.sleep(self._again_s)
 
-    async def flush(self) -> None:
-        """Write what was noted and not written yet."""
+    async def flush(self) -> bool:
+        """Write what was noted and not written yet. False when the disk refuses: an older one lies there."""
         while self._noted.is_set() and self._newest is not None:
             self._noted.clear()
             try:
                 await asyncio.to_thread(write_atomically, self._path, encode(self._newest))
             except OSError as error:
-                log.error("the journal %s cannot be written: %s", self._path, error.strerror)
+                if not self._is_refused:
+                    log.error("the journal %s cannot be written: %s; trying again", self._path, error.strerror)
+                self._is_refused = True
+                self._noted.set()
+                return False
+            if self._is_refused:
+                log.info("the journal %s is written again", self._path)
+            self._is_refused = False
+        return True
 
 
 def encode(entry: JournalEntry) -> bytes:

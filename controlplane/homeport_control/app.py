@@ -33,7 +33,7 @@ from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.data_plane import DataPlane
-from homeport_control.domain.errors import Conflict
+from homeport_control.domain.errors import Conflict, NotReady
 from homeport_control.domain.gateway import LOCAL, Gateway
 from homeport_control.issuing import acme_client, dns_hook
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
@@ -79,6 +79,12 @@ class Opened:
 async def opened(settings: ServerSettings) -> AsyncIterator[Opened]:
     """Make or open the state directory: database (migrated), CA, sealing key."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (settings.state_dir / "ca.pem").exists() and not settings.database.exists():
+        # An empty one in its place would know no host and no run, and look to its users as if all were lost.
+        raise NotReady(
+            f"{settings.database} is not there, though {settings.state_dir} has been in use (it holds a CA): put the database "
+            "back from a copy; or remove the whole directory for a new server that knows nothing of the old one's hosts"
+        )
     await asyncio.to_thread(migrate, settings.database)
     os.chmod(settings.database, 0o600)
     database = open_database(settings.database)

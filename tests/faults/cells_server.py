@@ -3,6 +3,8 @@
 from faults.words import Absent, Fault, Promise, Struck
 
 BACK = "it answers again"
+REFUSED = "an apply is refused with the reason"
+TAKEN = "an apply is taken again"
 _KEEPS = "a container ends; an acknowledged apply is lost"
 _NO_CHANGE = "While it is away nothing changes: no apply, no replacement on another host"
 PROMISES = (
@@ -17,12 +19,11 @@ PROMISES = (
         "server-disk",
         Struck.SERVER,
         Fault.DISK,
-        times_s={"an apply is refused with the reason": 15.0, "an apply succeeds when there is room": 30.0},
+        times_s={REFUSED: 15.0, TAKEN: 30.0},
         never=_KEEPS,
     ),
 )
 ABSENT = (
-    Absent(Struck.SERVER, (Fault.POWER,), "see the power loss of its host, which takes server, agent and gateway"),
     Absent(
         Struck.SERVER,
         (Fault.CABLE, Fault.DROP, Fault.DROP_ONE_WAY, Fault.SLOW),
@@ -31,4 +32,9 @@ ABSENT = (
     Absent(Struck.SERVER, (Fault.MEMORY,), "the kernel ends it with SIGKILL: the same as kill -9"),
     Absent(Struck.SERVER, (Fault.ENGINE_RESTART, Fault.ENGINE_HANG), "it has no Docker engine: see the host"),
     Absent(Struck.SERVER, (Fault.LOCKED, Fault.AWAY), "see the database"),
+    Absent(
+        Struck.SERVER,
+        (Fault.CERTIFICATE,),
+        "it makes itself a new one of 90 days at each start past half of that; those of hosts, which it signs: see the host",
+    ),
 )

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig.nothing_lost import SERVER_FLAGS, Stage
+from faults.doing import document
+from rig.nothing_lost import Stage
 from rig.stack import stack
 
+DISK_MIB = 400  # of the server's state, and of the agent's: code is refused when less than 256 MiB stay free
 IMAGES = Path(__file__).resolve().parents[1] / "rig" / "images" / "build.py"
 
 
@@ -20,9 +22,11 @@ def images() -> None:
 
 @pytest.fixture(scope="session")
 def shared(images: None) -> Iterator[Stage]:
-    with stack(server_flags=SERVER_FLAGS) as made:
+    with stack(small_disk_mib=DISK_MIB, small_agent_disk_mib=DISK_MIB) as made:
         stage = Stage(made)
-        stage.apply()
+        stage.revision = "first"
+        done = made.apply(document(stage), timeout_s=150)
+        assert done.returncode == 0, done.stdout + done.stderr
         yield stage
 
 

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from faults.promises import PROMISES
 from faults.words import Promise
+from homeport_agent.envoy.host import run_dir
 from rig.load_client import Flow, Kind, LoadClient, loading
 from rig.nothing_lost import Stage, flows
 from rig.stack import wait_for
@@ -103,6 +104,11 @@ class Measuring:
         self.times_s.setdefault(what, round(self.since_s, 2))
         return answer
 
+    def lasts(self, whole_s: float) -> None:
+        """The fault lasts so long, from time zero: requests go on until then."""
+        while (left_s := whole_s - self.since_s) > 0:
+            time.sleep(min(left_s, 0.5))
+
     def measured(self) -> Measured:
         assert self.zero_s is not None, "nothing has struck"
         results = self.client.results
@@ -145,8 +151,16 @@ def measuring(stage: Stage, key: str, flows: Sequence[Flow] = FLOWS) -> Iterator
     result = it.measured()
     print(f"{key}: {json.dumps(asdict(result))}\n{client.results.table()}")
     breaches = result.breaches(promise)
+    if breaches:
+        print("\n".join(refused(stage)))
     assert not breaches, f"{key}: {'; '.join(breaches)}\n{client.results.table()}"
     record(result)
+
+
+def refused(stage: Stage) -> list[str]:
+    """The newest lines of the gateway's log about requests that were not answered well: replica, flags, times."""
+    lines = (run_dir(stage.stack.agent_state, "local") / "access.log").read_text(errors="replace").splitlines()
+    return [line for line in lines if '"status":2' not in line and '"status":101' not in line][-100:]
 
 
 def record(result: Measured, folder: Path = RESULTS) -> None:

@@ -10,7 +10,7 @@ from faults.words import Absent, Fault, Promise, Struck
 ROOMS = (cells_server, cells_agent, cells_host, cells_gateway, cells_replica, cells_database)
 PROMISES: dict[str, Promise] = {promise.key: promise for room in ROOMS for promise in room.PROMISES}
 ABSENT: tuple[Absent, ...] = tuple(absent for room in ROOMS for absent in room.ABSENT)
-UNWRITTEN = frozenset(Struck)  # whose cells are still being written
+UNWRITTEN = frozenset({Struck.HOST, Struck.GATEWAY})  # whose cells are still being written
 
 
 def of(struck: Struck) -> list[Promise]:

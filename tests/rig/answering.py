@@ -3,7 +3,8 @@
     python3 -m rig.answering            in a container: PORT (8000), START_AFTER_S (0), REVISION (any word)
 
 Every answer names its revision and its replica in headers (`x-revision`, `x-replica`), so that the body follows from the
-request alone. `GET /healthz` answers 200, 503 from `POST /sick` to `POST /well`.
+request alone. `GET /healthz` answers 200, 503 from `POST /sick` to `POST /well`. `POST /exit` ends it without an answer,
+`POST /eat?bytes=N` takes so much memory.
 SIGTERM: no new connections, what runs is finished (streams and websockets to their end), then exit 0. What ran when it
 came is in the output: `answering: SIGTERM with N under way`.
 """
@@ -61,6 +62,7 @@ class Answering:
         self.under_way = 0
         self._names = f"x-replica: {replica}\r\nx-revision: {revision}\r\n".encode()
         self._healthy, self._stopping = True, False
+        self._eaten: list[bytearray] = []
         self._idle: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -118,6 +120,11 @@ class Answering:
             await self.send(writer, 200, self.upload(request.ask, length, digest.hexdigest()))
         elif request.path == "/plain":
             await self.send(writer, 200, self.plain(request.ask, kept))
+        elif request.path == "/exit":
+            os._exit(3)
+        elif request.path == "/eat":
+            self._eaten.append(bytearray(b"x") * int(request.query["bytes"]))
+            await self.send(writer, 200, b"ok\n")
         elif request.path in {"/sick", "/well"}:
             self._healthy = request.path == "/well"
             await self.send(writer, 200, b"ok\n")

@@ -134,7 +134,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
         session = self._sessions.open(host_id, hello.protocol)
-        reason, silent_s = "the agent closed its session", 0.0
+        reason, silent_s, is_ours = "the agent closed its session", 0.0, False
         try:
             await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
             welcome = agent_pb2.Welcome(
@@ -163,9 +163,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             reason = "the connection broke"
         except* HomeportError as failed:  # the agent comes back by itself
-            reason = f"the server ended the session: {failed.exceptions[0]}"
+            reason, is_ours = f"the server ended the session: {failed.exceptions[0]}", True
         finally:
-            await asyncio.shield(self._closed(session, reason, time.time() - silent_s))
+            await asyncio.shield(self._closed(session, reason, None if is_ours else time.time() - silent_s))
 
     async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
         host_id = peer_host_id(context.auth_context())
@@ -225,19 +225,23 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 hosts.tell(write, host, f"host {host.name}: {notice}")
         log.info("an agent connected", host=host_id, version=hello.agent_version)
 
-    async def _closed(self, session: AgentSession, reason: str, heard_at_s: float) -> None:
+    async def _closed(self, session: AgentSession, reason: str, heard_at_s: float | None) -> None:
+        """`heard_at_s`: lost_after counts from the last sign of life; None: from when it can be written, for it is not the
+        host that fell silent but this server that could not listen."""
         if not self._sessions.close(session):
             return
         self._telemetry.forget(session.host_id)
-        values = {
+        values: dict[str, Any] = {
             "connection": Connection.UNREACHABLE,
             "connection_reason": reason,
-            "connection_since_s": heard_at_s,  # lost_after counts from the last sign of life, not from noticing
         }
+        if heard_at_s is not None:
+            values["connection_since_s"] = heard_at_s
         log.warning("an agent is away", host=session.host_id, reason=reason)
         try:
             await self._write_away(session.host_id, values)
         except NotReady:  # a host that stays "connected" without a session would never be lost
+            values.pop("connection_since_s", None)  # nor can it come back before the database is there
             task = asyncio.create_task(self._write_away_later(session.host_id, values))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
@@ -248,7 +252,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 return
             host = await hosts.get(write.connection, host_id)
             if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
-                await hosts.update(write, host_id, values)
+                await hosts.update(write, host_id, {"connection_since_s": time.time(), **values})
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
         for attempt in range(CLOSE_ATTEMPTS):

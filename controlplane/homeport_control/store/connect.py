@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
+from homeport_control.store.same_file import IS_AWAY, keep_to
 from homeport_control.store.schema import events
 
 BUSY_TIMEOUT_S = 5.0
@@ -92,6 +93,8 @@ def _translated() -> Iterator[None]:
         cause = str(error.orig)
         if "locked" in cause:
             hint = "another process holds a write lock on it; try again"
+        elif IS_AWAY in cause:
+            hint = "put it back; nothing was changed"
         elif "full" in cause:
             hint = "free some space on the disk that holds it; nothing was changed"
         else:
@@ -111,7 +114,7 @@ def _from_json(text: str) -> Any:
 
 
 def open_database(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
-    """An engine on a SQLite file, which need not exist. Starts nothing; call `migrate` first."""
+    """An engine on a SQLite file. Starts nothing; call `migrate` first, which makes the file."""
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{file}",
         connect_args={"timeout": busy_timeout_s},
@@ -127,6 +130,7 @@ def open_database(file: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Data
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    keep_to(engine, file)
     return Database(engine)
 
 

@@ -131,6 +131,24 @@ async def test_a_disk_that_refuses_is_no_reason_to_end(tmp_path: Path) -> None:
     assert Journal(tmp_path / "journal.json").read() is None
 
 
+async def test_what_a_disk_refused_is_written_when_it_takes_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    path.mkdir()
+    journal = Journal(path, again_s=0.01)
+    journal.keep(ENTRY)
+    assert not await journal.flush()
+    path.rmdir()
+    work = asyncio.ensure_future(journal.run())
+    async with asyncio.timeout(10):
+        while not path.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.wait([work])
+    read = Journal(path).read()
+    assert read is not None
+    assert read.assignment.generation == ENTRY.assignment.generation
+
+
 def test_a_file_of_an_agent_that_knew_no_code_is_read() -> None:
     document = json.loads(encode(ENTRY))
     for row in document["assignment"]["replicas"]:

@@ -228,6 +228,15 @@ async def test_what_is_damaged_in_the_state_directory_is_one_line(server: Server
         (server.directory / name).write_bytes(kept[name])
 
 
+async def test_a_database_that_is_away_is_not_replaced_by_an_empty_one(server: Server) -> None:
+    await server.ended("init")
+    file = server.directory / "homeport.db"
+    file.rename(server.directory / "elsewhere")
+    for command in ("init", "run"):
+        assert "put the database back from a copy" in one_line(await server.ended(command))
+    assert not file.exists()
+
+
 async def test_a_database_that_is_locked_is_one_line(server: Server) -> None:
     await server.ended("init")
     holder = sqlite3.connect(server.directory / "homeport.db", isolation_level=None)

@@ -337,9 +337,12 @@ async def test_a_locked_database_ends_the_session_and_the_host_is_away_when_it_i
         await agent.report(ready("r1"))
         with pytest.raises(EOFError):
             await agent.hear_assignment(lambda _: False)
+        freed_s = time.time()
         holder.execute("ROLLBACK")
         holder.close()
         assert "database is locked" in await away(plane, agent.host_id)
+        since_s = (await get_host(state, agent.host_id)).connection_since_s
+        assert since_s >= freed_s, "a host is not lost by the time in which nobody could be heard"
         await agent.close()
 
 

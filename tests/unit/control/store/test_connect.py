@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import alembic.autogenerate
@@ -149,6 +150,47 @@ async def test_a_lock_of_another_process_is_one_line(directory: Path) -> None:
         holder.close()
         async with state.database.write() as write:
             await meta.put_once(write, "a", "b")
+
+
+async def test_a_file_that_goes_away_is_one_line_and_what_was_written_is_there_when_it_is_back(state: State) -> None:
+    async def put(key: str) -> None:
+        async with state.database.write() as write:
+            await meta.put_once(write, key, "there")
+
+    async def got(key: str) -> str | None:
+        async with state.database.read() as connection:
+            return await meta.get(connection, key)
+
+    def move(source: str, target: str) -> None:
+        for end in ("", "-wal", "-shm"):
+            (state.directory / f"{source}{end}").rename(state.directory / f"{target}{end}")
+
+    await put("before")
+    move("homeport.db", "moved.db")
+    # Those of the pool, which still have the moved one open, and new ones, which would make an empty file.
+    outcomes = await asyncio.gather(put("while away"), *(got("before") for _ in range(4)), return_exceptions=True)
+    assert all(isinstance(it, NotReady) and "the file is not there" in str(it) for it in outcomes), outcomes
+    assert not state.file.exists()
+    move("moved.db", "homeport.db")
+    assert await asyncio.gather(*(got("before") for _ in range(5))) == ["there"] * 5
+    assert await got("while away") is None
+    await put("after")
+
+
+async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_on(state: State) -> None:
+    async with state.database.write() as write:
+        await meta.put_once(write, "key", "old")
+    copy = state.directory / "copy.db"
+    with closing(sqlite3.connect(state.file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        target.execute("UPDATE meta SET value = 'new' WHERE key = 'key'")
+        target.commit()
+    for end in ("-wal", "-shm"):
+        (state.directory / f"homeport.db{end}").unlink()
+    copy.replace(state.file)
+    for _ in range(3):
+        async with state.database.read() as connection:
+            assert await meta.get(connection, "key") == "new"
 
 
 async def test_a_full_disk_is_one_line_and_changes_nothing(state: State) -> None:
