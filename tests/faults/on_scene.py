@@ -2,13 +2,12 @@
 
 from faults.measure import Measuring
 from rig.load_client import Kind
-from rig.stack import wait_for
 
 
 def lasting(it: Measuring, seconds: float) -> None:
     """The fault has lasted so long when this returns; requests run all the while, answered or not."""
     answered = it.client.results.answered
-    wait_for("the fault has lasted", lambda: it.since_s >= seconds, seconds + 10)
+    it.lasts(seconds)
     assert it.client.results.answered > answered, "no request ran while the fault lasted"
 
 
