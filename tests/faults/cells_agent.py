@@ -14,7 +14,7 @@ PROMISES = (
         times_s={"its host counts as unreachable": 12.0, ADOPTED: 45.0},
         least=1000,
         never=_KEEPS,
-        note="On a fleet of one host replicas are not made elsewhere: when more than half of the hosts vanish, nothing is",
+        note="Its replicas go on there; where there is another host, they are replaced after `lost_after` (10 s)",
     ),
     Promise("agent-restart", Struck.AGENT, Fault.RESTART, times_s={ADOPTED: 15.0}, never=_KEEPS),
     Promise(

@@ -12,6 +12,19 @@ PROMISES = (
     Promise("server-stop", Struck.SERVER, Fault.STOP, times_s={BACK: 35.0}, never=_KEEPS, note=_NO_CHANGE, least=1500),
     Promise("server-restart", Struck.SERVER, Fault.RESTART, times_s={BACK: 15.0}, never=_KEEPS),
     Promise(
+        "server-power",
+        Struck.SERVER,
+        Fault.POWER,
+        "its machine is the gateway and the only host",
+        may_fail=6000,
+        may_break=600,
+        failing_s=40.0,
+        silent_s=45.0,
+        times_s={"services answer again": 40.0, BACK: 40.0},
+        never="an acknowledged apply is lost",
+        note="Where all is on one machine, all is away until it has booted; then containers, Envoy and server come by themselves",
+    ),
+    Promise(
         "server-clock-ahead", Struck.SERVER, Fault.CLOCK, "an hour ahead", never="a host counts as lost; " + _KEEPS
     ),
     Promise("server-clock-back", Struck.SERVER, Fault.CLOCK, "an hour back", never="a host counts as lost; " + _KEEPS),

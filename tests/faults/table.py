@@ -7,6 +7,7 @@ PYTHONPATH=tests python -m faults.table --check     writes nothing, exits 1 when
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 
 from faults.measure import RESULTS, Measured
@@ -36,7 +37,7 @@ def page(measured: Mapping[str, Measured]) -> str:
 
 
 def _row(promise: Promise, measured: Measured | None) -> str:
-    fault = f"{promise.fault}, {promise.variant}" if promise.variant else str(promise.fault)
+    fault = f"{promise.fault}: {promise.variant}" if promise.variant else str(promise.fault)
     words = promise.words + (f". {promise.note}" if promise.note else "")
     return f"| {fault} | {words} | {'; '.join(_numbers(measured)) if measured else 'not yet'} |"
 
@@ -46,7 +47,7 @@ def _numbers(it: Measured) -> Iterator[str]:
     if it.broken:
         yield f"{it.broken} uploads and streams cut"
     yield f"longest silence {it.silent_s:g} s"
-    yield from (f"{what} after {after_s:g} s" for what, after_s in it.times_s.items())
+    yield from (f"{what} after {after_s:g} s" for what, after_s in sorted(it.times_s.items(), key=itemgetter(1)))
     yield f"{it.day}, {it.commit}"
 
 
