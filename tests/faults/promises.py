@@ -10,7 +10,6 @@ from faults.words import Absent, Fault, Promise, Struck
 ROOMS = (cells_server, cells_agent, cells_host, cells_gateway, cells_replica, cells_database)
 PROMISES: dict[str, Promise] = {promise.key: promise for room in ROOMS for promise in room.PROMISES}
 ABSENT: tuple[Absent, ...] = tuple(absent for room in ROOMS for absent in room.ABSENT)
-UNWRITTEN = frozenset({Struck.HOST, Struck.GATEWAY})  # whose cells are still being written
 
 
 def of(struck: Struck) -> list[Promise]:
@@ -28,7 +27,7 @@ def problems() -> list[str]:
             absent = [it for it in ABSENT if it.struck is struck and fault in it.faults]
             if len(absent) > 1 or (promised and absent):
                 found.append(f"{fault} of {struck}: it is both promised and left out, or left out twice")
-            if not promised and not absent and struck not in UNWRITTEN:
+            if not promised and not absent:
                 found.append(f"{fault} of {struck}: neither a promise nor a reason for none")
     if len(PROMISES) != sum(len(room.PROMISES) for room in ROOMS):
         found.append("two promises have one key")

@@ -26,11 +26,12 @@ Headers: TypeAlias = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a service is: the gateway's port on loopback, the service's host name there, a token for it."""
+    """Where a service is: the gateway's port, the service's host name there, a token for it, the gateway's address."""
 
     port: int
     host: str
     token: str
+    address: str = "127.0.0.1"
 
 
 class Connection:
@@ -101,7 +102,7 @@ class Connection:
             return
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._io = await asyncio.open_connection("127.0.0.1", self._target.port)
+                self._io = await asyncio.open_connection(self._target.address, self._target.port)
         except (OSError, TimeoutError) as error:
             raise Wrong(f"no connection: {type(error).__name__}") from None
         self._http = h11.Connection(h11.CLIENT)

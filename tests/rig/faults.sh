@@ -1,10 +1,16 @@
 #!/bin/bash
-# What goes wrong with a machine of host.sh: its network, its disk, its memory.
+# What goes wrong with a machine of host.sh: its network, its disk, its memory, its engine. Its power: host.sh kill.
 #
 #   faults.sh cut NAME | mend NAME         every packet is dropped silently (peers see timeouts); undo
+#   faults.sh deaf NAME | hear NAME        the same, only of what is sent to it; undo
+#   faults.sh mute NAME | speak NAME       the same, only of what it sends; undo
+#   faults.sh part NAME PORT... | join NAME PORT...    the same, only to and from these TCP ports of this machine; undo
 #   faults.sh unplug NAME | plug NAME      the cable is out (peers see "no route to host"); in again
 #   faults.sh slow NAME KBIT | fast NAME   its link carries so much; undo
+#   faults.sh hang NAME UNIT... | go NAME UNIT...      the main process of each is stopped (SIGSTOP) all at once; goes on
 #   faults.sh disk NAME MIB                before it starts: so much room for Docker
+#   faults.sh state NAME MIB               before it starts: so much room for what is ours (/var/lib/homeport)
+#   faults.sh fill NAME PATH | free NAME PATH          no byte is free where that folder lies; undo
 #   faults.sh memory NAME MIB              so much memory for all that it runs (the kernel kills above it)
 set -euo pipefail
 
@@ -14,16 +20,43 @@ dir=$hosts/$name
 link=hpt-$name
 
 inside() { nsenter -t "$(cat "$dir/pid")" -n "$@"; }
+incoming() { inside iptables -w -t raw "$1" PREROUTING -i eth0 "${@:2}" -j DROP; }
+outgoing() { inside iptables -w -t mangle "$1" POSTROUTING -o eth0 "${@:2}" -j DROP; }
+ports() { # -I|-D PORT...
+    local port
+    for port in "${@:2}"; do
+        incoming "$1" -p tcp --sport "$port"
+        outgoing "$1" -p tcp --dport "$port"
+    done
+}
+signal() { # SIGNAL UNIT...
+    local unit pids=()
+    for unit in "${@:2}"; do pids+=("$(nsenter -t "$(cat "$dir/pid")" -m -p -r -w systemctl show -P MainPID "$unit")"); done
+    nsenter -t "$(cat "$dir/pid")" -m -p -r -w kill -"$1" "${pids[@]}"
+}
+small_disk() { # FOLDER MIB
+    mkdir -p "$dir/$1"
+    truncate -s "${2}M" "$dir/$1.img"
+    mkfs.ext4 -q -F -m 0 "$dir/$1.img"
+    mount -o loop "$dir/$1.img" "$dir/$1"
+    rmdir "$dir/$1/lost+found"
+}
 
 case $1 in
 cut)
-    inside iptables -w -t raw -I PREROUTING -i eth0 -j DROP
-    inside iptables -w -t mangle -I POSTROUTING -o eth0 -j DROP
+    incoming -I
+    outgoing -I
     ;;
 mend)
-    inside iptables -w -t raw -D PREROUTING -i eth0 -j DROP
-    inside iptables -w -t mangle -D POSTROUTING -o eth0 -j DROP
+    incoming -D
+    outgoing -D
     ;;
+deaf) incoming -I ;;
+hear) incoming -D ;;
+mute) outgoing -I ;;
+speak) outgoing -D ;;
+part) ports -I "${@:3}" ;;
+join) ports -D "${@:3}" ;;
 unplug) ip link set "$link" down ;;
 plug)
     ip link set "$link" up
@@ -36,12 +69,18 @@ fast)
     tc qdisc del dev "$link" root
     inside tc qdisc del dev eth0 root
     ;;
-disk)
-    mkdir -p "$dir/docker"
-    truncate -s "${3}M" "$dir/docker.img"
-    mkfs.ext4 -q -F "$dir/docker.img"
-    mount -o loop "$dir/docker.img" "$dir/docker"
+hang) signal STOP "${@:3}" ;;
+go) signal CONT "${@:3}" ;;
+disk) small_disk docker "$3" ;;
+state) small_disk state "$3" ;;
+fill)
+    # shellcheck disable=SC2016 # $0 is of that shell
+    nsenter -t "$(cat "$dir/pid")" -m -r -w sh -c '
+        fallocate -l "$(df -B1 --output=avail "$0" | tail -n 1)" "$0/filled.most" || true
+        dd if=/dev/zero of="$0/filled.rest" bs=4k || true # ends with "no space left", as it should
+    ' "$3" 2>/dev/null
     ;;
+free) nsenter -t "$(cat "$dir/pid")" -m -r -w sh -c "rm -f '$3'/filled.*" ;;
 memory)
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
         echo "$(($3 << 20))" >"/sys/fs/cgroup/homeport-test-$name/memory.max"

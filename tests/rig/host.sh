@@ -91,6 +91,10 @@ cd "$root"
 mkdir -p var/lib/docker var/lib/containerd
 mount --bind "$dir/docker" var/lib/docker
 mount --bind "$dir/containerd" var/lib/containerd
+if [ -d "$dir/state" ]; then # a small disk of our own (faults.sh state)
+    mkdir -p var/lib/homeport
+    mount --bind "$dir/state" var/lib/homeport
+fi
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
@@ -248,6 +252,8 @@ inside() {
 kill_host() {
     local pid path
     pid=$(cat "$dir/pid" 2>/dev/null) || return 0
+    # No goodbye: the kernel would still close the connections of those that die.
+    nsenter -t "$pid" -n iptables -w -t mangle -I POSTROUTING -o eth0 -j DROP 2>/dev/null || true
     kill -KILL "$pid" 2>/dev/null || true
     for _ in $(seq 200); do
         [ -d "/proc/$pid" ] || break
@@ -292,7 +298,7 @@ down)
     [ -n "$name" ] || die "down needs a name"
     kill_host
     if mountpoint -q "$dir/root"; then umount -l "$dir/root"; fi
-    if mountpoint -q "$dir/docker"; then umount -l "$dir/docker"; fi
+    for disk in docker state; do if mountpoint -q "$dir/$disk"; then umount -l "$dir/$disk"; fi; done
     rm -rf "$dir"
     ;;
 *)

@@ -99,7 +99,7 @@ class Machine:
         _host("up", self.name, str(base_root(self.base)), self.mode, str(self.number))
 
     def fault(self, what: str, *arguments: object) -> None:
-        """See faults.sh: cut, mend, unplug, plug, slow, fast, memory."""
+        """See faults.sh: cut, mend, unplug, plug, slow, fast, hang, go and so on."""
         run_script(FAULTS_SH, what, self.name, *map(str, arguments))
 
     def load_image(self, image: str) -> None:

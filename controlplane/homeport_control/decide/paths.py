@@ -2,7 +2,8 @@
 keeps to the gateway's edge. And why there is none.
 
 Pure. A way that was there once stays: whether it answers at this moment Envoy sees sooner and better. Directly comes before
-the tunnel, unless it fails now and the tunnel does not.
+the tunnel, unless it fails now and the tunnel does not, and the host was heard since: the tunnel of a host that is gone looks
+whole for some seconds more, and a socket of the edge answers Envoy's check of a host whoever is behind it.
 """
 
 import hashlib
@@ -27,14 +28,25 @@ def told(before: Door | None, address: str, ports: tuple[int, ...], message: str
     kept = before or Door()
     if kept.address != address:
         kept = replace(kept, errors=(), reached_by=())
-    return replace(kept, address=address, ports=ports, message=message[:1000])
+    return replace(kept, address=address, ports=ports, message=message[:1000], unheard=())
 
 
 def dialled(door: Door, gateway_host_id: str, error: str) -> Door:
     """What came of a gateway's host dialling it."""
-    errors = {**dict(door.errors), gateway_host_id: error[:1000]}
-    reached_by = set(door.reached_by) | (set() if error else {gateway_host_id})
-    return replace(door, errors=tuple(sorted(errors.items())), reached_by=tuple(sorted(reached_by)))
+    before = dict(door.errors)
+    errors = {**before, gateway_host_id: error[:1000]}
+    reached_by, unheard = set(door.reached_by), set(door.unheard)
+    if not error:
+        reached_by.add(gateway_host_id)
+        unheard.discard(gateway_host_id)
+    elif not before.get(gateway_host_id):
+        unheard.add(gateway_host_id)
+    return replace(
+        door,
+        errors=tuple(sorted(errors.items())),
+        reached_by=tuple(sorted(reached_by)),
+        unheard=tuple(sorted(unheard)),
+    )
 
 
 def dug(door: Door, gateway_host_id: str, ports: tuple[int, ...] | None, message: str) -> Door:
@@ -65,11 +77,16 @@ def address_for(gateway: Gateway, host_id: str | None, port: int, door: Door | N
         return LOOPBACK
     if door is None:
         return ""
-    tunnel, fails = door.tunnel_to(gateway.host_id), bool(dict(door.errors).get(gateway.host_id))
+    tunnel, fails = door.tunnel_to(gateway.host_id), _fails(door, gateway.host_id)
     is_direct = port in door.ports and gateway.host_id in door.reached_by
     if tunnel is not None and port in tunnel.ports and (not is_direct or (fails and not tunnel.message)):
         return f"{TUNNEL}{host_id}"
     return door.address if is_direct else ""
+
+
+def _fails(door: Door, gateway_host_id: str) -> bool:
+    """It cannot be dialled, although it is there."""
+    return bool(dict(door.errors).get(gateway_host_id)) and gateway_host_id not in door.unheard
 
 
 def path(gateway: Gateway, host: Host) -> Path:
@@ -79,7 +96,7 @@ def path(gateway: Gateway, host: Host) -> Path:
         return Path(gateway.name, "loopback", "the gateway stands on this host")
     error, tunnel = dict(door.errors).get(gateway.host_id, ""), door.tunnel_to(gateway.host_id)
     is_direct = gateway.host_id in door.reached_by
-    if tunnel is not None and (not is_direct or (error and not tunnel.message)):
+    if tunnel is not None and (not is_direct or (_fails(door, gateway.host_id) and not tunnel.message)):
         now = f"; at this moment {tunnel.message}" if tunnel.message else ""
         why = f"it cannot be dialled ({error}), so it dials the gateway; mutual TLS" if error else "mutual TLS"
         return Path(gateway.name, "tunnel", why + now)

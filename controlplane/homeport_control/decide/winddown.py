@@ -51,6 +51,10 @@ def advance(replica: Replica, stop_duration_s: float, now_s: float) -> tuple[Act
         return None, None
     if replica.phase is Phase.FAILED:
         return StopReplica(replica.id, 0.0, "it failed while it was draining"), None
+    if replica.phase is Phase.WAITING and replica.exit_code is not None:
+        # As on a host whose power was lost: its agent would start it again, only to end it. (An agent that has just started
+        # says "waiting" too, of what may well run, but knows of no end of it.)
+        return StopReplica(replica.id, 0.0, "its program ended while it was draining"), None
     started_s = replica.drain_started_at_s
     left_s = stop_duration_s if started_s is None else max(0.0, started_s + stop_duration_s - now_s)
     grace_s = max(left_s, min(LEAST_GRACE_S, stop_duration_s))

@@ -119,6 +119,7 @@ class Door:
     errors: tuple[tuple[str, str], ...] = ()
     reached_by: tuple[str, ...] = ()  # gateway hosts that could, at least once: what fails later, Envoy sees for itself
     tunnels: tuple[Tunnel, ...] = ()  # that are or were; sorted
+    unheard: tuple[str, ...] = ()  # gateway hosts that could not dial it since its last report: it may be gone
 
     @property
     def dials(self) -> frozenset[str]:

@@ -77,9 +77,8 @@ def _door(stored: dict[str, Any] | None) -> Door:
     tunnels = tuple(
         Tunnel(it["gateway_host_id"], tuple(it["ports"]), it["message"]) for it in stored.get("tunnels", ())
     )
-    return Door(
-        stored["address"], tuple(stored["ports"]), stored["message"], errors, tuple(stored["reached_by"]), tunnels
-    )
+    reached_by, unheard = tuple(stored["reached_by"]), tuple(stored.get("unheard", ()))
+    return Door(stored["address"], tuple(stored["ports"]), stored["message"], errors, reached_by, tunnels, unheard)
 
 
 def facts_from_row(stored: dict[str, Any]) -> HostFacts:

@@ -11,6 +11,11 @@ MAIN = Gateway("main", "id-gate", "127.0.0.1", 80, "localhost")
 DOOR = told(None, "10.0.0.5", (40001, 40002), "")
 
 
+def heard(door: Door) -> Door:
+    """Its host reports the same again."""
+    return told(door, door.address, door.ports, door.message)
+
+
 def test_on_its_own_host_it_is_loopback() -> None:
     assert address_for(MAIN, "id-gate", 9000, None) == LOOPBACK
     assert path(MAIN, host("gate")) == Path("main", "loopback", "the gateway stands on this host")
@@ -81,12 +86,25 @@ def test_directly_comes_first_unless_it_fails_now_and_the_tunnel_does_not() -> N
     assert address_for(MAIN, "id-a", 40001, both) == "10.0.0.5"
     assert path(MAIN, host("a", door=both)).kind == "direct"
     assert both.dials == {"id-gate"}, "what goes through the tunnel still ends there"
-    fails = dialled(both, "id-gate", "no route")
+    fails = heard(dialled(both, "id-gate", "no route"))
     assert address_for(MAIN, "id-a", 40001, fails) == "tunnel/id-a"
     assert path(MAIN, host("a", door=fails)).kind == "tunnel"
     neither = dug(fails, "id-gate", None, "it has no tunnel")
     assert address_for(MAIN, "id-a", 40001, neither) == "10.0.0.5"
     assert path(MAIN, host("a", door=neither)).kind == "direct"
+
+
+def test_a_host_that_fell_silent_is_not_called_through_its_tunnel_instead() -> None:
+    """Its tunnel looks whole until a ping of it has no answer: what was out of rotation would be in it again."""
+    both = dialled(dug(dialled(DOOR, "id-gate", "no route"), "id-gate", (40001,), ""), "id-gate", "")
+    silent = dialled(both, "id-gate", "no answer")
+    for door in (silent, dialled(silent, "id-gate", "no answer")):
+        assert address_for(MAIN, "id-a", 40001, door) == "10.0.0.5"
+        assert path(MAIN, host("a", door=door)).kind == "direct"
+    assert address_for(MAIN, "id-a", 40001, heard(silent)) == "tunnel/id-a", "it is there, and only its door is shut"
+    again = dialled(heard(silent), "id-gate", "no answer")
+    assert address_for(MAIN, "id-a", 40001, again) == "tunnel/id-a", "the same failure, told once more"
+    assert address_for(MAIN, "id-a", 40001, dialled(silent, "id-gate", "")) == "10.0.0.5"
 
 
 def test_an_edge_has_the_hosts_that_dial_it_with_their_ports() -> None:

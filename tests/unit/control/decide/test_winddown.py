@@ -54,6 +54,13 @@ def test_a_replica_that_fails_while_it_drains_is_stopped_without_waiting() -> No
     )
 
 
+def test_a_replica_whose_program_ended_while_it_drains_is_not_started_again_to_be_drained() -> None:
+    ended = replace(DRAINING, phase=Phase.WAITING, exit_code=137)
+    assert advance(ended, 30.0, NOW)[0] == StopReplica("a", 0.0, "its program ended while it was draining")
+    # An agent that has not looked at its containers yet: this one may run, with requests in flight.
+    assert advance(replace(ended, exit_code=None), 30.0, NOW) == (None, NOW + 30.0)
+
+
 def test_a_stopped_replica_ends_and_one_that_is_still_stopping_is_waited_for() -> None:
     stopping = replace(SERVING, wanted=Wanted.STOP, phase=Phase.STOPPING)
     assert advance(stopping, 30.0, NOW) == (None, None)

@@ -36,6 +36,14 @@ def test_a_second_start_finds_the_same_ca(ca: CertificateAuthority, tmp_path: Pa
     certificate.verify_directly_issued_by(ca.certificate)
 
 
+def test_a_machine_whose_clock_is_an_hour_behind_takes_what_was_made_just_now(ca: CertificateAuthority) -> None:
+    host = x509.load_pem_x509_certificate(ca.sign_host(csr(ec.generate_private_key(ec.SECP256R1())), "h").encode())
+    server = x509.load_pem_x509_certificate(ca.server_pair().certificate_pem)
+    behind = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    for certificate in (ca.certificate, server, host):
+        assert certificate.not_valid_before_utc < behind
+
+
 def test_the_key_is_the_owners_alone(ca: CertificateAuthority, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "ca.key").stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.key", "ca.pem"]
