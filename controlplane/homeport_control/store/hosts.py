@@ -36,7 +36,7 @@ _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus
 # What is JSON comes as its text, so that a row can be compared with one that was read before.
 _FIELDS = tuple(column for column in hosts.c if column.name not in _NOT_IN_DOMAIN)
 _COLUMNS = tuple(
-    sa.type_coerce(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
     for column in _FIELDS
 )
 _BARE = sa.select(*(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)).order_by(
@@ -66,7 +66,7 @@ def _host(row: Sequence[Any]) -> Host:
     return _KEPT.of(row[_ID], tuple(row))
 
 
-_DOOR = sa.type_coerce(hosts.c.door, sa.Text).label("door")
+_DOOR = sa.cast(hosts.c.door, sa.Text).label("door")
 _KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0]) if row[0] is not None else None))
 
 

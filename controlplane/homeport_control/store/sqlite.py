@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from homeport_control.domain.errors import NotReady
@@ -65,7 +65,8 @@ class Sqlite:
         await connection.exec_driver_sql("COMMIT")
 
     async def roll_back(self, connection: AsyncConnection) -> None:
-        with suppress(OperationalError):  # SQLite has rolled back by itself already: a full disk
+        # SQLite has rolled back by itself already: a full disk; or the connection was given up: another file is there now.
+        with suppress(OperationalError, PendingRollbackError):
             await connection.exec_driver_sql("ROLLBACK")
 
     def why_not(self, error: BaseException) -> str:

@@ -126,7 +126,7 @@ async def test_a_certificate_of_another_ca_is_refused_at_the_door(plane: Plane, 
 
 
 async def test_the_servers_own_certificate_is_no_hosts(plane: Plane) -> None:
-    """It is of the right CA and good for clients, but names no host."""
+    """It is of the right CA, and may pass on what hosts say, but is none itself."""
     pair = plane.state.ca.server_pair()
     credentials = grpc.ssl_channel_credentials(plane.state.ca.pem, pair.key_pem, pair.certificate_pem)
     address = f"127.0.0.1:{plane.settings.link_port}"
@@ -135,7 +135,7 @@ async def test_the_servers_own_certificate_is_no_hosts(plane: Plane) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Renew(agent_pb2.RenewRequest(csr_pem=new_request()[1]), timeout=DEADLINE_S)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert "names no host" in (caught.value.details() or "")
+    assert "no client certificate" in (caught.value.details() or "")
 
 
 async def test_a_host_that_the_server_does_not_know_must_join_again(plane: Plane) -> None:
