@@ -3,6 +3,7 @@
 Covers reading and showing a place. A URL may hold a password: it is never shown, in no log and no error.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ Place = Path | str  # a str is the URL of PostgreSQL, as libpq reads it
 SCHEMES = ("postgresql", "postgres")
 FILE = "database.url"  # in the state directory: the URL, when nothing else names one
 MAX_URL_BYTES = 4096
+_PORT = re.compile(r"[0-9]{0,5}")
 
 
 def parse(text: str) -> str:
@@ -24,6 +26,9 @@ def parse(text: str) -> str:
         raise BadRequest(f"the database's URL cannot be read ({error}); {_FORM}") from None
     if parts.scheme not in SCHEMES or any(letter.isspace() for letter in url):
         raise BadRequest(f"the database's URL does not begin with postgresql:// or has a space; {_FORM}")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not all(_PORT.fullmatch(host.rpartition("]")[2].partition(":")[2]) for host in hosts):
+        raise BadRequest(f"the port in the database's URL is no number, or a letter before it is not escaped; {_FORM}")
     if not named:
         raise BadRequest(f"the database's URL names no database; {_FORM}")
     return url

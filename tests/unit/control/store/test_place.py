@@ -14,6 +14,7 @@ from homeport_control.store import place
         "postgres://db/homeport?sslmode=require",
         "postgresql://ann@one:1,two:2/homeport?target_session_attrs=read-write",
         "postgresql:///homeport?host=/run/postgresql",
+        "postgresql://ann@[::1]:5433/homeport",
         "postgresql://?dbname=homeport&host=db",
     ],
 )
@@ -22,7 +23,16 @@ def test_what_libpq_takes_is_taken_as_it_is(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "homeport.db", "postgresql://db", "mysql://a:secret@b/c", "postgresql://a:se cret@b/c"]
+    "text",
+    [
+        "",
+        "homeport.db",
+        "postgresql://db",
+        "mysql://a:secret@b/c",
+        "postgresql://a:se cret@b/c",
+        "postgresql://a:p/cret@b/c",
+        "postgresql://b:cret/c",
+    ],
 )
 def test_what_is_none_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(BadRequest, match="write it as postgresql://") as caught:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import alembic.autogenerate
 import alembic.migration
@@ -109,6 +110,14 @@ async def test_a_server_that_starts_without_its_database_says_so(url: str) -> No
             await keys(database)
         with refused("password authentication failed"):
             await put(database, "a")
+
+
+async def test_a_password_may_stand_in_a_file_of_its_own(url: str, tmp_path: Path) -> None:
+    passfile = tmp_path / "pgpass"
+    passfile.touch(mode=0o600)
+    passfile.write_text(f"*:*:*:*:{PASSWORD}\n")
+    async with server(url.replace(f":{ESCAPED}", "") + f"?passfile={passfile}") as database:
+        assert await keys(database) == set()
 
 
 async def test_servers_write_one_after_the_other(url: str) -> None:
