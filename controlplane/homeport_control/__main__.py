@@ -6,9 +6,11 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
-from homeport_control import app
+from homeport_control import app, upkeep
 from homeport_control.domain.errors import BadRequest, HomeportError
 from homeport_control.identity import export_identity, import_identity
 from homeport_control.settings import ServerSettings
@@ -18,15 +20,9 @@ from homeport_control.store import place
 
 
 def main() -> None:
-    parser = _parser()
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     try:
         settings = _settings(arguments)
-    except BadRequest as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"cannot read {error.filename}: {error.strerror}")
-    try:
         match arguments.command:
             case "run":
                 asyncio.run(app.run(settings))
@@ -43,6 +39,17 @@ def main() -> None:
                 print(
                     asyncio.run(app.join_token(settings, arguments.fleet, arguments.ttl_s, one_use=arguments.one_use))
                 )
+            case "move":
+                print(_rows(asyncio.run(upkeep.move(settings, _target(arguments)))))
+                print("the next start goes on there; what was copied is left as it is", file=sys.stderr)
+            case "backup":
+                manifest, size_bytes = asyncio.run(upkeep.backup(settings, arguments.file))
+                print(f"{arguments.file}: server {manifest.server_id}, {size_bytes / 1e6:.1f} MB; it holds all keys")
+            case "restore":
+                manifest, aside = asyncio.run(upkeep.restore(settings, arguments.file, force=arguments.force))
+                made = datetime.fromtimestamp(manifest.made_at_s).astimezone().isoformat(" ", "seconds")
+                print(f"server {manifest.server_id} is as it was at {made}" + (f"; before: {aside}" if aside else ""))
+                print("what hosts run that was started after that is stopped when they connect", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(130)
     except BadRequest as error:
@@ -56,7 +63,7 @@ def main() -> None:
         )
     except OSError as error:  # a full or broken disk, a file where the directory should be
         sys.exit(
-            f"homeport server: cannot use {error.filename or settings.state_dir}: {error.strerror or error}; "
+            f"homeport server: cannot use {error.filename or arguments.state_dir}: {error.strerror or error}; "
             "put that right or choose another --state-dir"
         )
 
@@ -76,7 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     identity = commands.add_parser("identity", help="carry CA and keys to a further server of the same database")
     identity.add_argument("action", choices=["export", "import"])
     identity.add_argument("file", type=Path, metavar="FILE", help="keep it secret: who has it is this server")
-    for command in (run, init, join, admin, bundle, identity):
+    move = commands.add_parser("move", help="copy the database to PostgreSQL, or back; the server is stopped")
+    to = move.add_mutually_exclusive_group(required=True)
+    to.add_argument("--to", metavar="URL", help="postgresql://USER@HOST:PORT/NAME of an empty database, or: sqlite")
+    to.add_argument("--to-file", type=Path, metavar="FILE", help="holds that URL, and may hold its password")
+    backup = commands.add_parser("backup", help="write all that the server is into one file; it may run meanwhile")
+    restore = commands.add_parser("restore", help="make the state directory what a backup says; the server is stopped")
+    for command in (backup, restore):
+        command.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument(
+        "--force", action="store_true", help="put aside what is in the state directory, empty PostgreSQL"
+    )
+    for command in (run, init, join, admin, bundle, identity, move, backup, restore):
         command.add_argument("--state-dir", type=Path, default=_env("STATE_DIR", "/var/lib/homeport/server"))
         where = command.add_mutually_exclusive_group()
         where.add_argument(
@@ -163,6 +181,15 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         name=arguments.name,
         advertise=arguments.advertise,
     )
+
+
+def _target(arguments: argparse.Namespace) -> str:
+    """Where to move to. Raises BadRequest, OSError."""
+    return place.from_file(arguments.to_file) if arguments.to_file else str(arguments.to)
+
+
+def _rows(counted: Mapping[str, int]) -> str:
+    return "\n".join(f"{name:16}{count:>10}" for name, count in counted.items())
 
 
 def _database_url(arguments: argparse.Namespace) -> str:

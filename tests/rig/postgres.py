@@ -42,7 +42,9 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self._programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda it: int(it.parent.name))
+        self._programs = max(
+            Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda it: int(it.parents[1].name)
+        ).parent
         self._child: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
@@ -109,7 +111,8 @@ class Postgres:
         """A new database: its URL."""
         name = f"hp_{uuid.uuid4().hex[:12]}"
         template = TEMPLATE if migrated else "template0"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        quick = " STRATEGY file_copy" if int(self._programs.parent.name) >= 15 else ""  # before, it was the only way
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {template}{quick}")
         return self.url(name)
 
     def drop(self, url: str) -> None:
@@ -137,13 +140,17 @@ class Postgres:
             self._child.wait(15)
 
     def _signal_all(self, with_signal: signal.Signals) -> None:
-        """To the postmaster, which is the leader of its session, and to its children, which have process groups of their own."""
+        """To the postmaster, and to its children, each of which leads a session of its own."""
         assert self._child is not None
         listed = subprocess.run(
             ["ps", "-o", "pid=", "--sid", str(self._child.pid)], capture_output=True, text=True, timeout=10, check=False
         ).stdout
         children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self._child.pid)], capture_output=True, text=True, timeout=10, check=False
+            ["ps", "-o", "pid=", "--ppid", str(self._child.pid)],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         ).stdout
         for pid in {self._child.pid, *map(int, listed.split()), *map(int, children.split())}:
             with suppress(ProcessLookupError):

@@ -100,6 +100,7 @@ class Process:
 class Stack:
     """`start()` to a joined agent with a ready gateway; `close()` takes away all that it made, containers included.
 
+    `database_url`: of PostgreSQL, in place of a SQLite file.
     `gpus`: what the host has; the engine gives them to containers as far as its hook goes (nvidia_hook.py).
     """
 
@@ -110,6 +111,7 @@ class Stack:
         server_flags: list[str] | None = None,
         agent_env: Mapping[str, str] | None = None,
         gpus: FakeGpus | None = None,
+        database_url: str = "",
     ):
         self.folder = folder
         self.gpus = gpus
@@ -118,6 +120,11 @@ class Stack:
         self.documents.mkdir()
         self.api_port, self.link_port, self.web_port, self.gateway_port, self.edge_port = free_ports(5)
         self.server_flags = server_flags or []
+        if database_url:
+            own = folder / "database.url"
+            own.touch(mode=0o600)
+            own.write_text(database_url)
+            self.server_flags = [*self.server_flags, "--database-file", str(own)]
         self.token = ""
         self.environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

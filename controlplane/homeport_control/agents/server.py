@@ -32,7 +32,6 @@ from homeport_control.trust.ca import CertificateAuthority, serial_of
 
 HELLO_TIMEOUT_S = 10.0
 RESYNC_S = 15.0  # the net under a missed topic; a push never waits for it
-CLOSE_ATTEMPTS = 100  # about ten minutes of a database that is locked or full
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
 Context = grpc.aio.ServicerContext[agent_pb2.FromAgent, agent_pb2.ToAgent]
@@ -80,7 +79,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._telemetry = telemetry
         self._copies = Copies()
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
-        self._late: set[asyncio.Task[None]] = set()  # what the database could not be told yet
+        self._late: dict[str, asyncio.Task[None]] = {}  # by host id: what the database could not be told yet
 
     async def Renew(  # type: ignore[override]
         self,
@@ -240,9 +239,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         except NotLeading:
             return  # who leads now knows which hosts it has heard
         except NotReady:  # a host that stays "connected" without a session would never be lost
-            task = asyncio.create_task(self._write_away_later(session.host_id, values))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            if session.host_id not in self._late:
+                task = asyncio.create_task(self._write_away_later(session.host_id, values))
+                self._late[session.host_id] = task
+                task.add_done_callback(lambda _: self._late.pop(session.host_id))
 
     async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
         async with self._database.write() as write:
@@ -253,10 +253,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 await hosts.update(write, host_id, values)
 
     async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
-        for attempt in range(CLOSE_ATTEMPTS):
-            await asyncio.sleep(min(CLOSE_BACKOFF_S * 2**attempt, MAX_CLOSE_BACKOFF_S))
+        """Until it is written. While the database is away nobody can be heard, which is no host's fault: what it may be
+        silent counts from when it could be heard again, or all of them would be lost at that moment."""
+        backoff_s = CLOSE_BACKOFF_S
+        while True:
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, MAX_CLOSE_BACKOFF_S)
             try:
-                await self._write_away(host_id, values)
+                await self._write_away(host_id, {**values, "connection_since_s": time.time()})
                 return
             except NotLeading:
                 return
@@ -264,6 +268,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent]) -> None:
+        is_first = True
         while True:
             try:
                 async with asyncio.timeout(self._silence_s):
@@ -274,7 +279,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 return
             match message.WhichOneof("message"):
                 case "report":
-                    await self._report(session.host_id, boot_id, message.report)
+                    await self._report(session.host_id, boot_id, message.report, is_first=is_first)
+                    is_first = False
                 case "log_lines":
                     session.log_lines(message.log_lines)
                 case "log_end":
@@ -293,10 +299,10 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": f"{result.build}: {result.error}"[:1000]})
 
-    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report) -> None:
+    async def _report(self, host_id: str, boot_id: str, report: agent_pb2.Report, *, is_first: bool) -> None:
         if report.boot_id != boot_id:
             return
-        await take_report(self._database, host_id, self._actors[host_id], report)
+        await take_report(self._database, host_id, self._actors[host_id], report, is_first=is_first)
 
     async def _write(self, session: AgentSession, context: Context) -> None:
         while True:

@@ -16,6 +16,7 @@ import alembic.command
 import alembic.config
 import alembic.util
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,12 +25,12 @@ from homeport_control.store.changes import Changes
 from homeport_control.store.leadership import LeaseConnection
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.place import Place
-from homeport_control.store.postgresql import Postgresql, take_write_lock, why_not
+from homeport_control.store.postgresql import Deadlines, Postgresql, take_write_lock, why_not
 from homeport_control.store.schema import events
 from homeport_control.store.sqlite import Sqlite
 
 BUSY_TIMEOUT_S = 5.0
-MIGRATION_S = 600.0  # one statement of it, on PostgreSQL
+MIGRATION_S = 600.0  # on PostgreSQL: the wait for one that another server does, and each statement of it
 
 
 class Driver(Protocol):
@@ -38,6 +39,7 @@ class Driver(Protocol):
     def engine(self) -> AsyncEngine: ...
     def connection(self, engine: AsyncEngine) -> PatientConnection: ...
     async def begin_read(self, connection: AsyncConnection) -> None: ...
+    async def begin_snapshot(self, connection: AsyncConnection) -> None: ...
     async def begin_write(self, connection: AsyncConnection) -> None: ...
     async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None: ...
     async def roll_back(self, connection: AsyncConnection) -> None: ...
@@ -91,6 +93,17 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """For who copies all of it: every statement sees the same moment. Nobody waits for it."""
+        with _translated(self._driver):
+            async with self._driver.connection(self.engine) as connection:
+                await self._driver.begin_snapshot(connection)
+                try:
+                    yield connection
+                finally:
+                    await self._driver.roll_back(connection)
+
+    @asynccontextmanager
     async def write(self, *, actor: str = "server", cause_id: str = "") -> AsyncIterator[Write]:
         """`cause_id`: what it follows from; a new one without."""
         driver = self._driver
@@ -139,7 +152,9 @@ def open_database(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Da
 
 
 def _driver(place: Place, busy_timeout_s: float) -> Driver:
-    return Sqlite(place, busy_timeout_s) if isinstance(place, Path) else Postgresql(place, busy_timeout_s)
+    if isinstance(place, Path):
+        return Sqlite(place, busy_timeout_s)
+    return Postgresql(place, Deadlines(lock_s=busy_timeout_s))
 
 
 def migrate(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -149,7 +164,8 @@ def migrate(place: Place, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
             with _translated(_driver(place, busy_timeout_s)):
                 alembic.command.upgrade(alembic_config(file=place, busy_timeout_s=busy_timeout_s), "head")
         else:
-            asyncio.run(_migrate_postgresql(Postgresql(place, max(busy_timeout_s, MIGRATION_S))))
+            patient = Deadlines(MIGRATION_S, statement_s=MIGRATION_S, answer_s=MIGRATION_S, idle_s=MIGRATION_S)
+            asyncio.run(_migrate_postgresql(Postgresql(place, patient)))
     except alembic.util.CommandError as error:
         raise NotReady(
             f"the database does not fit this version of Homeport: {error}; install the version that wrote it"
@@ -162,7 +178,6 @@ async def _migrate_postgresql(driver: Postgresql) -> None:
     try:
         with _translated(driver):
             async with driver.connection(engine) as connection:
-                await connection.execute(sa.text(f"SET LOCAL statement_timeout = '{MIGRATION_S:.0f}s'"))
                 await take_write_lock(connection)
                 await connection.run_sync(
                     lambda it: alembic.command.upgrade(alembic_config(connection=it), "head"),
@@ -172,6 +187,16 @@ async def _migrate_postgresql(driver: Postgresql) -> None:
         raise NotReady(why_not(error)) from error
     finally:
         await engine.dispose()
+
+
+def newest_schema() -> str:
+    """The version that `migrate` brings a database to."""
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
+
+
+def is_known_schema(version: str) -> bool:
+    """Whether `migrate` can go on from there."""
+    return version in {it.revision for it in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def alembic_config(**attributes: Any) -> alembic.config.Config:

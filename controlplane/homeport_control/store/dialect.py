@@ -1,6 +1,6 @@
 """The few things of SQL that SQLite and PostgreSQL say differently. Statements elsewhere in store/ are for both.
 
-Covers column types and upserts. How each of the two is opened, begun and committed: sqlite.py, postgresql.py.
+Covers column types, upserts and ids that grow. How each of the two is opened, begun and committed: sqlite.py, postgresql.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,25 @@ async def upsert(
 async def insert_new(connection: AsyncConnection, table: sa.Table, values: Mapping[str, Any]) -> None:
     """Insert a row; where one with its key stands, nothing happens."""
     await connection.execute(_insert(connection, table).values(dict(values)).on_conflict_do_nothing())
+
+
+async def last_used_id(connection: AsyncConnection, table: sa.Table) -> int:
+    """The greatest id that a table with growing ids has given out, of rows that are gone too; 0: none yet."""
+    if connection.dialect.name == "sqlite":
+        query = sa.text("SELECT max(seq) FROM sqlite_sequence WHERE name = :name")
+        return int(await connection.scalar(query, {"name": table.name}) or 0)
+    query = sa.text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table.name}_id_seq")  # noqa: S608
+    return int(await connection.scalar(query) or 0)
+
+
+async def go_on_after_id(connection: AsyncConnection, table: sa.Table, last_id: int) -> None:
+    """The next id that the table gives out is greater than this one, which is not 0."""
+    values = {"name": table.name, "last": last_id}
+    if connection.dialect.name == "sqlite":
+        await connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+        await connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)"), values)
+    else:
+        await connection.execute(sa.select(sa.func.setval(f"{table.name}_id_seq", last_id)))
 
 
 def _insert(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -203,6 +203,18 @@ async def next_generation(write: Write, host_id: str) -> int:
     return int(generation)
 
 
+async def after_restore(write: Write, now_s: float) -> None:
+    """An older copy of the database goes on: hosts must follow it, though they have heard more than it knows.
+
+    Generations jump to the time in seconds, which is beyond all that was ever sent (one a second at most, over the years):
+    agents ignore what is older than what they have. Certificates that were given out since then are good: each host's next
+    one, within a day, makes all others worth nothing again.
+    """
+    ahead = sa.case((hosts.c.generation < int(now_s), int(now_s)), else_=hosts.c.generation + 1)
+    await write.connection.execute(sa.update(hosts).values(generation=ahead, serials=[]))
+    write.touch("hosts")
+
+
 async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Record what is about to change. Returns the fields that change with it."""
     before = await get(write.connection, host_id)

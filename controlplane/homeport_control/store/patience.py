@@ -36,7 +36,12 @@ class PatientConnection(AsyncConnection):
     __slots__ = ()
 
     async def start(self, is_ctxmanager: bool = False) -> AsyncConnection:
-        return await finished(super().start(is_ctxmanager))
+        try:
+            return await finished(super().start(is_ctxmanager))
+        except asyncio.CancelledError:
+            if self.sync_connection is not None:  # it was opened meanwhile, and nobody else will give it back
+                await finished(self.close())
+            raise
 
     async def execute(self, *arguments: Any, **named: Any) -> CursorResult[Any]:
         return await finished(super().execute(*arguments, **named))

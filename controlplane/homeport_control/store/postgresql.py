@@ -16,6 +16,7 @@ import asyncio
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -30,13 +31,9 @@ from homeport_control.store.changes import Changes
 from homeport_control.store.leadership import LeaseConnection, application_name
 from homeport_control.store.listening import CHANNEL, Listening, payloads
 from homeport_control.store.locks import WRITE_LOCK
-from homeport_control.store.patience import PatientConnection
+from homeport_control.store.patience import PatientConnection, finished
 from homeport_control.store.sqlite import from_json
 
-CONNECT_S = 5.0
-STATEMENT_S = 15.0
-ANSWER_S = STATEMENT_S + 5.0  # the client's own patience: for a database that says nothing at all
-IDLE_IN_TRANSACTION_S = 20.0  # a server that stopped in the middle of one lets others write after this
 CONNECTIONS, MORE_CONNECTIONS = (
     10,
     10,
@@ -44,28 +41,41 @@ CONNECTIONS, MORE_CONNECTIONS = (
 WAIT_FOR_CONNECTION_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """No wait without one; all in seconds."""
+
+    lock_s: float = 5.0  # a writer waits for the one before it
+    statement_s: float = 15.0
+    answer_s: float = (
+        20.0  # the client's own patience, for a database that says nothing at all: more than a statement's
+    )
+    connect_s: float = 5.0
+    idle_s: float = 20.0  # a server that stands still in the middle of a transaction lets others write after this
+
+
 class Postgresql:
     """How a PostgreSQL database is driven."""
 
-    def __init__(self, url: str, lock_timeout_s: float) -> None:
-        """`lock_timeout_s`: how long a writer waits for the one before it."""
+    def __init__(self, url: str, deadlines: Deadlines) -> None:
         self._url = url
-        self._lock_timeout_s = lock_timeout_s
+        self._deadlines = deadlines
         self._server = uuid.uuid4().hex[:12]  # this process
         self._listening = Listening(self.connect)
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
         """A connection with our deadlines; `settings` of PostgreSQL besides."""
+        deadlines = self._deadlines
         return await asyncpg.connect(
             self._url,
-            timeout=CONNECT_S,
-            command_timeout=ANSWER_S,
+            timeout=deadlines.connect_s,
+            command_timeout=deadlines.answer_s,
             server_settings={
                 "application_name": application_name(self._server),
                 "default_transaction_isolation": "read committed",
-                "lock_timeout": _ms(self._lock_timeout_s),
-                "statement_timeout": _ms(STATEMENT_S),
-                "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_S),
+                "lock_timeout": _ms(deadlines.lock_s),
+                "statement_timeout": _ms(deadlines.statement_s),
+                "idle_in_transaction_session_timeout": _ms(deadlines.idle_s),
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "3",
                 "tcp_keepalives_count": "3",
@@ -98,11 +108,18 @@ class Postgresql:
     async def begin_read(self, connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
 
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
     async def begin_write(self, connection: AsyncConnection) -> None:
         await take_write_lock(connection)
 
     async def commit(self, connection: AsyncConnection, topics: Iterable[str]) -> None:
-        if told := payloads(self._listening.origin, topics):
+        """Topics go out with it. To its end, also when who waits is cancelled meanwhile."""
+        await finished(self._commit(connection, payloads(self._listening.origin, topics)))
+
+    async def _commit(self, connection: AsyncConnection, told: list[str]) -> None:
+        if told:
             query = sa.text(f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(CAST(:told AS text[])) AS told")  # noqa: S608
             await connection.execute(query, {"told": told})
         await connection.commit()
@@ -163,6 +180,7 @@ _HINTS = {  # SQLSTATE, or its class
     "42501": "its user must own the database",
     "0A000": "its schema was changed just now; try again",
     "40": _AGAIN,
+    "42P01": "its tables are gone; restore a backup",
     "53": "look at PostgreSQL: disk, memory and max_connections; nothing was changed",
     "54": "look at PostgreSQL's log; nothing was changed",
     "55P03": "another server holds its write lock; try again",
@@ -200,6 +218,8 @@ class _Connection(PatientConnection):
 
     async def _drop(self) -> None:
         """At once: to roll back in a database that does not answer would take as long again."""
+        if self.invalidated:
+            return
         driver: asyncpg.Connection = (await self.get_raw_connection()).driver_connection
         driver.terminate()
         await asyncio.shield(self.invalidate())

@@ -121,6 +121,14 @@ async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, .
     return await _select(connection, replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
 
 
+async def strangers(connection: AsyncConnection, replica_ids: Iterable[str]) -> tuple[str, ...]:
+    """Those of which there was never a row here, sorted."""
+    wanted = set(replica_ids)
+    for some in chunks(wanted):
+        wanted -= set(await connection.scalars(sa.select(replicas.c.id).where(replicas.c.id.in_(some))))
+    return tuple(sorted(wanted))
+
+
 async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> bool:
     """A replica whose revision has this code is assigned to this host."""
     query = (

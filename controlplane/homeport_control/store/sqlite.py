@@ -8,14 +8,16 @@ WAL mode. Every write transaction is BEGIN IMMEDIATE, so that two writers never 
 import json
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
 
@@ -51,6 +53,9 @@ class Sqlite:
     async def begin_read(self, connection: AsyncConnection) -> None:
         """Nothing: each statement reads what is committed when it begins."""
 
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.exec_driver_sql("BEGIN")
+
     async def begin_write(self, connection: AsyncConnection) -> None:
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -84,6 +89,39 @@ class Sqlite:
 
     async def listen(self, changes: Changes) -> None:
         """Nothing to hear: there is no other server on the same file."""
+
+
+def copy_file(source: Path, target: Path, *, busy_timeout_s: float) -> None:
+    """A whole copy of one moment, while others read and write. Blocking. Raises NotReady."""
+    driver = Sqlite(source, busy_timeout_s)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True, timeout=busy_timeout_s)) as one:
+            one.execute("VACUUM INTO ?", (str(target),))
+        check_file(target)
+    except sqlite3.DatabaseError as error:
+        raise NotReady(driver.why_not(as_sqlalchemys(error)) or str(error)) from error
+
+
+def settle_file(file: Path) -> None:
+    """All of it in the one file, nothing beside it. Nobody has it open."""
+    with closing(sqlite3.connect(file)) as one:
+        one.execute("PRAGMA journal_mode=DELETE")
+
+
+def check_file(file: Path) -> None:
+    """Raises NotReady for one that is damaged."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True)) as one:
+            found = [str(row[0]) for row in one.execute("PRAGMA quick_check(1)")]
+    except sqlite3.DatabaseError as error:
+        found = [str(error)]
+    if found != ["ok"]:
+        raise NotReady(f"the database is damaged: {found[0]}; put back a copy of homeport.db")
+
+
+def as_sqlalchemys(error: sqlite3.DatabaseError) -> DBAPIError:
+    kind = OperationalError if isinstance(error, sqlite3.OperationalError) else DBAPIError
+    return kind(None, None, error)
 
 
 def from_json(text: str) -> Any:

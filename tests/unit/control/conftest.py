@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from fixtures.control import State, migrated, opened
+from fixtures.databases import shared_url, url
 from rig.postgres import Postgres, postgres
+
+__all__ = ["shared_url", "url"]
 
 
 @pytest.fixture(scope="session")

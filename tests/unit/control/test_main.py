@@ -17,8 +17,10 @@ import grpc
 import pytest
 from fixtures.plane import CLIENT_OPTIONS
 from homeport_control.__main__ import _parser, _settings
+from homeport_control.store import place
 from homeport_protos.api.v1 import api_pb2, api_pb2_grpc
 from rig.ports import free_port
+from rig.postgres import ESCAPED, Postgres
 
 DEADLINE_S = 40.0  # a process start on a busy machine
 
@@ -236,3 +238,71 @@ async def test_a_database_that_is_locked_is_one_line(server: Server) -> None:
         assert "database is locked" in one_line(await server.ended("run"))
     finally:
         holder.close()
+
+
+async def test_a_backup_of_a_running_server_starts_elsewhere_as_the_same_one(server: Server, tmp_path: Path) -> None:
+    made = json.loads((await server.ended("init")).out)
+    file = tmp_path / "one.tar"
+    async with server.running():
+        saved = await server.ended("backup", str(file))
+        assert (saved.code, saved.err) == (0, "")
+        assert "it holds all keys" in saved.out
+        assert "another server runs" in one_line(await server.ended("restore", str(file), "--force"))
+        assert "is there already" in one_line(await server.ended("backup", str(file)))
+    other = Server(tmp_path / "other", server.api, server.link, server.web)
+    restored = await other.ended("restore", str(file))
+    assert (restored.code, restored.out.count("\n")) == (0, 1)
+    assert "is stopped when they connect" in restored.err
+    async with other.running():
+        assert (await other.call(made["token"])).server_id in saved.out
+
+
+async def test_after_a_move_the_next_start_is_on_postgresql(server: Server, postgresql: Postgres) -> None:
+    made, url = json.loads((await server.ended("init")).out), postgresql.create()
+    moved = await server.ended("move", "--to", url)
+    assert moved.code == 0, moved.err
+    assert "tokens" in moved.out
+    assert (await server.ended("move", "--to", url)).code == 1
+    (server.directory / "homeport.db").unlink()
+    async with server.running():
+        assert (await server.call(made["token"])).server_id
+        assert (await server.ended("join-token")).code == 0
+    assert not (server.directory / "homeport.db").exists()
+    line = one_line(await server.ended("run", "--database", url.replace(ESCAPED, "wrong")))
+    assert "password authentication failed" in line
+    postgresql.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "says"),
+    [
+        (["--database", "mysql://x:hunter2@y/z"], {}, "does not begin with postgresql://"),
+        (["--database", "postgresql://x:hunter2@y"], {}, "names no database"),
+        ([], {"HOMEPORT_DATABASE": "postgresql://x:hunter2@[y/z"}, "cannot be read"),
+        (["--database-file", "/dev/null"], {}, "does not begin with postgresql://"),
+    ],
+)
+async def test_a_database_that_cannot_be_is_one_line_without_its_password(
+    server: Server, flags: list[str], variables: dict[str, str], says: str
+) -> None:
+    line = one_line(await server.ended("run", *flags, **variables), 2)
+    assert says in line
+    assert "hunter2" not in line
+
+
+def test_flags_come_before_variables_before_the_state_directorys_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(*flags: str) -> str:
+        return _settings(_parser().parse_args(["run", "--state-dir", str(tmp_path), *flags])).database_url
+
+    assert chosen() == ""
+    (tmp_path / place.FILE).write_text("postgresql://own/db\n")
+    assert chosen() == "postgresql://own/db"
+    monkeypatch.setenv("HOMEPORT_DATABASE", "postgresql://variable/db")
+    assert chosen() == "postgresql://variable/db"
+    (tmp_path / "given").write_text("postgresql://given/db")
+    assert chosen("--database-file", str(tmp_path / "given")) == "postgresql://given/db"
+    assert chosen("--database", "postgresql://flag/db") == "postgresql://flag/db"
+    settings = _settings(_parser().parse_args(["run", "--database", "postgresql://u:hunter2@flag/db"]))
+    assert "hunter2" not in repr(settings)

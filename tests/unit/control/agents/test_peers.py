@@ -14,7 +14,7 @@ from homeport_control.agents.peers import code_of, peer_host_id
 from homeport_control.domain.errors import BadRequest, Denied, NotReady
 
 
-class context_of:  # noqa: N801
+class context_of:
     """What gRPC says of a call with this certificate; empty: without one."""
 
     def __init__(self, pem: bytes) -> None:

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fixtures.control import State, add_host, add_token
+from fixtures.databases import directory
 from fixtures.plane import Api, Plane, serving
 
+__all__ = ["directory"]
 ADMIN, USER = "hp_admin", "hp_user"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fixtures.control import (
     State,
     add_host,
@@ -350,7 +351,9 @@ async def test_a_run_that_cannot_be_decided_does_not_hold_up_the_others(state: S
     broken, unreadable = await a_scaled_run(state, "broken"), await a_scaled_run(state, "unreadable")
     web = await a_scaled_run(state)
     async with state.database.write() as write:
-        await write.connection.exec_driver_sql("UPDATE revisions SET spec = '{' WHERE run_id = ?", (unreadable,))
+        await write.connection.execute(
+            sa.text("UPDATE revisions SET spec = '{' WHERE run_id = :run"), {"run": unreadable}
+        )
     traffic.in_flight["web"] = 3
     await AutoscaleLoop(state.database, load).turn(NOW_S)
     assert [(await get_run(state, run_id)).scaled_to for run_id in (broken, web)] == [1, 3]

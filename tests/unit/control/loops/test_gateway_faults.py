@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fixtures.control import DEADLINE_S, State, add_host, add_replica, add_run, observe
+from fixtures.control import DEADLINE_S, State, add_host, add_replica, add_run, migrated, observe
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.gateway import GatewaySnapshot
 from homeport_control.domain.replicas import Phase
@@ -15,6 +15,12 @@ from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.loop import Loop, Turn
 
 PORT = 40000
+
+
+@pytest.fixture
+def directory(template: Path, tmp_path: Path) -> Path:
+    """A file, which is damaged."""
+    return migrated(template, tmp_path / "server").parent
 
 
 def sql(*statements: str) -> Callable[[Path], None]:

@@ -3,24 +3,10 @@
 from pathlib import Path
 
 import pytest
-from fixtures.control import migrated
-from homeport_control.store import place
-from rig.postgres import Postgres
-
-
-@pytest.fixture(scope="session")
-def shared_url(postgresql: Postgres) -> str:
-    return postgresql.create(migrated=True)
+from fixtures.databases import state_directory
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A state directory with a migrated database that nobody has opened."""
-    folder = tmp_path / "server"
-    if request.param == "sqlite":
-        return migrated(request.getfixturevalue("template"), folder).parent
-    folder.mkdir()
-    url: str = request.getfixturevalue("shared_url")
-    request.getfixturevalue("postgresql").empty(url)
-    (folder / place.FILE).write_text(url)
-    return folder
+    return state_directory(request, tmp_path)

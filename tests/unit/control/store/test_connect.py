@@ -1,67 +1,16 @@
-"""store/connect: migrations, transactions that are whole, topics after commits, and the words for what goes wrong."""
+"""store/connect: transactions that are whole, topics after commits, on SQLite and on PostgreSQL."""
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-import alembic.autogenerate
-import alembic.migration
 import pytest
 import sqlalchemy as sa
 from fixtures.control import DEADLINE_S, State, add_run, opened
-from homeport_control.domain.errors import NotReady
 from homeport_control.store import meta, runs
-from homeport_control.store.connect import migrate
-from homeport_control.store.schema import metadata
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000) SELECT count(*) FROM c"
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "homeport.db"
-
-
-def test_the_migrations_make_exactly_the_schema(file: Path) -> None:
-    migrate(file)
-    with sa.create_engine(f"sqlite:///{file}", poolclass=sa.pool.NullPool).connect() as connection:
-        context = alembic.migration.MigrationContext.configure(connection)
-        assert alembic.autogenerate.compare_metadata(context, metadata) == []
-        names = {index["name"] for index in sa.inspect(connection).get_indexes("runs")}
-    assert "runs_active_name" in names
-
-
-def test_a_second_migration_changes_nothing(file: Path) -> None:
-    migrate(file)
-    before = file.read_bytes()
-    migrate(file)
-    assert file.read_bytes() == before
-
-
-def test_a_newer_database_is_refused_in_words(file: Path) -> None:
-    migrate(file)
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(NotReady, match=r"does not fit this version of Homeport.*9999"):
-        migrate(file)
-
-
-def test_a_file_that_is_no_database_is_refused_in_words(file: Path) -> None:
-    file.write_bytes(b"something else entirely " * 100)
-    with pytest.raises(NotReady, match="the database is damaged: file is not a database"):
-        migrate(file)
-
-
-def test_a_migration_of_a_locked_database_says_so(file: Path) -> None:
-    holder = sqlite3.connect(file, isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    try:
-        with pytest.raises(NotReady, match="another process holds a write lock"):
-            migrate(file, busy_timeout_s=0.1)
-    finally:
-        holder.close()
 
 
 async def test_topics_are_published_after_the_commit(state: State) -> None:
@@ -136,38 +85,6 @@ async def test_a_commit_that_is_cancelled_is_whole_and_published(state: State) -
         assert await meta.get(connection, "a") == "b"
 
 
-async def test_a_lock_of_another_process_is_one_line(directory: Path) -> None:
-    holder = sqlite3.connect(directory / "homeport.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    async with opened(directory, busy_timeout_s=0.1) as state:
-        with pytest.raises(NotReady) as caught:
-            async with state.database.write():
-                pytest.fail("the lock is held")
-        assert "database is locked; another process holds a write lock on it; try again" in str(caught.value)
-        assert "\n" not in str(caught.value)
-        holder.execute("ROLLBACK")
-        holder.close()
-        async with state.database.write() as write:
-            await meta.put_once(write, "a", "b")
-
-
-async def test_a_full_disk_is_one_line_and_changes_nothing(state: State) -> None:
-    async def too_much() -> None:
-        async with state.database.write() as write:
-            await meta.put_once(write, "small", "x")
-            pages = await write.connection.scalar(sa.text("PRAGMA page_count"))
-            await write.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-            await meta.put_once(write, "large", "x" * 1_000_000)
-
-    with pytest.raises(NotReady) as caught:
-        await too_much()
-    assert "database or disk is full; free some space on the disk that holds it; nothing was changed" in str(
-        caught.value
-    )
-    async with state.database.read() as connection:
-        assert await meta.get(connection, "small") is None
-
-
 async def test_an_error_does_not_carry_what_was_written(state: State) -> None:
     async def twice() -> None:
         async with state.database.write() as write:
@@ -206,11 +123,6 @@ async def test_what_was_acknowledged_outlives_kill_9(directory: Path) -> None:
         assert [run.name for run in await runs.list_active(connection)] == ["hello"]
 
 
-def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="unable to open database file"):
-        migrate(tmp_path / "nowhere" / "homeport.db")
-
-
 async def test_reads_go_on_while_a_write_is_open(state: State) -> None:
     await add_run(state)
     async with state.database.write() as write:
@@ -218,3 +130,22 @@ async def test_reads_go_on_while_a_write_is_open(state: State) -> None:
         async with state.database.read() as connection:
             assert await meta.get(connection, "a") is None
             assert len(await runs.list_active(connection)) == 1
+
+
+async def test_a_call_that_is_cancelled_at_any_point_gives_its_connection_back(state: State) -> None:
+    async def call() -> None:
+        async with state.database.read() as connection:
+            await meta.get(connection, "a")
+        async with state.database.write() as write:
+            await meta.put_once(write, "a", "b")
+
+    await call()
+    pool = state.database.engine.pool
+    for points in range(40):
+        task = asyncio.create_task(call())
+        for _ in range(points):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=DEADLINE_S)
+        assert isinstance(pool, sa.AsyncAdaptedQueuePool)
+        assert pool.checkedout() == 0, points

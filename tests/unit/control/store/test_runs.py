@@ -1,7 +1,7 @@
 """store/runs: one active run per name, immutable revisions, secrets sealed in the file itself."""
 
 import pytest
-from fixtures.control import State, add_host, add_replica, add_run, get_run, revision, service
+from fixtures.control import State, add_host, add_replica, add_run, get_run, revision, service, written
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.services import RunState, RunWanted
 from homeport_control.spec.env import Secrets
@@ -74,10 +74,10 @@ async def test_secrets_are_not_readable_in_any_file_of_the_server(state: State) 
     held = Secrets.from_json(state.sealer.open(sealed))
     assert held.env["PASSWORD"] == "correct-horse-battery"
     assert held.registry_auth is not None
-    written = b"".join(path.read_bytes() for path in state.directory.iterdir())
-    assert b"PASSWORD" in written, "the name may be shown, and proves that this looks at the right files"
+    kept = await written(state)
+    assert b"PASSWORD" in kept, "the name may be shown, and proves that this looks at the right files"
     for secret in (b"correct-horse-battery", b"staple-of-the-registry"):
-        assert secret not in written
+        assert secret not in kept
 
 
 async def test_an_ended_run_is_unsettled_while_a_replica_of_it_is_left(state: State) -> None:

@@ -1,6 +1,6 @@
 """store/tokens: only hashes, valid until used, revoked or expired."""
 
-from fixtures.control import State, add_token
+from fixtures.control import State, add_token, written
 from homeport_control.store import tokens
 from homeport_control.trust.tokens import new_user_token, sha256_hex
 
@@ -8,10 +8,10 @@ from homeport_control.trust.tokens import new_user_token, sha256_hex
 async def test_no_file_holds_a_plain_token(state: State) -> None:
     plain = new_user_token()
     await add_token(state, plain, "user")
-    written = b"".join(path.read_bytes() for path in state.directory.iterdir())
-    assert sha256_hex(plain).encode() in written
-    assert plain.encode() not in written
-    assert plain.removeprefix("hp_").encode() not in written
+    kept = await written(state)
+    assert sha256_hex(plain).encode() in kept
+    assert plain.encode() not in kept
+    assert plain.removeprefix("hp_").encode() not in kept
 
 
 async def test_a_token_is_revoked_once(state: State) -> None:
