@@ -21,7 +21,7 @@ class CodeCopies:
         self._known: set[str] = set()  # is whole in both places, and was by a look of this process
 
     async def push(self, code_id: str) -> None:
-        """Copy a code that is whole here and is not there yet: then all servers can have it. Raises NotReady."""
+        """Copy a code that is not there yet: then all servers can have it. Raises NotReady, also when it is not whole here."""
         if self._is_alone or code_id in self._known:
             return
         kept = await self._code.get(code_id)
