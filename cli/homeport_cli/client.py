@@ -32,7 +32,7 @@ OPTIONS = [
     ("grpc.enable_http_proxy", 0),  # the server is on the owner's network, not behind a web proxy
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # so long may one try take, its handshakes included: a far or busy server
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Slower than the 5 minutes below which a gRPC server calls pings abuse; finds a dead peer under `logs -f`.
     ("grpc.keepalive_time_ms", 330_000),

@@ -48,6 +48,8 @@ def status_error(code: str, message: str, server: str, deadline_s: float) -> Cli
     if code == "PERMISSION_DENIED":
         return CliError(said or "the token may not do this; use the token of an admin")
     if code == "UNAVAILABLE":
+        if _OF_SEVERAL.search(said):
+            return Unreachable(said)
         if why := _certificate_trouble(message):
             return Unreachable(f"cannot trust the server at {server}: {why}; run `homeport login` again with its CA")
         return Unreachable(
@@ -65,6 +67,10 @@ def status_error(code: str, message: str, server: str, deadline_s: float) -> Cli
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in message:
         return CliError("the message is too large for the server; make the document smaller")
     return CliError(said or f"the server answered {code} and no reason; its log says more")
+
+
+# A server's own words for UNAVAILABLE, of one among several, end so; gRPC's never do.
+_OF_SEVERAL = re.compile(r"; try again( in a moment)?$")
 
 
 def one_line(text: str) -> str:

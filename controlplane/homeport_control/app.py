@@ -209,7 +209,7 @@ class Terms:
             await _first_of(self._changed.wait(), asyncio.sleep(LEAD_AGAIN_S))
 
     def _on_change(self, standing: Standing) -> None:
-        self._leader.is_at(standing.address, standing.term)
+        self._leader.is_at(standing.address, standing.term, standing.because)
         self._over.set()
         self._changed.set()
 

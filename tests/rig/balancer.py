@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-CHECK_EVERY_S, CHECK_S = 0.5, 2.0
+CHECK_EVERY_S, CHECK_S = 0.5, 1.0
 FAILURES = 3  # in a row, and it gets nothing more
 
 

@@ -67,7 +67,8 @@ class Several(Stack):
         """Seconds from then (monotonic) until another server leads, and answers at the balancer's address."""
         wait_for(f"another than {than} leads", lambda: self.leader()[0] not in ("", than), 30)
         took_s = time.monotonic() - since_s
-        wait_for("it answers", lambda: self.homeport("ps").returncode == 0)
+        # The balancer takes them in turn, and needs some seconds to see that one is frozen.
+        wait_for("all that are asked answer", lambda: all(self.homeport("ps").returncode == 0 for _ in range(4)))
         return took_s
 
     def send(self, name: str, number: signal.Signals) -> None:

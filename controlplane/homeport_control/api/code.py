@@ -89,7 +89,8 @@ class CodeApi:
         while message is not None:
             async with self._incoming(message, left) as incoming:
                 message = await self._take_one(incoming, message, messages)
-        await self._push(first.code_id)
+        if await self._store.missing(first.code_id) == 0:
+            await self._push(first.code_id)
 
     def _incoming(self, message: api_pb2.UploadCodeRequest, left: dict[str, int]) -> Incoming:
         """A content may come once. Raises BadRequest."""

@@ -1,7 +1,10 @@
 """Old code goes: once an hour, by decide/collect. Nothing on the way of an apply waits for it."""
 
+from contextlib import suppress
+
 from homeport_control.decide.collect import UNUSED_S, codes_in_use, unused_codes
 from homeport_control.decide.progress import plural
+from homeport_control.domain.errors import NotReady
 from homeport_control.loops.loop import Turn
 from homeport_control.store import replicas, runs
 from homeport_control.store.code import CodeStore
@@ -25,6 +28,9 @@ class CollectLoop:
             return self._last
         # First what is there, then what is used: a code that is applied in between was asked for just now.
         used_at_s = await self._code.used_at_s()
+        for code_id in used_at_s:  # what came in before there were several servers
+            with suppress(NotReady):  # it is not whole
+                await self._copies.push(code_id)
         async with self._database.read() as connection:
             in_use = codes_in_use(await runs.list_unsettled(connection), await replicas.list_active(connection))
         unused = unused_codes(used_at_s, in_use, now_s)

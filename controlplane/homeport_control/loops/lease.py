@@ -95,9 +95,9 @@ class LeaseKeeper:
         except NotReady as error:
             gone = still_leads(self._heard_s, asyncio.get_running_loop().time())
             if gone is not None and self.standing.term:
-                log.error("it is not known who leads", because=str(error))
+                log.error("it is not known who leads", because=gone.because)
                 self._held_term = 0
-                self._tell(Standing(because=gone.because))
+                self._tell(Standing(because=str(error)))
             return LOOK_EVERY_S
         self._heard_s = asked_s
         return RENEW_EVERY_S if self._held_term else LOOK_EVERY_S

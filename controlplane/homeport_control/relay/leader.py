@@ -25,7 +25,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 3000),  # so long may one try take, its handshakes included: not the pause between two
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 
@@ -37,14 +37,15 @@ class Unknown(Exception):
 class LeaderChannel:
     def __init__(self, ca_pem: bytes, pair: KeyPair) -> None:
         self._credentials = grpc.ssl_channel_credentials(ca_pem, pair.key_pem, pair.certificate_pem)
-        self._address = ""
+        self._address, self._because = "", ""
         self._term = 0
         self._channel: grpc.aio.Channel | None = None
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
 
-    def is_at(self, address: str, term: int) -> None:
-        """Who leads is there now; empty: that is not known."""
+    def is_at(self, address: str, term: int, because: str = "") -> None:
+        """Who leads is there now; empty: that is not known, and why."""
+        self._because = because
         if (address, term) == (self._address, self._term):
             return
         self._drop()
@@ -66,7 +67,7 @@ class LeaderChannel:
             if await _until(channel.channel_ready(), min(left_s, CONNECT_S)) and channel is self._channel:
                 return channel
             await _until(changed.wait(), TRY_AGAIN_S)
-        raise Unknown(f"{self._address} does not answer" if self._address else "none leads now")
+        raise Unknown(f"{self._address} does not answer" if self._address else self._because or "none leads now")
 
     async def close(self) -> None:
         self._drop()

@@ -18,24 +18,27 @@ class CodeCopies:
         self._database = database
         self._code = code
         self._is_alone = database.lease() is None
+        self._known: set[str] = set()  # is whole in both places, and was by a look of this process
 
     async def push(self, code_id: str) -> None:
-        """Copy what is whole of a code here and not there yet: once all is, it is known to all servers. Raises NotReady."""
-        if self._is_alone:
+        """Copy a code that is not there yet: then all servers can have it. Raises NotReady, also when it is not whole here."""
+        if self._is_alone or code_id in self._known:
             return
         kept = await self._code.get(code_id)
-        if kept is None or await self._code.missing(code_id):
+        if kept is None:
             return
         async with self._database.read() as connection:
             known = sa.select(code_manifests.c.code_id).where(code_manifests.c.code_id == code_id)
-            if await connection.scalar(known) is not None:
-                return
-            there = set(await connection.scalars(sa.select(code_contents.c.sha256).where(code_contents.c.last)))
+            if await connection.scalar(known) is None:
+                there = set(await connection.scalars(sa.select(code_contents.c.sha256).where(code_contents.c.last)))
+            else:
+                there = set(kept.contents)
         for sha256 in sorted(set(kept.contents) - there):
             await self._push_content(sha256)
         async with self._database.write() as write:  # last: a manifest that is there has all of its contents
             row = {"code_id": code_id, "manifest": kept.manifest, "contents": dict(kept.contents)}
             await insert_new(write.connection, code_manifests, row)
+        self._known.add(code_id)
 
     async def pull(self) -> int:
         """Fetch what is lacking here. Returns how many codes it were. Raises NotReady."""
@@ -45,7 +48,10 @@ class CodeCopies:
             there = list(await connection.scalars(sa.select(code_manifests.c.code_id)))
         fetched = 0
         for code_id in there:
+            if code_id in self._known:
+                continue
             if await self._code.missing(code_id) == 0:
+                self._known.add(code_id)
                 continue
             async with self._database.read() as connection:
                 query = sa.select(code_manifests).where(code_manifests.c.code_id == code_id)
@@ -60,6 +66,7 @@ class CodeCopies:
         """These are in no run any more; contents that no other code has go with them."""
         if self._is_alone or not code_ids:
             return
+        self._known -= code_ids
         async with self._database.write() as write:
             await write.connection.execute(sa.delete(code_manifests).where(code_manifests.c.code_id.in_(code_ids)))
             rows = await write.connection.scalars(sa.select(code_manifests.c.contents))

@@ -67,3 +67,10 @@ def test_a_server_that_does_not_answer_is_told_apart_with_the_time_that_was_wait
     error = told("DEADLINE_EXCEEDED", "Deadline Exceeded")
     assert isinstance(error, TooSlow)
     assert "within 30 s" in str(error)
+
+
+def test_what_one_of_several_servers_says_itself_is_told_as_it_is() -> None:
+    words = "no server that leads could be reached within 5 s: none leads now; try again in a moment"
+    error = status_error("UNAVAILABLE", words, "10.0.0.1:7400", 30)
+    assert isinstance(error, Unreachable)
+    assert str(error) == words

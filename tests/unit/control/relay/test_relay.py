@@ -311,10 +311,10 @@ async def test_one_that_leads_no_more_ends_its_calls_and_passes_on_the_next(two:
 
 
 async def test_while_nobody_leads_a_call_is_held_and_then_told(two: Two) -> None:
-    two.follows.leader.is_at("", 0)
+    two.follows.leader.is_at("", 0, "the database is away")
     channel = two.link(two.follows)
     error = await fails_with(grpc.StatusCode.UNAVAILABLE, unary(channel, "/test.Link/Unary"))
-    assert "no server that leads could be reached within 1 s" in (error.details() or "")
+    assert "no server that leads could be reached within 1 s: the database is away; try" in (error.details() or "")
     held = asyncio.create_task(unary(channel, "/test.Link/Unary", b"held"))
     await asyncio.sleep(0)
     two.follows.leader.is_at(two.leads.address, 2)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from homeport_control.domain.errors import NotReady
 from homeport_control.store.code import CodeStore
 from homeport_control.store.code_copies import CodeCopies
 from homeport_control.store.connect import open_database
@@ -63,7 +64,8 @@ async def test_what_is_not_whole_is_not_copied(url: str, tmp_path: Path) -> None
     try:
         first = CodeStore(tmp_path / "one")
         await take_in(first, CODE_ID, [b"one", b"two"], leave_out=1)
-        await CodeCopies(database, first).push(CODE_ID)
+        with pytest.raises(NotReady, match="cannot read the content"):
+            await CodeCopies(database, first).push(CODE_ID)
         assert await CodeCopies(database, CodeStore(tmp_path / "two")).pull() == 0
     finally:
         await database.close()

@@ -10,7 +10,7 @@ from homeport_control.domain.leadership import NOBODY, Standing
 from homeport_control.loops.lease import LeaseKeeper
 from homeport_control.store import meta
 from homeport_control.store.connect import Database, open_database
-from homeport_control.store.leadership import LeaseConnection, fence
+from homeport_control.store.leadership import LeaseConnection, Look, fence
 from rig.postgres import Postgres
 
 DEADLINE_S = 30.0
@@ -61,6 +61,14 @@ async def put(database: Database, key: str) -> None:
         await meta.put_once(write, key, "x")
 
 
+async def until_free(one: One) -> Look:
+    """The look that has the lock: PostgreSQL has noticed that the connection of the one before is gone."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not (look := await one.lease.look()).has_lock:  # noqa: ASYNC110 (of another process)
+            await asyncio.sleep(0.01)
+    return look
+
+
 async def known(database: Database, key: str) -> bool:
     async with database.read() as connection:
         return await meta.get(connection, key) is not None
@@ -84,9 +92,7 @@ async def test_a_connection_that_ends_frees_the_lock_at_once_and_the_old_term_wr
         assert await a.take(1)
         old = a.fenced(1)
         a.lease.close()  # what kill -9 does
-        async with asyncio.timeout(DEADLINE_S):
-            while not (await b.lease.look()).has_lock:
-                await asyncio.sleep(0.01)
+        await until_free(b)
         assert await b.take(2)
         with pytest.raises(NotLeading, match="leads since term 2, this one led in term 1"):
             await put(old, "too late")
@@ -99,7 +105,7 @@ async def test_a_connection_that_ends_frees_the_lock_at_once_and_the_old_term_wr
 async def test_one_that_stopped_in_the_middle_of_a_write_is_cut_off_and_leaves_nothing_of_it(url: str) -> None:
     async with several(url, "a", "b") as (a, b):
         assert await a.take(1)
-        with pytest.raises(NotReady):
+        with pytest.raises(NotReady):  # noqa: PT012
             async with a.fenced(1).write() as write:
                 await meta.put_once(write, "half", "x")
                 assert await b.take(2)  # it holds the lock of all writers; who takes over does not wait for it
@@ -129,9 +135,7 @@ async def test_who_lets_go_is_followed_at_once(url: str) -> None:
     async with several(url, "a", "b") as (a, b):
         assert await a.take(1)
         await a.lease.let_go(1)
-        async with asyncio.timeout(DEADLINE_S):
-            while not (look := await b.lease.look()).has_lock:
-                await asyncio.sleep(0.01)
+        look = await until_free(b)
         assert look.lease.server == ""
         assert await b.take(2)
 
@@ -146,9 +150,7 @@ async def test_a_database_that_says_nothing_is_not_waited_for(url: str, postgres
                     await a.lease.look()
         finally:
             postgresql.thaw()
-        async with asyncio.timeout(DEADLINE_S):
-            while not (await a.lease.look()).has_lock:  # PostgreSQL has to notice that the connection is gone
-                await asyncio.sleep(0.05)
+        await until_free(a)
 
 
 class Kept:
@@ -198,7 +200,7 @@ async def test_of_those_that_keep_it_one_leads_after_the_other(url: str) -> None
 async def led(*among: Kept) -> Kept:
     """The one that comes to lead."""
     async with asyncio.timeout(DEADLINE_S):
-        while not (found := [it for it in among if it.keeper.standing.leads]):
+        while not (found := [it for it in among if it.keeper.standing.leads]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert len(found) == 1
     return found[0]
