@@ -46,6 +46,17 @@ class House:
         return 1 if failed else 0
 
 
+def break_product(what: str) -> None:
+    """Take a mend out of the product: the simulation must see it."""
+    from homeport_control.loops import acknowledged
+
+    match what:
+        case "drain":  # drained with the ACK, whatever is in flight
+            acknowledged.REPORTS_AFTER_ACK = 0
+        case _:
+            raise ValueError(what)
+
+
 @contextmanager
 def house() -> Iterator[House]:
     clock.install()

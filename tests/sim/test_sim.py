@@ -59,3 +59,11 @@ def test_equal_seeds_give_equal_stories() -> None:
     traces = [line for line in one.stdout.splitlines() if len(line.split()) == 2]
     assert len(traces) == 4, one.stdout + one.stderr
     assert traces == [line for line in other.stdout.splitlines() if len(line.split()) == 2]
+
+
+@pytest.mark.slow
+def test_a_drain_that_does_not_wait_for_requests_is_seen() -> None:
+    """The simulation can fail."""
+    played = sim("--seeds", "0..3", "--broken", "drain")
+    assert played.returncode == 1, played.stdout + played.stderr
+    assert "is stopped while it answers" in played.stdout
