@@ -1,6 +1,6 @@
 """`python -m sim --seed N` plays one world and prints its story; `--seeds A..B` plays many and prints what went wrong.
 
-Run in the folder `tests`. Starts itself anew with a fixed hash seed: then equal seeds give equal stories.
+With PYTHONPATH=tests. Starts itself anew with a fixed hash seed: then equal seeds give equal stories.
 """
 
 import os

@@ -42,7 +42,7 @@ class House:
         times = f"{virtual_s:.0f} s of theirs in {took_s:.1f} s ({cpu_s:.1f} s of a processor)"
         print(f"{played} seeds, {times}; {len(failed)} went wrong: {failed}")
         for seed in failed[:3]:
-            print(f"the story: cd tests && python -m sim --seed {seed}")
+            print(f"the story: PYTHONPATH=tests .venv/bin/python -m sim --seed {seed}")
         return 1 if failed else 0
 
 
