@@ -1,6 +1,6 @@
 """`python -m sim --seed N` plays one world and prints its story; `--seeds A..B` plays many and prints what went wrong.
 
-Run in the folder `tests`. Starts itself anew with a fixed hash seed: then equal seeds give equal stories.
+With PYTHONPATH=tests. Starts itself anew with a fixed hash seed: then equal seeds give equal stories.
 """
 
 import os
@@ -15,11 +15,14 @@ def main() -> int:
     parser.add_argument("--seeds", default="0..99", help="play these, A..B")
     parser.add_argument("--for-s", type=float, default=0.0, help="begin no further one after so many true seconds")
     parser.add_argument("--trace", action="store_true", help="print the hash of each story")
+    parser.add_argument("--broken", choices=["drain"], help="with this part of the product broken, which must be seen")
     arguments = parser.parse_args()
 
     from sim import setup
 
     with setup.house() as house:
+        if arguments.broken:
+            setup.break_product(arguments.broken)
         if arguments.seed is not None:
             outcome = house.play(arguments.seed, print_story=not arguments.trace)
             print(f"seed {outcome.seed}: {outcome.virtual_s:.0f} s in {outcome.true_s:.2f} s, trace {outcome.trace}")

@@ -56,11 +56,11 @@ class Reader:
         return [f"{it['object_id']} changed {it['changes']} times, of which {it['events']} events tell" for it in found]
 
     def replica(self, replica_id: str) -> dict[str, Any] | None:
-        """With its run's name and wish and its revision's configuration; None: it has ended."""
+        """With its run's name and wish, and the shortest time that any file of it gave it to end; None: it has ended."""
         query = (
-            "SELECT replicas.*, runs.name AS run_name, runs.wanted AS run_wanted, revisions.spec FROM replicas"
-            " JOIN runs ON runs.id = replicas.run_id JOIN revisions ON revisions.run_id = runs.id"
-            " AND revisions.number = replicas.revision WHERE replicas.id = ? AND replicas.ended_at_s IS NULL"
+            "SELECT replicas.*, runs.name AS run_name, runs.wanted AS run_wanted,"
+            " (SELECT min(json_extract(spec, '$.stop_duration_s')) FROM revisions WHERE run_id = runs.id) AS stop_duration_s"
+            " FROM replicas JOIN runs ON runs.id = replicas.run_id WHERE replicas.id = ? AND replicas.ended_at_s IS NULL"
         )
         row = self._connection.execute(query, (replica_id,)).fetchone()
         return dict(row) if row is not None else None
@@ -152,7 +152,7 @@ def stopping(world: World, reader: Reader, replica_id: str) -> None:
     if row is None or row["wanted"] != "stop" or row["run_wanted"] == "abort" or row["lost"]:
         return
     spent_s = clock.EPOCH_S + clock.current.now_s - (row["drain_started_at_s"] or 0.0)
-    had_time = row["drain_started_at_s"] is not None and spent_s >= json.loads(row["spec"])["stop_duration_s"] - 0.1
+    had_time = row["drain_started_at_s"] is not None and spent_s >= row["stop_duration_s"] - 0.1
     if (had_time and row["drained_at_s"] is None) or world.is_skewed:
         return
     for envoy in world.envoys():

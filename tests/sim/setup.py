@@ -42,8 +42,19 @@ class House:
         times = f"{virtual_s:.0f} s of theirs in {took_s:.1f} s ({cpu_s:.1f} s of a processor)"
         print(f"{played} seeds, {times}; {len(failed)} went wrong: {failed}")
         for seed in failed[:3]:
-            print(f"the story: cd tests && python -m sim --seed {seed}")
+            print(f"the story: PYTHONPATH=tests .venv/bin/python -m sim --seed {seed}")
         return 1 if failed else 0
+
+
+def break_product(what: str) -> None:
+    """Take a mend out of the product: the simulation must see it."""
+    from homeport_control.loops import acknowledged
+
+    match what:
+        case "drain":  # drained with the ACK, whatever is in flight
+            acknowledged.REPORTS_AFTER_ACK = 0
+        case _:
+            raise ValueError(what)
 
 
 @contextmanager

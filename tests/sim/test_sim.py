@@ -21,7 +21,7 @@ def sim(*arguments: str, hash_seed: int = 0, limit_s: float = LIMIT_S) -> subpro
     environment.pop("PYTHONSAFEPATH", None)
     command = [sys.executable, "-m", "sim", *arguments]
     return subprocess.run(
-        command, cwd=TESTS, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
+        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
     )
 
 
@@ -39,7 +39,7 @@ def must_be_well(played: list[subprocess.CompletedProcess[str]]) -> None:
 @pytest.mark.slow
 def test_no_seed_goes_wrong() -> None:
     """As many as there is time for, always from the same first ones on."""
-    for_s = ("--for-s", "55")
+    for_s = ("--for-s", "80")
     must_be_well(side_by_side([("--seeds", "0..9999", *for_s), ("--seeds", "10000..19999", *for_s)]))
 
 
@@ -59,3 +59,11 @@ def test_equal_seeds_give_equal_stories() -> None:
     traces = [line for line in one.stdout.splitlines() if len(line.split()) == 2]
     assert len(traces) == 4, one.stdout + one.stderr
     assert traces == [line for line in other.stdout.splitlines() if len(line.split()) == 2]
+
+
+@pytest.mark.slow
+def test_a_drain_that_does_not_wait_for_requests_is_seen() -> None:
+    """The simulation can fail."""
+    played = sim("--seeds", "0..1", "--broken", "drain")
+    assert played.returncode == 1, played.stdout + played.stderr
+    assert "is stopped while it answers" in played.stdout
