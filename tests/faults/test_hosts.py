@@ -81,6 +81,7 @@ def test_its_power_is_lost_and_comes_back(here: Scene) -> None:
     goes_and_comes(here, "host-power", machine.kill, machine.boot, 20.0)
 
 
+@pytest.mark.nightly
 def test_it_falls_silent(here: Scene) -> None:
     machine = here.machine(STRUCK)
     goes_and_comes(here, "host-drop", lambda: machine.fault("cut"), lambda: machine.fault("mend"), AWAY_S)
@@ -180,7 +181,10 @@ def test_its_docker_engine_hangs(here: Scene) -> None:
     )
 
 
-@pytest.mark.parametrize(("key", "name"), [("host-door-kill", STRUCK), ("host-door-kill-tunnel", TUNNEL[0])])
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("host-door-kill", STRUCK), pytest.param("host-door-kill-tunnel", TUNNEL[0], marks=pytest.mark.nightly)],
+)
 def test_its_envoy_is_killed(here: Scene, key: str, name: str) -> None:
     before, machine = here.all_containers(), here.machine(name)
     with measuring(here.stage, key, FLOWS) as it:

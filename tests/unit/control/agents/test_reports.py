@@ -136,3 +136,19 @@ async def test_a_door_at_no_address_and_ports_that_are_none_never_reach_a_gatewa
         assert (kept.address, kept.ports) == ("", (40001,)), said
         assert kept.message.isprintable()
         assert len(kept.message) <= 1010
+
+
+async def test_whether_a_host_that_cannot_be_dialled_was_heard_since_is_kept(state: State) -> None:
+    await begun(state, gateway="main")
+    await add_host(state, "far")
+    async with state.database.write() as write:
+        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+    for sequence, error in ((1, ""), (2, "no answer")):
+        reached = [agent_pb2.Reached(host_id="far", error=error)]
+        await take_report(state.database, "h1", "host h1", ways(sequence, reached=reached))
+    assert (await get_host(state, "far")).door.unheard == ("h1",)
+    async with state.database.write() as write:
+        await hosts.accept_report(write, "far", "b1", 0, new_session=True)
+    door = agent_pb2.DoorReport(address="10.0.0.5", ports=[40001])
+    await take_report(state.database, "far", "host far", ways(1, door=door))
+    assert (await get_host(state, "far")).door.unheard == ()
