@@ -82,6 +82,19 @@ def _door(stored: dict[str, Any] | None) -> Door:
     )
 
 
+def _stored(facts: HostFacts) -> dict[str, Any]:
+    """As `asdict`, which takes ten times as long for a host with eight GPUs."""
+    gpus = [
+        {**_fields(gpu), "near": list(map(_fields, gpu.near)), "processes": list(map(_fields, gpu.processes))}
+        for gpu in facts.gpus
+    ]
+    return {**_fields(facts), "gpus": gpus}
+
+
+def _fields(value: HostFacts | Gpu | GpuNear | GpuProcess) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
 def facts_from_row(stored: dict[str, Any]) -> HostFacts:
     """Reads what `asdict` made of them."""
     gpus = tuple(
@@ -221,7 +234,7 @@ async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> 
             write.actor, facts = told[before.id]
             if what := happenings.of_host(before, replace(before, facts=facts)):
                 tell(write, before, what)
-            rows.append({"which": before.id, "said": asdict(facts)})
+            rows.append({"which": before.id, "said": _stored(facts)})
     write.actor = actor
     if rows:
         query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
@@ -259,7 +272,7 @@ async def put_doors(write: Write, told: Mapping[str, Door]) -> None:
 async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None:
     values = dict(changed)
     if isinstance(values.get("facts"), HostFacts):
-        values["facts"] = asdict(values["facts"])
+        values["facts"] = _stored(values["facts"])
     if "findings" in values:
         values["findings"] = [asdict(finding) for finding in values["findings"]]
     if "door" in values:
