@@ -36,6 +36,7 @@ from homeport_control.data_plane import DataPlane
 from homeport_control.domain.errors import Conflict
 from homeport_control.domain.gateway import LOCAL, Gateway
 from homeport_control.issuing import acme_client, dns_hook
+from homeport_control.lag import Lag
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.logs import configure_logs
 from homeport_control.loops.acme import AcmeLoop
@@ -239,6 +240,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         tasks = [group.create_task(loop.run(), name=loop.name) for loop in loops]
         tasks.append(group.create_task(peaks.run(), name="peaks"))
         tasks.append(group.create_task(crew.run(), name="crew"))
+        tasks.append(group.create_task(Lag().run(), name="lag"))
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
