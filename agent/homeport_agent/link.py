@@ -41,11 +41,11 @@ from homeport_agent.model import (
     ReplicaObserved,
 )
 from homeport_agent.outbox import Due, Outbox
+from homeport_agent.reconnecting import FIRST_PAUSE_S, longer_s, wait_s
 from homeport_agent.telemetry.changes import News
 
 log = logging.getLogger("homeport.agent")
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 WELCOME_S = 10.0
 SETTLE_S = 5.0  # how long the first report waits for the list of containers
 DEFAULT_REPORT_INTERVAL_S = 2.0
@@ -176,8 +176,8 @@ class Link:
             if reason != last_said or self._is_welcome.is_set():
                 log.warning("no session: %s%s; containers go on, trying again", reason, expiry_hint(identity))
                 last_said = reason
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(wait_s(pause_s, random.random()))  # noqa: S311 - jitter, no secret
+            pause_s = longer_s(pause_s)
 
     async def _session(self, identity: Identity) -> None:
         """One session; always ends with SessionEnded, or Removed."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from homeport_protos import lag
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
@@ -27,6 +26,7 @@ from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
 from homeport_control.domain.errors import Conflict, HomeportError, NotLeading, NotReady
 from homeport_control.domain.leadership import Standing
+from homeport_control.lag import Lag
 from homeport_control.leading import Leading, Premises
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.logs import configure_logs
@@ -129,7 +129,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        measuring = group.create_task(lag.run(), name="lag")
+        measuring = group.create_task(Lag().run(), name="lag")
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,18 +46,23 @@ def quantile_ms(counts: Sequence[int], share: float) -> float:
     return 0.0
 
 
-async def run(environment: Mapping[str, str] = os.environ) -> None:
-    """Until it is cancelled. Ends at once where no file is named; a file that cannot be written is left as it is."""
-    if not (name := environment.get(VARIABLE)):
+async def run(environment: Mapping[str, str] = os.environ, heard: Callable[[float], None] | None = None) -> None:
+    """Until it is cancelled. `heard` is told each time by how many seconds it was late; without it, and where no file is named,
+    it ends at once. A file that cannot be written is left as it is."""
+    name = environment.get(VARIABLE)
+    if not name and heard is None:
         return
-    file, lag, loop = Path(name), Lag(), asyncio.get_running_loop()
+    file, lag, loop = Path(name) if name else None, Lag(), asyncio.get_running_loop()
     next_told_s = 0.0
     while True:
         before_s = loop.time()
         await asyncio.sleep(ASK_S)
         now_s = loop.time()
-        lag.add((now_s - before_s - ASK_S) * 1000)
-        if now_s >= next_told_s:
+        late_s = now_s - before_s - ASK_S
+        lag.add(late_s * 1000)
+        if heard is not None:
+            heard(late_s)
+        if file is not None and now_s >= next_told_s:
             next_told_s = now_s + TELL_S
             with suppress(OSError):  # a full disk; what is measured must not end what measures
                 _replace(file, lag.told())

@@ -11,7 +11,7 @@ from homeport_control.api.fleets import pending
 from homeport_control.api.readings import Readings
 from homeport_control.decide.standing import next_try, standing
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import Connection, Host
+from homeport_control.domain.hosts import Connection, Host, Reservation
 from homeport_control.store import fleets, gateways, hosts, replicas
 from homeport_control.store.connect import Database
 
@@ -41,9 +41,12 @@ class Hosts:
             count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
         standbys = {it.host_id: it.standby for it in registered if it.standby is not None}
         index_of = {replica.id: replica.index for replica in active}
+        held: dict[str, list[Reservation]] = {}
+        for claim in claims:
+            held.setdefault(claim.host_id, []).append(claim)
         messages = []
         for host in shown:
-            mine = [claim for claim in claims if claim.host_id == host.id]
+            mine = held.get(host.id, [])
             standby = standbys.get(host.id)
             phase = standby.phase if standby is not None else None
             message = host_message(host, count.get(host.id, 0), mine, index_of, phase, there)

@@ -44,6 +44,10 @@ class Acknowledged:
     newest: GatewaySnapshot | None = None  # published last
     acked: GatewaySnapshot | None = None
     endpoints: dict[str, Endpoint] | None = None  # of what was acknowledged, by replica; None: nothing was heard yet
+    # Names and replicas of these two: they are asked for once for each replica of the fleet.
+    newest_names: frozenset[str] = frozenset()
+    newest_replicas: frozenset[str] = frozenset()
+    acked_names: frozenset[str] = frozenset()
     reports: int = 0  # load reports since
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     last: LoadReport | None = None  # of all, whenever it was
@@ -54,7 +58,11 @@ class Acknowledged:
     http3_again_s: float = 0.0
 
     def publish(self, version: int, snapshot: GatewaySnapshot) -> None:
+        if self.newest is not None and self.newest is self.published.get(version):
+            return  # the same again, as at most turns
         self.published[version] = self.newest = snapshot
+        self.newest_names = frozenset(it.name for it in snapshot.services)
+        self.newest_replicas = frozenset(it.replica_id for service in snapshot.services for it in service.endpoints)
         if len(self.published) > REMEMBERED_VERSIONS:
             del self.published[min(self.published)]
 
@@ -65,6 +73,7 @@ class Acknowledged:
             return False
         self.version, self.acked, self.nack = version, acked, ""
         self.http3_off = "" if acked.http3 else self.http3_off
+        self.acked_names = frozenset(it.name for it in acked.services)
         self.endpoints = {it.replica_id: it for service in acked.services for it in service.endpoints}
         self.reports, self.busy = 0, frozenset()
         self.published = {kept: value for kept, value in self.published.items() if kept >= version}
@@ -97,20 +106,20 @@ class Acknowledged:
         """Requests at each replica of a service; one that is not in it has none. None: it does not say."""
         if self.last is None or self.endpoints is None or now_s - self.last.received_at_s > STALE_S:
             return None
-        by_place = {(it.service, it.address, it.port): it.in_flight for it in self.last.endpoints}
-        endpoints = self.endpoints.values()
-        return {it.replica_id: n for it in endpoints if (n := by_place.get((service, it.address, it.port), 0))}
+        by_place = {(it.address, it.port): it.in_flight for it in self.last.endpoints if it.service == service}
+        endpoints = self.endpoints.values() if by_place else ()
+        return {it.replica_id: n for it in endpoints if (n := by_place.get((it.address, it.port), 0))}
 
     def publishes(self, service: str) -> bool:
         """It was given the service, acknowledged or not."""
         if self.newest is None:
             return service in self.before
-        return any(it.name == service for it in self.newest.services)
+        return service in self.newest_names
 
     def serves(self, service: str) -> bool:
         if self.acked is None:
             return service in self.before
-        return any(it.name == service for it in self.acked.services)
+        return service in self.acked_names
 
     def unsaved(self) -> dict[str, str | None]:
         """What must be kept for a server that starts again: service -> version, or None for one that is served no more."""
@@ -130,9 +139,7 @@ class Acknowledged:
     def may_know(self, replica: Replica, service: str) -> bool:
         if self.endpoints is None and service in self.before:
             return True
-        given = self.newest.services if self.newest else ()
-        known = self.endpoints or {}
-        return replica.id in known or any(it.replica_id == replica.id for service in given for it in service.endpoints)
+        return replica.id in (self.endpoints or {}) or replica.id in self.newest_replicas
 
     def has_in_rotation(self, replica: Replica) -> bool | None:
         """None: this server has not heard the gateway yet."""

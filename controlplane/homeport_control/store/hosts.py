@@ -36,8 +36,7 @@ _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus
 # What is JSON comes as its text, so that a row can be compared with one that was read before.
 _FIELDS = tuple(column for column in hosts.c if column.name not in _NOT_IN_DOMAIN)
 _COLUMNS = tuple(
-    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
-    for column in _FIELDS
+    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column for column in _FIELDS
 )
 _BARE = sa.select(*(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)).order_by(
     hosts.c.name
@@ -79,6 +78,19 @@ def _door(stored: dict[str, Any] | None) -> Door:
     )
     reached_by, unheard = tuple(stored["reached_by"]), tuple(stored.get("unheard", ()))
     return Door(stored["address"], tuple(stored["ports"]), stored["message"], errors, reached_by, tunnels, unheard)
+
+
+def _stored(facts: HostFacts) -> dict[str, Any]:
+    """As `asdict`, which takes ten times as long for a host with eight GPUs."""
+    gpus = [
+        {**_fields(gpu), "near": list(map(_fields, gpu.near)), "processes": list(map(_fields, gpu.processes))}
+        for gpu in facts.gpus
+    ]
+    return {**_fields(facts), "gpus": gpus}
+
+
+def _fields(value: HostFacts | Gpu | GpuNear | GpuProcess) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def facts_from_row(stored: dict[str, Any]) -> HostFacts:
@@ -224,7 +236,7 @@ async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> 
             write.actor, facts = told[before.id]
             if what := happenings.of_host(before, replace(before, facts=facts)):
                 tell(write, before, what)
-            rows.append({"which": before.id, "said": asdict(facts)})
+            rows.append({"which": before.id, "said": _stored(facts)})
     write.actor = actor
     if rows:
         query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
@@ -262,7 +274,7 @@ async def put_doors(write: Write, told: Mapping[str, Door]) -> None:
 async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None:
     values = dict(changed)
     if isinstance(values.get("facts"), HostFacts):
-        values["facts"] = asdict(values["facts"])
+        values["facts"] = _stored(values["facts"])
     if "findings" in values:
         values["findings"] = [asdict(finding) for finding in values["findings"]]
     if "door" in values:

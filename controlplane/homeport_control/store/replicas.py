@@ -312,25 +312,24 @@ async def observe_all(write: Write, reports: Sequence[Observed], now_s: float) -
     rows: list[dict[str, Any]] = []
     told: list[tuple[str, Replica, str]] = []
     for report in reports:
-        known = there.get(report.host_id, {})  # a host speaks only for what it was given
+        mine = there.get(report.host_id, {})  # a host speaks only for what it was given
         for observation in report.observations:
-            replica = known.get(observation.replica_id)
-            values = _news(replica, observation, now_s) if replica is not None else None
-            if replica is None or values is None:
+            known = mine.get(observation.replica_id)
+            if known is None or (values := _news(known, observation, now_s)) is None:
                 continue
-            after = replace(replica, **{**values, "log_tail": observation.log_tail})
-            if what := happenings.of_replica(replica, after, ""):
-                if happenings.by_itself(replica, after):
+            after = replace(known, **{**values, "log_tail": observation.log_tail})
+            if what := happenings.of_replica(known, after, ""):
+                if happenings.by_itself(known, after):
                     values["cause_id"] = events.new_cause()
-                told.append((report.actor, replace(after, cause_id=values.get("cause_id") or replica.cause_id), what))
-            rows.append({_WHICH: replica.id, **values})
+                told.append((report.actor, replace(after, cause_id=values.get("cause_id") or known.cause_id), what))
+            rows.append({_WHICH: known.id, **values})
     await _set(write, rows)
     if rows:
         write.touch("replicas")
     names = await _run_names(write.connection, {replica.run_id for _, replica, _ in told})
     actor = write.actor
-    for write.actor, after, what in told:
-        _tell(write, after, names[after.run_id], what, after.cause_id)
+    for write.actor, changed, what in told:
+        _tell(write, changed, names[changed.run_id], what, changed.cause_id)
     write.actor = actor
     return len(rows)
 

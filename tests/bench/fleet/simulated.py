@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from homeport_agent.channel import OPTIONS, tls_channel
+from homeport_agent.reconnecting import FIRST_PAUSE_S, longer_s, wait_s
 from homeport_protos.agent.v1 import agent_pb2 as pb
 from homeport_protos.agent.v1.agent_pb2_grpc import EnrollmentStub
 from homeport_protos.common.v1 import host_pb2
@@ -25,7 +26,6 @@ from homeport_protos.versions import PROTOCOL
 SESSION = "/homeport_protos.agent.v1.AgentLink/Session"
 GPUS, GPU_MIB = 8, 81920
 TELEMETRY_S, FACTS_SAMPLE_S = 1.0, 1.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 FIRST_PORT = 20_000
 LIFE = (pb.PHASE_PULLING, pb.PHASE_STARTING, pb.PHASE_PROBING, pb.PHASE_READY)
 STEP_S = (0.05, 0.4)  # between two phases, at random
@@ -132,8 +132,8 @@ class SimulatedAgent:
             self._counters.broken[reason] = self._counters.broken.get(reason, 0) + 1
             if time.monotonic() - began_s > pause_s:
                 pause_s = FIRST_PAUSE_S
-            await asyncio.sleep(pause_s * self._chance.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(wait_s(pause_s, self._chance.random()))
+            pause_s = longer_s(pause_s)
 
     async def _session(self) -> None:
         it = self._identity

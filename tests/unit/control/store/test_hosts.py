@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.control import FACTS, GPU, State, add_host, get_host, opened
+from homeport_control.domain.hosts import GpuNear, GpuProcess
 from homeport_control.store import hosts
 from homeport_control.store.connect import Write
 
@@ -69,3 +70,24 @@ async def test_a_taken_name_gets_a_number(state: State, taken: tuple[str, ...], 
     async with state.database.read() as connection:
         assert await hosts.unused_name(connection, "box") == expected
         assert [host.name for host in await hosts.list_all(connection)] == list(taken)
+
+
+async def test_facts_come_back_as_they_were_said(state: State) -> None:
+    near, process = (GpuNear("GPU-2", "NV4"),), (GpuProcess(7, "python3", 100, "r1"),)
+    facts = replace(FACTS, gpus=(replace(GPU, near=near, processes=process),), images=("a:1", "b:2"))
+    host = await add_host(state)
+    async with state.database.write() as write:
+        await hosts.put_facts(write, {host.id: ("host h1", facts)})
+    assert (await get_host(state, host.id)).facts == facts
+
+
+async def test_reports_of_many_are_each_held_to_the_last_one_of_its_host(state: State) -> None:
+    for name in ("h1", "h2", "h3"):
+        await add_host(state, name)
+        async with state.database.write() as write:
+            await hosts.accept_report(write, name, "boot1", 5, new_session=True)
+    said = [hosts.Sequenced("h1", "boot1", 6), hosts.Sequenced("h2", "boot1", 5), hosts.Sequenced("h3", "boot2", 9)]
+    async with state.database.write() as write:
+        assert await hosts.accept_reports(write, said) == {"h1"}
+    async with state.database.write() as write:
+        assert await hosts.accept_reports(write, said) == frozenset()
