@@ -10,7 +10,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console, RenderableType
+from homeport_protos.text import one_line
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 
 from homeport_cli import config
 from homeport_cli.errors import UsageError
@@ -107,12 +109,28 @@ def _show(console: Console, renderable: RenderableType) -> None:
     if isinstance(renderable, str):
         console.print(renderable, markup=False, highlight=False, soft_wrap=True)
         return
+    renderable = Tame(renderable)
     if console.is_terminal:
         console.print(renderable)
         return
     # Tables pad their last column; a pipe's reader gets lines without that.
     console.file.writelines(line.rstrip() + "\n" for line in _text(console, renderable).splitlines())
     console.file.flush()
+
+
+class Tame:
+    """A table whose cells hold what hosts and callers said: nothing in it that a terminal would obey."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._inner, options):
+            if segment.control or segment.text.isprintable() or segment.text == "\n":
+                yield segment
+            else:
+                lines = segment.text.split("\n")
+                yield Segment("\n".join(one_line(line, len(line)) for line in lines), segment.style)
 
 
 def _text(console: Console, renderable: RenderableType) -> str:

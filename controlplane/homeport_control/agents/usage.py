@@ -13,6 +13,7 @@ import structlog
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.versions import ACCESS_PROTOCOL
 
+from homeport_control.agents import bounds
 from homeport_control.agents.sessions import AgentSession
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.usage import Usage, UsageBatch, UsageKey
@@ -20,7 +21,6 @@ from homeport_control.store import gateways, usage
 from homeport_control.store.connect import Database
 
 MOST_COUNTS = 50_000  # in one batch; an agent reads a few thousand lines at once
-MOST_TEXT = 200
 AGAIN_S = 5.0  # after a database that could not be written
 PAUSE_S = 1.0  # between two batches: each is a transaction
 _PLACE = re.compile(r"[0-9a-f]{16}:[0-9]{1,15}")
@@ -76,11 +76,11 @@ def batch_from(message: agent_pb2.UsageBatch) -> UsageBatch:
             (
                 UsageKey(
                     min(max(it.hour_s - it.hour_s % usage.HOUR_S, 0), now_hour_s - now_hour_s % usage.HOUR_S),
-                    it.token_id[:MOST_TEXT],
-                    it.service[:MOST_TEXT],
-                    it.model[:MOST_TEXT],
+                    bounds.name(it.token_id),
+                    bounds.name(it.service),
+                    bounds.name(it.model),
                 ),
-                Usage(max(0, it.requests), max(0, it.prompt_tokens), max(0, it.completion_tokens)),
+                Usage(bounds.amount(it.requests), bounds.amount(it.prompt_tokens), bounds.amount(it.completion_tokens)),
             )
             for it in message.counts
         ),

@@ -87,7 +87,7 @@ async def test_an_answer_to_nothing_is_nothing(state: State) -> None:
 def test_what_a_host_says_is_held_to_what_may_be() -> None:
     count = agent_pb2.UsageCount(hour_s=7300, token_id="t" * 999, service="s", requests=-5, prompt_tokens=2)
     batch = batch_from(agent_pb2.UsageBatch(place=PLACE, counts=[count]))
-    assert batch.counts == ((UsageKey(7200, "t" * 200, "s"), Usage(0, 2, 0)),)
+    assert batch.counts == ((UsageKey(7200, "t" * 199 + "…", "s"), Usage(0, 2, 0)),)
     future = agent_pb2.UsageBatch(place=PLACE, counts=[agent_pb2.UsageCount(hour_s=1 << 60)])
     assert batch_from(future).counts[0][0].from_s < 1 << 40
     assert batch_from(agent_pb2.UsageBatch()).place == ""  # that log is gone
