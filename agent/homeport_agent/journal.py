@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from homeport_agent.files import write_atomically
 from homeport_agent.machine import without_secrets
@@ -35,6 +35,7 @@ log = logging.getLogger("homeport.agent")
 
 FORMAT = 1
 AGAIN_S = 5.0  # after a write that failed: a disk that is full has room again some time
+KIND = TypeVar("KIND")
 
 
 class Journal:
@@ -102,17 +103,20 @@ def encode(entry: JournalEntry) -> bytes:
 
 
 def decode(text: bytes) -> JournalEntry:
-    """Raises ValueError, TypeError, KeyError or AttributeError on anything that `encode` does not write."""
+    """Raises ValueError, TypeError, KeyError or AttributeError on anything that `encode` does not write.
+
+    What a later version has kept besides is left out: an agent that went back to this one adopts all the same.
+    """
     document = json.loads(text)
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']}, this agent knows {FORMAT}")
     it = document["assignment"]
     # An agent that knew one gateway a host only wrote `gateway`.
     roles = it["gateways"] if "gateways" in it else [it["gateway"]] if it["gateway"] else []
-    gateways = tuple(GatewayRole(**role) for role in roles)
+    gateways = tuple(_of(GatewayRole, role) for role in roles)
     replicas = tuple(_replica(row) for row in it["replicas"])
     door = _door(it["door"]) if it.get("door") else None
-    reach = tuple(ReachTarget(**target) for target in it.get("reach", ()))
+    reach = tuple(_of(ReachTarget, target) for target in it.get("reach", ()))
     edge = _edge(it["edge"]) if it.get("edge") else None
     assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways, door, reach, edge)
     histories = {str(key): _history(row) for key, row in document["histories"].items()}
@@ -120,7 +124,7 @@ def decode(text: bytes) -> JournalEntry:
 
 
 def _door(it: dict[str, Any]) -> DoorWish:
-    return DoorWish(tuple(it["gateway_host_ids"]), tuple(TunnelTo(**each) for each in it.get("tunnels", ())))
+    return DoorWish(tuple(it["gateway_host_ids"]), tuple(_of(TunnelTo, each) for each in it.get("tunnels", ())))
 
 
 def _edge(it: dict[str, Any]) -> EdgeWish:
@@ -129,19 +133,25 @@ def _edge(it: dict[str, Any]) -> EdgeWish:
 
 def _replica(row: dict[str, Any]) -> AssignedReplica:
     lists = {key: tuple(row[key]) for key in ("entrypoint", "command", "gpu_uuids")}
-    return AssignedReplica(
-        **{
+    return _of(
+        AssignedReplica,
+        {
             **row,
             **lists,
             "wanted": Wanted(row["wanted"]),
             "env": (),
             "registry_auth": None,
-            "volumes": tuple(Volume(**it) for it in row["volumes"]),
-            "probes": tuple(Probe(**{**it, "headers": tuple(map(tuple, it["headers"]))}) for it in row["probes"]),
+            "volumes": tuple(_of(Volume, it) for it in row["volumes"]),
+            "probes": tuple(_of(Probe, {**it, "headers": tuple(map(tuple, it["headers"]))}) for it in row["probes"]),
             "secrets_known": False,
-        }
+        },
     )
 
 
 def _history(row: dict[str, Any]) -> History:
-    return History(**{**row, "log_tail": tuple(row["log_tail"])})
+    return _of(History, {**row, "log_tail": tuple(row["log_tail"])})
+
+
+def _of(kind: type[KIND], row: dict[str, Any]) -> KIND:
+    names = {it.name for it in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in row.items() if name in names})

@@ -68,6 +68,11 @@ class Machine:
         """When TimePassed is due; None: no replica waits for a time."""
         return min((it.act_at_s for it in self._replicas.values() if it.act_at_s is not None), default=None)
 
+    @property
+    def waits_for_a_list(self) -> bool:
+        """Containers of ours run, and nothing says what they are: the journal is lost."""
+        return self._accepted is None and bool(self._strangers)
+
     def observe(self, now_s: float | None) -> tuple[ReplicaObserved, ...]:
         """All that is held, sorted by id."""
         if not self._containers_known and self._accepted is not None:

@@ -63,6 +63,7 @@ class ThisHost:
         self._sampler = sampler
         self._gateway = gateway
         self._known = asyncio.Event()
+        self._listed = asyncio.Event()  # the server has said what is to run here
         self.roles: asyncio.Queue[tuple[GatewayRole, ...]] = asyncio.Queue(1)  # only the newest wish
 
     def facts(self) -> HostFacts:
@@ -102,6 +103,7 @@ class ThisHost:
     def assigned(self, assignment: Assignment) -> None:
         before = self._machine.accepted
         self._runner.feed(ev.AssignmentReceived(assignment))
+        self._listed.set()
         if self._machine.accepted is assignment:
             log.info("assignment generation=%d replicas=%d", assignment.generation, len(assignment.replicas))
             self.take_paths(assignment)
@@ -158,3 +160,5 @@ class ThisHost:
 
     async def settled(self) -> None:
         await self._known.wait()
+        if self._machine.waits_for_a_list:  # a report of nothing would take what runs out of the gateways
+            await self._listed.wait()

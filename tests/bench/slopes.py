@@ -10,7 +10,7 @@ is never a slope.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
@@ -36,6 +36,10 @@ class Limit:
     share_per_hour: float = 0.0
     grain: float = 0.0
     ceiling: float = math.inf  # no sample may be above
+
+    def times(self, slack: float) -> "Limit":
+        """With so much more allowed per hour."""
+        return replace(self, per_hour=self.per_hour * slack, share_per_hour=self.share_per_hour * slack)
 
 
 @dataclass(frozen=True, slots=True)

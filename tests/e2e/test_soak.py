@@ -38,6 +38,6 @@ def test_a_soak_of_seconds_looks_at_everything(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_a_soak_of_minutes_finds_no_slope(tmp_path: Path) -> None:
-    _, said = soak(tmp_path, "--for", "10m", timeout_s=900)
+    _, said = soak(tmp_path, "--for", "10m", "--slack", "4", timeout_s=900)
     assert "nothing grows, nothing failed" in said
-    assert "not enough" not in said
+    assert "not enough" not in said, "ten minutes are mostly warm-up, so it has slack; the bar is that of half an hour"

@@ -144,6 +144,13 @@ def test_a_later_version_and_back_again_without_a_lost_request(stage: Stage, tmp
         agent_becomes(homeport, THIS)  # a journal of which it does not know all
         client.more(ANSWERS)
         assert processes(homeport) == rolled
+        assert "the journal was broken" not in homeport.agent.output
+
+        homeport.agent.stop()
+        (homeport.agent_state / "journal.json").write_text("lost")
+        agent_becomes(homeport, THIS)
+        client.more(ANSWERS)
+        assert processes(homeport) == rolled
         assert "the journal was broken" in homeport.agent.output
     all_is_right(client)
 

@@ -117,9 +117,19 @@ def test_a_broken_file_is_moved_aside(tmp_path: Path, text: bytes) -> None:
     assert path.with_suffix(".broken").read_bytes() == text
 
 
-def test_a_file_of_another_agent_with_other_fields_is_moved_aside(tmp_path: Path) -> None:
+def test_what_a_later_agent_has_kept_besides_is_left_out(tmp_path: Path) -> None:
     document = json.loads(encode(ENTRY))
-    document["assignment"]["replicas"][0]["new_field"] = 1
+    rows = [*document["assignment"]["replicas"], *document["histories"].values()]
+    for row in (*rows, *document["assignment"]["gateways"]):
+        row["later"] = 1
+    path = tmp_path / "journal.json"
+    path.write_text(json.dumps(document))
+    assert Journal(path).read() == decode(encode(ENTRY))
+
+
+def test_a_file_without_what_this_agent_needs_is_moved_aside(tmp_path: Path) -> None:
+    document = json.loads(encode(ENTRY))
+    del document["assignment"]["replicas"][0]["image"]
     path = tmp_path / "journal.json"
     path.write_text(json.dumps(document))
     assert Journal(path).read() is None

@@ -51,6 +51,17 @@ def test_a_new_replica_is_pulled_started_probed_and_ready() -> None:
     assert (observed.phase, observed.host_port, observed.probes_passed) == (Phase.READY, 32768, 1)
 
 
+def test_containers_without_a_journal_wait_for_a_list() -> None:
+    machine = Machine()
+    assert not machine.waits_for_a_list
+    machine.handle(ev.JournalRead(None), 0)
+    machine.handle(ev.ContainersFound((container(),)), 0)
+    assert machine.waits_for_a_list
+    machine.handle(ev.AssignmentReceived(assignment(1, replica())), 1)
+    assert not machine.waits_for_a_list
+    assert not empty_host().waits_for_a_list
+
+
 def test_nothing_is_begun_before_the_containers_are_known() -> None:
     machine, new = Machine(), replica()
     assert machine.handle(ev.AssignmentReceived(assignment(1, new)), 0) == []
