@@ -34,10 +34,15 @@ async def take_report(database: Database, host_id: str, actor: str, report: agen
         await write_reports(write, [Said(host_id, actor, report)])
 
 
-async def write_reports(write: Write, said: Sequence[Said]) -> None:
-    """As `take_report`, of several hosts in one transaction; what most of them say in statements for all of them."""
+async def write_reports(write: Write, said: Sequence[Said]) -> set[str]:
+    """As `take_report`, of several hosts in one transaction; what most of them say in statements for all of them.
+
+    Returns hosts that a gateway cannot dial any more: whether they are still there, their own next reports say.
+    """
+    doubted: set[str] = set()
     for some in _once_each(said):
-        await _write(write, some)
+        doubted |= await _write(write, some)
+    return doubted
 
 
 def _once_each(said: Sequence[Said]) -> Iterator[list[Said]]:
@@ -49,7 +54,8 @@ def _once_each(said: Sequence[Said]) -> Iterator[list[Said]]:
         left = [it for it in left if first[it.host_id] is not it]
 
 
-async def _write(write: Write, said: Sequence[Said]) -> None:
+async def _write(write: Write, said: Sequence[Said]) -> set[str]:
+    doubted: set[str] = set()
     places = [hosts.Sequenced(it.host_id, it.report.boot_id, it.report.sequence) for it in said]
     accepted = await hosts.accept_reports(write, places)
     news = [it for it in said if it.host_id in accepted]
@@ -73,7 +79,7 @@ async def _write(write: Write, said: Sequence[Said]) -> None:
     for it in news:
         report = it.report
         if report.reached or report.HasField("edge"):
-            await _paths(write, it.host_id, report)
+            doubted |= await _paths(write, it.host_id, report)
         # An agent that knows one gateway a host only says `gateway`.
         roles = report.gateways or ([report.gateway] if report.HasField("gateway") else [])
         if roles:
@@ -81,6 +87,7 @@ async def _write(write: Write, said: Sequence[Said]) -> None:
             some = bounds.first(roles, bounds.MOST_GATEWAYS)
             seen_roles = [(each.name, each.running, bounds.sentence(each.message)) for each in some]
             await gateways.observed(write, it.host_id, seen_roles)
+    return doubted
 
 
 def _first(said: Sequence[agent_pb2.ReplicaReport]) -> Iterable[agent_pb2.ReplicaReport]:
@@ -125,10 +132,10 @@ async def _tell_strangers(write: Write, host_id: str, replica_ids: list[str]) ->
         log.warning(sentence)
 
 
-async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
-    """Of a gateway's host: which doors of others it could dial, and who has a tunnel to it."""
+async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> set[str]:
+    """Of a gateway's host: which doors of others it could dial, and who has a tunnel to it. Returns those to be heard anew."""
     if not await gateways.of_host(write.connection, host_id):
-        return  # only a gateway's host has something to say of the ways to others
+        return set()  # only a gateway's host has something to say of the ways to others
     reached = list(bounds.first(report.reached, bounds.MOST_REACHED))
     # Who had one may be in no report now: then all are looked at.
     ids = None if report.HasField("edge") else [it.host_id for it in reached]
@@ -147,3 +154,4 @@ async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> None:
                 known[other] = dug(its, host_id, here.get(other), why)
     # It speaks of all of them, and of few is there anything new.
     await hosts.put_doors(write, {other: its for other, its in known.items() if before[other] != its})
+    return {other for other, its in known.items() if set(its.unheard) - set(before[other].unheard)}

@@ -6,7 +6,7 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -85,8 +85,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
-        self._reports = Batches(database, write_reports)
+        self._reports = Batches(database, self._write_reports)
         self._parts = Batches(database, one_by_one)
+        self._doubted: set[str] = set()  # hosts whose next report is written though it says nothing new
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._crowd = Crowd(MOST_SESSIONS, "sessions")  # those before their hello too
         self._late: dict[str, asyncio.Task[None]] = {}  # by host id: what the database could not be told yet
@@ -354,11 +355,15 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async with self._database.write(actor=self._actors[host_id]) as write:
             await hosts.update(write, host_id, {"upgrade_error": one_line(f"{result.build}: {result.error}")})
 
+    async def _write_reports(self, write: Write, said: Sequence[Said]) -> None:
+        self._doubted |= await write_reports(write, said)
+
     async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
         heard, is_first = Heard(), True
         while True:
             report = await inbox.take()
-            if not heard.is_known(report):
+            if not heard.is_known(report) or host_id in self._doubted:
+                self._doubted.discard(host_id)
                 await self._reports.add(Said(host_id, self._actors[host_id], report, is_first))
                 heard.written(report)
                 is_first = False

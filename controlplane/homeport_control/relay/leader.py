@@ -25,10 +25,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    (
-        "grpc.min_reconnect_backoff_ms",
-        3000,
-    ),  # so long may one try take, its handshakes included: not the pause between two
+    ("grpc.min_reconnect_backoff_ms", 3000),  # so long may one try take, its handshakes included; no pause
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 

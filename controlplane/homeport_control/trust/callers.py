@@ -27,7 +27,7 @@ def caller_certificate(context: Any) -> x509.Certificate | None:
     if not _is_servers(certificate):
         return certificate
     der = _metadata(context, CERTIFICATE_KEY)
-    return x509.load_der_x509_certificate(der) if isinstance(der, bytes) else None
+    return x509.load_der_x509_certificate(der) if isinstance(der, bytes) else certificate  # itself, which is no host
 
 
 def caller_common_name(context: Any) -> str:
