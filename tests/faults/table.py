@@ -45,7 +45,7 @@ def _row(promise: Promise, measured: Measured | None) -> str:
 def _numbers(it: Measured) -> Iterator[str]:
     yield f"{it.failed} of {it.requests} plain requests failed" if it.failed else f"0 of {it.requests} requests failed"
     if it.broken:
-        yield f"{it.broken} uploads and streams cut"
+        yield f"{it.broken} POSTs and streams cut"
     yield f"longest silence {it.silent_s:g} s"
     yield from (f"{what} after {after_s:g} s" for what, after_s in sorted(it.times_s.items(), key=itemgetter(1)))
     yield f"{it.day}, {it.commit}"

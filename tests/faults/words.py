@@ -63,7 +63,7 @@ class Promise:
         else:
             parts.append("no request that may be sent twice fails")
         if self.may_break:
-            parts.append(f"at most {self.may_break} uploads and streams are cut, those under way there")
+            parts.append(f"at most {self.may_break} POSTs and streams are cut, those under way there")
         elif not self.may_fail:
             return "no request fails"
         return "; ".join(parts)
