@@ -22,7 +22,7 @@ PROMISES = (
         silent_s=45.0,
         times_s={"services answer again": 40.0, BACK: 40.0},
         never="an acknowledged apply is lost",
-        note="Where all is on one machine, all is away until it has booted; then containers, Envoy and server come by themselves",
+        note="Where all is on one machine, all is away until it has booted; then everything comes up by itself",
     ),
     Promise(
         "server-clock-ahead", Struck.SERVER, Fault.CLOCK, "an hour ahead", never="a host counts as lost; " + _KEEPS
