@@ -162,6 +162,7 @@ def test_there_is_no_room_left_for_the_agents_state(here: Scene) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_its_docker_engine_is_restarted(here: Scene) -> None:
     with measuring(here.stage, "host-engine-restart", FLOWS) as it:
         it.struck()
@@ -181,10 +182,8 @@ def test_its_docker_engine_hangs(here: Scene) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [("host-door-kill", STRUCK), pytest.param("host-door-kill-tunnel", TUNNEL[0], marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("key", "name"), [("host-door-kill", STRUCK), ("host-door-kill-tunnel", TUNNEL[0])])
 def test_its_envoy_is_killed(here: Scene, key: str, name: str) -> None:
     before, machine = here.all_containers(), here.machine(name)
     with measuring(here.stage, key, FLOWS) as it:
@@ -196,6 +195,7 @@ def test_its_envoy_is_killed(here: Scene, key: str, name: str) -> None:
     assert here.all_containers() == before
 
 
+@pytest.mark.nightly
 def test_the_edge_where_its_tunnel_ends_is_killed(here: Scene) -> None:
     before, edge = here.all_containers(), here.stack.agent_state / "envoy" / "edge" / "envoy.pid"
     with measuring(here.stage, "gateway-edge-kill", FLOWS) as it:
