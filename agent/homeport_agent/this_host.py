@@ -33,6 +33,7 @@ log = logging.getLogger("homeport.agent")
 
 LEAVE_S = 900.0  # for containers to end by themselves
 LEAVE_LOOK_S = 1.0
+LOOK_AGAIN_S = 0.05
 
 
 class ThisHost:
@@ -160,5 +161,8 @@ class ThisHost:
 
     async def settled(self) -> None:
         await self._known.wait()
-        if self._machine.waits_for_a_list:  # a report of nothing would take what runs out of the gateways
+        if self._machine.waits_for_a_list:
+            # A report of nothing, or of replicas that no probe has asked yet, would take what serves out of the gateways.
             await self._listed.wait()
+            while any(it.phase is Phase.PROBING for it in self._machine.observe(None)):  # noqa: ASYNC110 - link bounds it
+                await asyncio.sleep(LOOK_AGAIN_S)

@@ -1,7 +1,7 @@
 """A server of today on the database of a real earlier version; its agent goes on with the containers that ran then.
 
 The databases and what the containers were made with: fixtures/databases. The CA is a new one, so the host's certificate is made
-here; all else is as an upgrade finds it. All of them by night, the oldest always.
+here; all else is as an upgrade finds it.
 """
 
 import http.client
@@ -22,7 +22,7 @@ from homeport_control.trust.ca import CertificateAuthority, serial_of
 from rig.stack import Stack, engine, wait_for
 from rig.traffic import get
 
-pytestmark = [pytest.mark.docker, pytest.mark.envoy, pytest.mark.slow]
+pytestmark = [pytest.mark.docker, pytest.mark.envoy, pytest.mark.slow, pytest.mark.nightly]
 LIFE_S = 86400.0
 AGAIN = """
 type: service
@@ -59,7 +59,7 @@ def homeport(found: Earlier, images: None) -> Iterator[Stack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=[SCHEMAS[0], *(pytest.param(it, marks=pytest.mark.nightly) for it in SCHEMAS[1:])])
+@pytest.fixture(params=SCHEMAS)
 def found(request: pytest.FixtureRequest) -> Earlier:
     return earlier(request.param)
 

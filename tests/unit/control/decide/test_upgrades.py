@@ -27,6 +27,14 @@ def test_one_of_each_fleet_begins_and_others_wait_for_it() -> None:
     assert started(*both, running={"a": NOW_S}) == ("c",)
 
 
+def test_an_older_server_brings_hosts_back_whatever_a_later_build_had_failed_with() -> None:
+    """A build has no order: that of an older server is another one."""
+    later = (host("a", build="later"), host("b", build="later", upgrade_error="latest: it did not connect"))
+    assert started(*later) == ("a",)
+    assert started(*later, running={"a": NOW_S}) == ()
+    assert started(host("a", build="new"), later[1]) == ("b",)
+
+
 def test_who_has_it_who_is_away_and_who_cannot_is_left_alone() -> None:
     away = host("b", connection=Connection.UNREACHABLE)
     assert started(host("a", build="new"), away, host("c", build="")) == ()
