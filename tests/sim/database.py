@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from homeport_control.store.connect import Database, _from_json, migrate
-from sqlalchemy.ext.asyncio import create_async_engine
+from homeport_control.store.connect import Database, migrate
+from homeport_control.store.sqlite import Sqlite, from_json
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 SHM = Path("/dev/shm")
 
@@ -185,15 +186,25 @@ class _Connection:
         """SQLAlchemy gives SQLite regular expressions; nothing of ours asks for them."""
 
 
+class _Inline(Sqlite):
+    """The product's own driver, on connections without a thread."""
+
+    def __init__(self, file: Path, power: Power) -> None:
+        super().__init__(file, busy_timeout_s=0.0)
+        self._power, self._where = power, file
+
+    def engine(self) -> AsyncEngine:
+        return create_async_engine(
+            f"sqlite+aiosqlite:///{self._where}",
+            async_creator=lambda *_, **__: _Connection(self._power, self._where),
+            hide_parameters=True,
+            json_deserializer=from_json,
+            pool_size=10,
+        )
+
+
 def open_inline(file: Path, power: Power) -> Database:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{file}",
-        async_creator=lambda *_, **__: _Connection(power, file),
-        hide_parameters=True,
-        json_deserializer=_from_json,
-        pool_size=10,
-    )
-    return Database(engine)
+    return Database(_Inline(file, power))
 
 
 class Folder:

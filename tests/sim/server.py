@@ -17,8 +17,8 @@ from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
 from homeport_control.api.plans import Plans
-from homeport_control.app import own_gateway
 from homeport_control.data_plane import DataPlane
+from homeport_control.leading import own_gateway
 from homeport_control.loops.liveness import LivenessLoop, forget_sessions
 from homeport_control.loops.loop import Loop
 from homeport_control.loops.placement import PlacementLoop

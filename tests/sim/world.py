@@ -213,7 +213,7 @@ class World:
 
 
 def _own_gateway(trust: Trust) -> Any:
-    from homeport_control.app import own_gateway
+    from homeport_control.leading import own_gateway
     from homeport_control.settings import ServerSettings
 
     return own_gateway(ServerSettings(state_dir=trust.directory))
