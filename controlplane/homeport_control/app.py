@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,7 @@ from homeport_control.agents.server import LinkServicer
 from homeport_control.agents.sessions import Sessions
 from homeport_control.agents.telemetry import Telemetry
 from homeport_control.agents.usage import UsageIn
+from homeport_control.api.auth import check_metrics_reader
 from homeport_control.api.fleets import new_token
 from homeport_control.api.server import ApiFacts, ApiServicer, Joining
 from homeport_control.api.tokens import create_join
@@ -51,6 +53,8 @@ from homeport_control.loops.runs import RunsLoop
 from homeport_control.loops.upgrades import UpgradesLoop
 from homeport_control.machines.crew import Crew
 from homeport_control.machines.errands import Errands
+from homeport_control.metrics.page import CONTENT_TYPE, Page, Sources
+from homeport_control.metrics.process import ApiCalls
 from homeport_control.settings import ServerSettings
 from homeport_control.store import events, gateways, meta
 from homeport_control.store.code import CodeStore
@@ -59,6 +63,7 @@ from homeport_control.trust.ca import CertificateAuthority, public_key_pin
 from homeport_control.trust.sealing import Sealer
 from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
+from homeport_control.web.metrics import Metrics
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
@@ -180,7 +185,10 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
     enrollment = Enrollment(state.server_id, settings.link_port)
-    api = grpc_server(settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES)
+    calls = ApiCalls()
+    api = grpc_server(
+        settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES, interceptors=[calls]
+    )
     agent_pb2_grpc.add_EnrollmentServicer_to_server(EnrollmentServicer(database, state.ca, enrollment), api)
     facts = ApiFacts(
         state.server_id,
@@ -228,7 +236,22 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     )
     agent_pb2_grpc.add_AgentLinkServicer_to_server(link_servicer, link)
     data_plane.register(link)
-    web = web_server(web_app(state.ca.pem, downloads), settings.bind, settings.web_port, pair, settings.state_dir)
+    page = Page(
+        database,
+        Sources(
+            telemetry.of,
+            data_plane.load,
+            data_plane.totals.of_services,
+            data_plane.totals.envoys,
+            loops,
+            calls.registry,
+            __version__,
+        ),
+    )
+    numbers = Metrics(partial(check_metrics_reader, database), page.text, CONTENT_TYPE)
+    web = web_server(
+        web_app(state.ca.pem, downloads, [numbers.route]), settings.bind, settings.web_port, pair, settings.state_dir
+    )
     await data_plane.start()
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,7 @@
 """Listeners: gRPC servers and the web server, with their TLS, and a clear word when a port is taken."""
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def grpc_server(
     *,
     client_ca: bytes | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> grpc.aio.Server:
     """A server bound to its port, not started. With `client_ca` every client must have a certificate of it.
 
@@ -47,7 +49,8 @@ def grpc_server(
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
-    server = grpc.aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes)))
+    options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
+    server = grpc.aio.server(interceptors=interceptors, options=options)
     server.add_secure_port(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", credentials)
     return server
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from homeport_control.domain.errors import Denied
 from homeport_control.store import tokens, users
 from homeport_control.store.connect import Database
+from homeport_control.store.tokens import METRICS_ROLE, TokenRecord
+from homeport_control.store.users import UserRecord
 from homeport_control.trust.tokens import sha256_hex
 
 
@@ -39,8 +41,25 @@ class Unauthenticated(Denied):
 
 async def caller_of(database: Database, metadata: Iterable[tuple[str, str | bytes]] | None) -> Caller:
     """Raises Unauthenticated with what to do."""
-    values = dict(metadata or ())
-    scheme, _, token = str(values.get("authorization", "")).partition(" ")
+    record, user = await _identified(database, str(dict(metadata or ()).get("authorization", "")), "admin", "user")
+    is_admin = record.role == user.role == "admin"
+    return Caller(user.name, "admin" if is_admin else "user", record.expires_at_s)
+
+
+async def check_metrics_reader(database: Database, authorization: str) -> None:
+    """Whether who sends this header may read numbers of everything. Raises Unauthenticated, Denied."""
+    await _identified(database, authorization, "admin", "user", METRICS_ROLE)
+
+
+_MAY_ONLY = {
+    "service": "may only call services; use a user or admin token here",
+    METRICS_ROLE: "may only read /metrics; use a user or admin token here",
+}
+
+
+async def _identified(database: Database, authorization: str, *roles: str) -> tuple[TokenRecord, UserRecord]:
+    """The token that is sent, of one of these roles, and its user."""
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("no token was sent; run `homeport login`")
     async with database.read() as connection:
@@ -53,11 +72,10 @@ async def caller_of(database: Database, metadata: Iterable[tuple[str, str | byte
         raise Unauthenticated(
             f"the token {record.name} {why_not}; ask an admin for a new one (`homeport token create`)"
         )
-    if record.role == "service":
-        raise Denied(f"the token {record.name} may only call services; use a user or admin token here")
+    if record.role not in roles:
+        raise Denied(f"the token {record.name} {_MAY_ONLY[record.role]}")
     if user is None:
         raise Unauthenticated(
             f"the user {record.user} of the token {record.name} is not there; ask an admin for a new one"
         )
-    is_admin = record.role == user.role == "admin"
-    return Caller(user.name, "admin" if is_admin else "user", record.expires_at_s)
+    return record, user

@@ -14,7 +14,7 @@ tokens = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False, unique=True),
-    sa.Column("role", sa.Text, nullable=False),  # admin, user, service, join
+    sa.Column("role", sa.Text, nullable=False),  # admin, user, service, metrics, join
     sa.Column("services", sa.JSON, nullable=False),  # role service: run names; empty: all
     sa.Column("fleet", sa.Text, nullable=False),  # role join
     sa.Column("one_use", sa.Boolean, nullable=False),

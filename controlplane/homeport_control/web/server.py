@@ -1,21 +1,24 @@
-"""The small HTTPS surface: the CA's certificate, a health check, and what a host that joins downloads.
+"""The small HTTPS surface: the CA's certificate, a health check, what a host that joins downloads, and what other modules of this
+room add.
 
-All of it is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself. Nothing that
-wants a token is served here.
+All that stands here is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from homeport_control.web.downloads import BUNDLE, Downloads
 from homeport_control.web.uv_program import compressed
 
 
-def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
+def web_app(ca_pem: bytes, downloads: Downloads, routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """`routes`: what else is served; each of them says who may."""
+
     async def ca(_request: Request) -> Response:
         return Response(ca_pem, media_type="application/x-pem-file")
 
@@ -58,5 +61,6 @@ def web_app(ca_pem: bytes, downloads: Downloads) -> Starlette:
             Route(f"/host/{downloads.wheel_name}", wheel),
             Route("/host/uv.gz", uv),
             Route(f"/host/{BUNDLE}", bundle),
+            *routes,
         ]
     )

@@ -1,0 +1,96 @@
+"""The page that Prometheus scrapes: one look at the database, the newest readings, and what this process counts.
+
+Covers gathering. What each sample means: fleet, services, process.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+
+from homeport_control.decide.scaling import count_of
+from homeport_control.domain.metrics import EnvoyFigures
+from homeport_control.metrics import fleet, process, services
+from homeport_control.metrics.families import gauge
+from homeport_control.spec.service import spec_from_json
+from homeport_control.store import gateways, hosts, replicas, runs
+from homeport_control.store.connect import Database
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What other rooms know; the app joins them."""
+
+    reading_of: Callable[[str], Any]  # a host's newest reading by its id; None: it has told nothing
+    load_of: Callable[[str], tuple[int, int | None]]
+    totals: Callable[[], Mapping[tuple[str, str], services.Total]]
+    envoys: Callable[[], Mapping[str, EnvoyFigures]]
+    loops: Iterable[process.TurningLoop]
+    calls: CollectorRegistry
+    version: str
+
+
+class Page:
+    def __init__(self, database: Database, sources: Sources) -> None:
+        self._database = database
+        self._sources = sources
+
+    async def text(self) -> bytes:
+        """In Prometheus' text format. Raises NotReady when the database is away."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Ready(await self._gather()))
+        return generate_latest(registry) + generate_latest(self._sources.calls)
+
+    async def _gather(self) -> list[Metric]:
+        sources = self._sources
+        async with self._database.read() as connection:
+            known = await hosts.list_all(connection)
+            claims = await replicas.list_reservations(connection)
+            present = await replicas.list_active(connection)
+            active = await runs.list_active(connection)
+            there = await gateways.list_all(connection)
+        wanted = [(run, _wanted(run.scaled_to, (run.current or run.newest).spec_json)) for run in active]
+        held_by = _held_memory(sources.reading_of, {it.id for it in known})
+        names = {run.name for run in active}
+        totals = {key: it for key, it in sources.totals().items() if key[1] in names}
+        return [
+            gauge(
+                "homeport_server_info",
+                "1; its labels say which server answers.",
+                ("version",),
+                [((sources.version,), 1)],
+            ),
+            *fleet.families(known, claims, sources.reading_of),
+            *services.services(wanted, present, sources.load_of, held_by.get),
+            *services.traffic(totals),
+            *services.gateways((it.name for it in there), sources.envoys()),
+            *process.loops(sources.loops),
+        ]
+
+
+def _wanted(scaled_to: int | None, spec_json: str) -> int:
+    return count_of(spec_from_json(spec_json).replicas, scaled_to)
+
+
+def _held_memory(reading_of: Callable[[str], Any], host_ids: Iterable[str]) -> dict[str, int]:
+    """By replica: bytes of GPU memory, as its host measured."""
+    found = {}
+    for host_id in host_ids:
+        if (reading := reading_of(host_id)) is not None:
+            for replica in reading.replicas.values():
+                found[replica.replica_id] = replica.gpu_memory_mib * fleet.MIB
+    return found
+
+
+class _Ready:
+    """A collector of what was gathered already: prometheus_client's are not async."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
