@@ -6,10 +6,8 @@ GPUs have the labels of NVIDIA's dcgm-exporter (UUID, modelName, Hostname, pci_b
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client.core import Metric
-
 from homeport_control.domain.hosts import BADNESS, Connection, Gpu, Host, Reservation
-from homeport_control.metrics.families import Gauges, gauge
+from homeport_control.metrics.families import Family, Gauges, gauge
 
 MIB = 1 << 20
 HOST = ("Hostname", "fleet")
@@ -57,7 +55,7 @@ class Reading(Protocol):
 
 def families(
     hosts: Iterable[Host], reservations: Iterable[Reservation], reading_of: Callable[[str], Reading | None]
-) -> list[Metric]:
+) -> list[Family]:
     of_hosts, of_gpus, throttled = _hosts(), _gpus(), []
     claimed: dict[str, tuple[int, float]] = {}
     for claim in reservations:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
 
 from homeport_control.decide.scaling import count_of
 from homeport_control.domain.metrics import EnvoyFigures
 from homeport_control.metrics import fleet, process, services
-from homeport_control.metrics.families import gauge
+from homeport_control.metrics.families import Family, gauge, text
 from homeport_control.spec.service import spec_from_json
 from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
@@ -41,11 +40,9 @@ class Page:
 
     async def text(self) -> bytes:
         """In Prometheus' text format. Raises NotReady when the database is away."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Ready(await self._gather()))
-        return generate_latest(registry) + generate_latest(self._sources.calls)
+        return text(await self._gather()) + generate_latest(self._sources.calls)
 
-    async def _gather(self) -> list[Metric]:
+    async def _gather(self) -> list[Family]:
         sources = self._sources
         async with self._database.read() as connection:
             known = await hosts.list_all(connection)
@@ -84,13 +81,3 @@ def _held_memory(reading_of: Callable[[str], Any], host_ids: Iterable[str]) -> d
             for replica in reading.replicas.values():
                 found[replica.replica_id] = replica.gpu_memory_mib * fleet.MIB
     return found
-
-
-class _Ready:
-    """A collector of what was gathered already: prometheus_client's are not async."""
-
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Metric]:
-        return self._families

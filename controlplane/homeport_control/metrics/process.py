@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import Metric
 
-from homeport_control.metrics.families import counter, gauge
+from homeport_control.metrics.families import Family, counter, gauge
 
 # of the text format nobody reads them, and they are as many as the counters
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -23,7 +22,7 @@ class TurningLoop(Protocol):
     turned_at_s: float
 
 
-def loops(known: Iterable[TurningLoop]) -> list[Metric]:
+def loops(known: Iterable[TurningLoop]) -> list[Family]:
     all_of_them = list(known)
     return [
         counter("homeport_loop_turns", "Turns.", ("loop",), [((it.name,), it.turns) for it in all_of_them]),

@@ -4,12 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client.core import Metric
-
 from homeport_control.domain.metrics import EnvoyFigures
 from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
-from homeport_control.metrics.families import Gauges, counter, gauge, histogram
+from homeport_control.metrics.families import Family, Gauges, counter, gauge, histogram
 
 RUN = ("run",)
 
@@ -27,7 +25,7 @@ def services(
     replicas: Iterable[Replica],
     load_of: Callable[[str], tuple[int, int | None]],  # held; in flight, None: nobody says
     reached: Callable[[str], int | None],
-) -> list[Metric]:
+) -> list[Family]:
     """`load_of` by the run's name; `reached` by a replica's id: bytes of GPU memory that it holds now, None: not measured."""
     of_runs = Gauges(
         "homeport_service",
@@ -72,7 +70,7 @@ def services(
     ]
 
 
-def traffic(totals: Mapping[tuple[str, str], Total]) -> list[Metric]:
+def traffic(totals: Mapping[tuple[str, str], Total]) -> list[Family]:
     """`totals` by gateway and service."""
     known = sorted(totals.items())
     answers = [
@@ -102,7 +100,7 @@ def traffic(totals: Mapping[tuple[str, str], Total]) -> list[Metric]:
     ]
 
 
-def gateways(names: Iterable[str], figures: Mapping[str, EnvoyFigures]) -> list[Metric]:
+def gateways(names: Iterable[str], figures: Mapping[str, EnvoyFigures]) -> list[Family]:
     """All that there are; one without figures does not say anything now."""
     of_gateways = Gauges(
         "homeport_gateway",

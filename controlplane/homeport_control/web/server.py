@@ -1,5 +1,4 @@
-"""The small HTTPS surface: the CA's certificate, a health check, what a host that joins downloads, and what other modules of this
-room add.
+"""The small HTTPS surface: the CA's certificate, a health check, what a host that joins downloads, and what others add to it.
 
 All that stands here is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself.
 """

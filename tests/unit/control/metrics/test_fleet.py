@@ -6,10 +6,11 @@ from typing import Any
 
 from fixtures.control import a_host, claim
 from homeport_control.domain.hosts import Connection, Finding, Gpu, Health, Host
+from homeport_control.metrics.families import Family, text
 from homeport_control.metrics.fleet import families
 from homeport_protos.common.v1 import host_pb2
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 A100 = Gpu("GPU-1", "A100", 1000, pci_bus_id="0000:01:00.0")
 GPU = {"UUID": "GPU-1", "modelName": "A100", "Hostname": "h1", "pci_bus_id": "0000:01:00.0", "fleet": "local"}
@@ -17,17 +18,15 @@ HOST = {"Hostname": "h1", "fleet": "local"}
 MIB = 1 << 20
 
 
-class Found:
-    def __init__(self, found: list[Metric]) -> None:
-        self._found = found
+def values(found: list[Family]) -> CollectorRegistry:
+    """As Prometheus' own parser reads them."""
 
-    def collect(self) -> list[Metric]:
-        return self._found
+    class Read:
+        def collect(self) -> list[Any]:
+            return list(text_string_to_metric_families(text(found).decode()))
 
-
-def values(found: list[Metric]) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Found(found))
+    registry.register(Read())
     return registry
 
 
