@@ -1,7 +1,7 @@
 """Families of samples, and their text in Prometheus' format (version 0.0.4). PURE.
 
-prometheus_client's own exposition takes 200 ms for a hundred hosts of eight GPUs, most of it to put the same labels together for
-each of a GPU's eighteen samples; here they are put together once. What it counts itself (process) it writes itself.
+prometheus_client's own exposition takes 200 ms for a hundred hosts of eight GPUs, most of it to put the same labels together
+for each of a GPU's eighteen samples; here they are put together once. What it counts itself (process) it writes itself.
 """
 
 from collections.abc import Iterable, Mapping
