@@ -31,6 +31,8 @@ from homeport_control.leading import Leading, Premises
 from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_key, web_server
 from homeport_control.logs import configure_logs
 from homeport_control.loops.lease import LeaseKeeper
+from homeport_control.metrics.page import CONTENT_TYPE
+from homeport_control.metrics.process import ApiCalls
 from homeport_control.opening import Opened, opened
 from homeport_control.relay.door import Door
 from homeport_control.relay.forward import Forward
@@ -42,6 +44,7 @@ from homeport_control.store.code_copies import CodeCopies
 from homeport_control.store.leadership import fence
 from homeport_control.web.downloads import add_bundle as keep_bundle
 from homeport_control.web.downloads import collect
+from homeport_control.web.metrics import Metrics
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
@@ -109,16 +112,22 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     leader = LeaderChannel(state.ca.pem, pair)
     forward = Forward(leader, settings.name or socket.gethostname())
     api_door, link_door = Door(forward, _is_api), Door(forward, lambda method: not _is_api(method), _is_api)
-    callers = Callers(state.database)
-    gate = (Gate(callers),)
+    callers, calls = Callers(state.database), ApiCalls()
     api = grpc_server(
-        settings.bind, settings.api_port, pair, max_message_bytes=MAX_API_MESSAGE_BYTES, interceptors=gate
+        settings.bind,
+        settings.api_port,
+        pair,
+        max_message_bytes=MAX_API_MESSAGE_BYTES,
+        interceptors=[calls, Gate(callers)],
     )
     api.add_generic_rpc_handlers((api_door,))
     link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
     link.add_generic_rpc_handlers((link_door,))
-    terms = Terms(Premises(settings, state, downloads, pair, link_door, api_door, callers), leader)
-    pages = web_app(state.ca.pem, downloads, terms.why_not)
+    late = Lag()
+    numbers = Metrics(callers.check_metrics_reader, CONTENT_TYPE)
+    premises = Premises(settings, state, downloads, pair, link_door, api_door, callers, calls, late, numbers)
+    terms = Terms(premises, leader)
+    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route])
     web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -129,7 +138,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        measuring = group.create_task(Lag().run(), name="lag")
+        measuring = group.create_task(late.run(), name="lag")
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()

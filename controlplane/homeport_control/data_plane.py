@@ -10,7 +10,7 @@ from dataclasses import replace
 import grpc
 
 from homeport_control.domain.gateway import LoadReport
-from homeport_control.domain.metrics import Answers
+from homeport_control.domain.metrics import AnswerReport, Answers
 from homeport_control.hold.server import HoldServer
 from homeport_control.hold.waiting import Waiting
 from homeport_control.load.answers import RecentAnswers
@@ -18,6 +18,7 @@ from homeport_control.load.lrs import LoadReports
 from homeport_control.load.rates import Rates
 from homeport_control.load.services import ServiceLoads
 from homeport_control.load.stats import AnswerStats
+from homeport_control.load.totals import Totals
 from homeport_control.loops.autoscale import AutoscaleLoop
 from homeport_control.loops.gateway import GatewayLoop
 from homeport_control.loops.hold import HoldLoop
@@ -34,6 +35,7 @@ class DataPlane:
         self._database = database
         self.gateway = GatewayLoop(database, open_sealed)
         self.rates, self._answers = Rates(time.time), RecentAnswers(time.time)
+        self.totals = Totals(time.time)
         self._loads = ServiceLoads(time.time, self.gateway.publishers)
         self.autoscale = AutoscaleLoop(database, self._loads.samples)
         self._waiting = Waiting(self._on_held)
@@ -52,7 +54,7 @@ class DataPlane:
         authorize = self.gateway.authorize
         self._xds.register(link)
         LoadReports(authorize=authorize, on_load=self._on_load).register(link)
-        AnswerStats(authorize=authorize, on_answers=self._answers.take).register(link)
+        AnswerStats(authorize=authorize, on_answers=self._on_answers).register(link)
         HoldServer(self._waiting, authorize=authorize, publishes=self._publishes).register(link)
 
     async def start(self) -> None:
@@ -65,6 +67,15 @@ class DataPlane:
     def traffic(self, service: str) -> tuple[int, Answers | None]:
         """Its requests: held now, and how the others were answered over the last seconds."""
         return self._loads.held(service), self._answers.of(service)
+
+    def load(self, service: str) -> tuple[int, int | None]:
+        """Its requests: held now; and in flight, None: no gateway says."""
+        rates = self.rates.of(service)
+        return self._loads.held(service), None if rates is None else sum(it.in_flight for it in rates.values())
+
+    def _on_answers(self, report: AnswerReport) -> None:
+        self._answers.take(report)
+        self.totals.take(report)
 
     def _on_held(self, service: str, held: int) -> None:
         self._loads.on_held(service, held)
@@ -89,3 +100,4 @@ class DataPlane:
         self._xds.forget(name)
         self._loads.forgotten(name)
         self._answers.forgotten(name)
+        self.totals.forgotten(name)

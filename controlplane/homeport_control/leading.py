@@ -30,6 +30,7 @@ from homeport_control.domain.errors import NotLeading
 from homeport_control.domain.gateway import LOCAL, Gateway
 from homeport_control.domain.leadership import Standing
 from homeport_control.issuing import acme_client, dns_hook
+from homeport_control.lag import Lag
 from homeport_control.loops.acme import AcmeLoop
 from homeport_control.loops.certificates import CertificatesLoop
 from homeport_control.loops.collect import CollectLoop
@@ -43,6 +44,8 @@ from homeport_control.loops.runs import RunsLoop
 from homeport_control.loops.upgrades import UpgradesLoop
 from homeport_control.machines.crew import Crew
 from homeport_control.machines.errands import Errands
+from homeport_control.metrics.page import Page, Sources
+from homeport_control.metrics.process import ApiCalls
 from homeport_control.opening import Opened
 from homeport_control.relay.door import Door
 from homeport_control.relay.handlers import Handlers
@@ -53,6 +56,7 @@ from homeport_control.store.code_copies import CodeCopies
 from homeport_control.store.connect import Write
 from homeport_control.trust.ca import KeyPair, public_key_pin
 from homeport_control.web.downloads import Downloads
+from homeport_control.web.metrics import Metrics
 
 END_S = 2.0  # for calls that are ended to come to their end
 log = structlog.get_logger()
@@ -69,6 +73,9 @@ class Premises:
     link_door: Door
     api_door: Door
     callers: Callers
+    calls: ApiCalls
+    lag: Lag
+    numbers: Metrics
 
 
 def own_gateway(settings: ServerSettings) -> Gateway:
@@ -117,6 +124,16 @@ class Leading:
             Loop("liveness", changes, LivenessLoop.topics, LivenessLoop(database, settings.lost_after_s).turn),
         ]
 
+        readings = self._telemetry.of
+        totals = data_plane.totals
+        self._page = Page(
+            database,
+            Sources(
+                readings, data_plane.load, totals.of_services, totals.envoys, self._loops, premises.calls.registry,
+                premises.lag.at_most_s, __version__,
+            ),
+        )  # fmt: skip
+
     async def run(self, over: asyncio.Event, begun: Callable[[], object]) -> None:
         """Lead until `over`; `begun` is called when calls are answered.
 
@@ -139,10 +156,12 @@ class Leading:
             tasks.append(group.create_task(self._crew.run(), name="crew"))
             premises.link_door.open(Handlers.together(link, api))
             premises.api_door.open(api)
+            premises.numbers.page = self._page.text
             begun()
             try:
                 await over.wait()
             finally:
+                premises.numbers.page = None
                 await asyncio.gather(premises.api_door.close(END_S), premises.link_door.close(END_S))
                 for task in tasks:
                     task.cancel()

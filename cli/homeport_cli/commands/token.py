@@ -13,13 +13,18 @@ from homeport_cli.durations import seconds
 from homeport_cli.errors import UsageError
 
 app = verbs("Tokens of users and services.")
-ROLES = ("user", "service", "admin")
+ROLES = ("user", "service", "metrics", "admin")
 
 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for: it is listed and revoked by it.")],
-    role: Annotated[str, typer.Option("--role", help="user, service (may only call services) or admin.")] = "user",
+    role: Annotated[
+        str,
+        typer.Option(
+            "--role", help="user, service (may only call services), metrics (may only read /metrics) or admin."
+        ),
+    ] = "user",
     services: Annotated[
         list[str] | None, typer.Option("--service", help="With the role service: only this service; may be repeated.")
     ] = None,

@@ -13,6 +13,8 @@ import grpc
 from homeport_control.domain.errors import Denied, NotReady
 from homeport_control.store import tokens, users
 from homeport_control.store.connect import Database
+from homeport_control.store.tokens import METRICS_ROLE, TokenRecord
+from homeport_control.store.users import UserRecord
 from homeport_control.trust.callers import caller_peer
 from homeport_control.trust.guesses import Guesses, address_of
 from homeport_control.trust.tokens import sha256_hex
@@ -65,6 +67,18 @@ class Callers:
         self._guesses.was_good(sha256)
         return caller
 
+    async def check_metrics_reader(self, authorization: str, address: str) -> None:
+        """Whether who sends this header may read numbers of everything. Raises Unauthenticated, Denied, TooManyGuesses."""
+        token = _token([("authorization", authorization)])
+        sha256 = sha256_hex(token)
+        self._guesses.check(address, sha256, time.monotonic())
+        try:
+            await _identified(self.database, token, "admin", "user", METRICS_ROLE)
+        except Unauthenticated:
+            self._guesses.was_wrong(address, sha256, time.monotonic())
+            raise
+        self._guesses.was_good(sha256)
+
     async def is_known(self, metadata: Metadata) -> bool:
         """Whether what it sends may be read: a token that was good lately, or is now."""
         try:
@@ -89,7 +103,19 @@ def _token(metadata: Metadata) -> str:
 
 async def caller_of(database: Database, metadata: Metadata) -> Caller:
     """Raises Unauthenticated with what to do."""
-    token = _token(metadata)
+    record, user = await _identified(database, _token(metadata), "admin", "user")
+    is_admin = record.role == user.role == "admin"
+    return Caller(user.name, "admin" if is_admin else "user", record.expires_at_s)
+
+
+_MAY_ONLY = {
+    "service": "may only call services; use a user or admin token here",
+    METRICS_ROLE: "may only read /metrics; use a user or admin token here",
+}
+
+
+async def _identified(database: Database, token: str, *roles: str) -> tuple[TokenRecord, UserRecord]:
+    """The token, which must be of one of these roles, and its user."""
     async with database.read() as connection:
         record = await tokens.by_hash(connection, sha256_hex(token))
         user = await users.get(connection, record.user) if record is not None else None
@@ -100,11 +126,10 @@ async def caller_of(database: Database, metadata: Metadata) -> Caller:
         raise Unauthenticated(
             f"the token {record.name} {why_not}; ask an admin for a new one (`homeport token create`)"
         )
-    if record.role == "service":
-        raise Denied(f"the token {record.name} may only call services; use a user or admin token here")
+    if record.role not in roles:
+        raise Denied(f"the token {record.name} {_MAY_ONLY[record.role]}")
     if user is None:
         raise Unauthenticated(
             f"the user {record.user} of the token {record.name} is not there; ask an admin for a new one"
         )
-    is_admin = record.role == user.role == "admin"
-    return Caller(user.name, "admin" if is_admin else "user", record.expires_at_s)
+    return record, user

@@ -15,10 +15,10 @@ from homeport_control.spec.problems import Mistake
 from homeport_control.spec.words import resource_name
 from homeport_control.store import tokens, users
 from homeport_control.store.connect import Database, Write
-from homeport_control.store.tokens import TokenRecord
+from homeport_control.store.tokens import METRICS_ROLE, TokenRecord
 from homeport_control.trust.tokens import new_join_token, new_user_token, sha256_hex
 
-ROLES = ("admin", "user", "service")
+ROLES = ("admin", "user", "service", METRICS_ROLE)
 JOIN_TTL_S = 3600.0
 MAX_TTL_S = 100 * 365 * 86400.0
 MAX_NAME = 100
@@ -82,7 +82,7 @@ def new_record(
 def _check(request: api_pb2.CreateTokenRequest, role: str) -> None:
     """Raises BadRequest."""
     if role not in ROLES:
-        raise BadRequest(f"no role {role}; the roles are admin, user and service")
+        raise BadRequest(f"no role {role}; the roles are {', '.join(ROLES)}")
     if request.services and role != "service":
         raise BadRequest("only a token of the role service can be limited to services; add --role service")
     if not request.name:

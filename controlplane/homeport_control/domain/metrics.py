@@ -47,6 +47,17 @@ class AnswerCount:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvoyFigures:
+    """A gateway's Envoy itself. None: it did not say."""
+
+    connections: int | None = None  # of callers, open
+    in_flight: int | None = None
+    memory_bytes: int | None = None  # allocated
+    uptime_s: int | None = None
+    certificate_days: int | None = None  # until the first of its certificates expires
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerReport:
     """A service that is not in it was not answered anything."""
 
@@ -54,6 +65,7 @@ class AnswerReport:
     received_at_s: float
     interval_s: float  # in which was counted; 0 of what goes with the report before it
     counts: tuple[AnswerCount, ...]
+    envoy: EnvoyFigures = EnvoyFigures()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What Envoy counts of each service's answers (its metrics service): one stream per gateway, each second, with differences.
 
-Covers the stream and its conversion: classes of status codes, and a histogram of what answers took. Load reports have
-neither. Does not cover what is made of it (answers).
+Covers the stream and its conversion: classes of status codes, a histogram of what answers took, and how the Envoy itself is.
+Load reports have none of it. Does not cover what is made of it (answers, totals).
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from homeport_protos.envoy.v1 import metrics_pb2
 
-from homeport_control.domain.metrics import CLASSES, AnswerCount, AnswerReport
+from homeport_control.domain.metrics import CLASSES, AnswerCount, AnswerReport, EnvoyFigures
 from homeport_control.trust.gateway_calls import MOST_SERVICE_NAME, Authorize, Streams, gateway_of
 
 SERVICE = "envoy.service.metrics.v3.MetricsService"
@@ -24,6 +24,13 @@ MOST_COUNT = 10**9  # answers in one message
 _CLUSTER = "cluster."
 _TIME = "upstream_rq_time"
 _CLASS = {f"upstream_rq_{number + 1}xx": number for number in range(CLASSES)}
+_FIGURES = {
+    "http.gateway.downstream_cx_active": "connections",
+    "http.gateway.downstream_rq_active": "in_flight",
+    "server.memory_allocated": "memory_bytes",
+    "server.uptime": "uptime_s",
+    "server.days_until_first_cert_expiring": "certificate_days",
+}
 
 
 class AnswerStats:
@@ -64,7 +71,7 @@ class AnswerStats:
         """When it was taken."""
         at_s = _taken_at_s(message)
         interval_s = at_s - before_s if 0 <= at_s - before_s <= _LONGEST_S else FLUSH_S
-        self._on_answers(AnswerReport(gateway, self._clock(), interval_s, counts(message)))
+        self._on_answers(AnswerReport(gateway, self._clock(), interval_s, counts(message), figures(message)))
         return at_s
 
 
@@ -100,3 +107,8 @@ def counts(message: metrics_pb2.StreamMetricsMessage) -> tuple[AnswerCount, ...]
         AnswerCount(service, tuple(classes.get(service, [0] * CLASSES)), times.get(service, ()))
         for service in sorted(classes.keys() | times.keys())
     )
+
+
+def figures(message: metrics_pb2.StreamMetricsMessage) -> EnvoyFigures:
+    found = {_FIGURES[it.name]: int(it.metric[0].gauge.value) for it in message.metrics if it.name in _FIGURES}
+    return EnvoyFigures(**found)

@@ -47,6 +47,8 @@ class Loop:
     ) -> None:
         self.name = name
         self.last = Turn("has not turned yet")
+        self.turns = self.failures = 0
+        self.busy_s = self.turned_at_s = 0.0  # in turns, all together; unix time of the last one's end
         self._changes = changes
         self._topics = topics
         self._turn = turn
@@ -59,11 +61,15 @@ class Loop:
                 try:
                     turn = await self._turn(time.time())
                 except Exception:
+                    self.failures += 1
                     log.exception("a turn failed; it is tried again", loop=self.name, retry_in_s=backoff_s)
                     await asyncio.sleep(backoff_s)
                     backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
                     continue
                 backoff_s = FIRST_BACKOFF_S
+                self.turns += 1
+                self.busy_s += time.monotonic() - began_s
+                self.turned_at_s = time.time()
                 if turn.sentence != self.last.sentence:
                     log.info(turn.sentence, loop=self.name)
                 self.last = turn

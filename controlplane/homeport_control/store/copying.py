@@ -56,7 +56,7 @@ async def must_be_alone(connection: AsyncConnection, place: Place) -> None:
         return  # the lock in the state directory says it
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'homeport' AND pid <> pg_backend_pid()"
+        "AND application_name LIKE 'homeport %' AND pid <> pg_backend_pid()"
     )
     for pause_s in (0.05, 0.2, 0.5, 1.0, 0.0):  # one that was closed a moment ago is still there
         await connection.execute(sa.select(sa.func.pg_stat_clear_snapshot()))

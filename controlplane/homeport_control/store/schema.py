@@ -14,7 +14,7 @@ tokens = sa.Table(
     sa.Column("id", Words, primary_key=True),
     sa.Column("name", Words, nullable=False),
     sa.Column("sha256", Words, nullable=False, unique=True),
-    sa.Column("role", Words, nullable=False),  # admin, user, service, join
+    sa.Column("role", Words, nullable=False),  # admin, user, service, metrics, join
     sa.Column("services", sa.JSON, nullable=False),  # role service: run names; empty: all
     sa.Column("fleet", Words, nullable=False),  # role join
     sa.Column("one_use", sa.Boolean, nullable=False),

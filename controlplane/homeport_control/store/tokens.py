@@ -10,13 +10,15 @@ from homeport_control.store import events
 from homeport_control.store.connect import Write
 from homeport_control.store.schema import tokens, users
 
+METRICS_ROLE = "metrics"  # may read /metrics, and nothing else
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
     id: str
     name: str
     sha256: str
-    role: str  # admin, user, service, join
+    role: str  # admin, user, service, metrics, join
     services: tuple[str, ...]
     fleet: str
     one_use: bool
@@ -109,7 +111,7 @@ async def valid_counts(connection: AsyncConnection, now_s: float) -> dict[str, i
 
 async def grants(connection: AsyncConnection, now_s: float) -> tuple[tuple[TokenGrant, ...], float | None]:
     """Who may call services now, sorted by hash, and when the next of them expires."""
-    query = sa.select(tokens).where(tokens.c.role != "join", tokens.c.revoked_at_s.is_(None))
+    query = sa.select(tokens).where(tokens.c.role.not_in(("join", METRICS_ROLE)), tokens.c.revoked_at_s.is_(None))
     records = [record for record in map(_record, await connection.execute(query)) if not record.why_not(now_s)]
     expiries = [record.expires_at_s for record in records if record.expires_at_s is not None]
     found = tuple(

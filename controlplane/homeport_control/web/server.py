@@ -1,23 +1,27 @@
-"""The small HTTPS surface: the CA's certificate, a health check, and what a host that joins downloads.
+"""The small HTTPS surface: the CA's certificate, a health check, what a host that joins downloads, and what others add to it.
 
-All of it is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself. Nothing that
-wants a token is served here.
+All that stands here is public by nature: the CA proves nothing to who does not pin it, and the rest is Homeport itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from homeport_control.web.downloads import BUNDLE, Downloads
 from homeport_control.web.uv_program import compressed
 
 
-def web_app(ca_pem: bytes, downloads: Downloads, why_not: Callable[[], str] = lambda: "") -> Starlette:
-    """`why_not`: why this server cannot be used now, for who balances between several; empty: it can."""
+def web_app(
+    ca_pem: bytes, downloads: Downloads, why_not: Callable[[], str] = lambda: "", routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """`why_not`: why this server cannot be used now, for who balances between several; empty: it can.
+
+    `routes`: what else is served; each of them says who may.
+    """
 
     async def ca(_request: Request) -> Response:
         return Response(ca_pem, media_type="application/x-pem-file")
@@ -62,5 +66,6 @@ def web_app(ca_pem: bytes, downloads: Downloads, why_not: Callable[[], str] = la
             Route(f"/host/{downloads.wheel_name}", wheel),
             Route("/host/uv.gz", uv),
             Route(f"/host/{BUNDLE}", bundle),
+            *routes,
         ]
     )

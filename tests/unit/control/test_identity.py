@@ -9,6 +9,7 @@ from homeport_control.identity import export_identity, import_identity
 from homeport_control.opening import opened
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta
+from homeport_control.store.connect import migrate
 
 
 @pytest.fixture
@@ -30,6 +31,10 @@ async def test_what_is_carried_is_the_whole_identity(settings: ServerSettings, t
     for name in ("ca.key", "secret.key", "server.key"):
         assert (there / name).read_bytes() == (settings.state_dir / name).read_bytes()
         assert (there / name).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(NotReady, match="put the database back"):  # the same server needs the same database
+        async with opened(replace(settings, state_dir=there)):
+            pytest.fail("it is not there")
+    migrate(there / "homeport.db")
     async with opened(replace(settings, state_dir=there)) as other:
         assert (other.ca.sha256, other.sealer.open(sealed)) == (pin, "secret")
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&homeport_protos/envoy/v1/metrics.proto\x12\x18homeport_protos.envoy.v1\"\x89\x01\n\x14StreamMetricsMessage\x12\x38\n\nidentifier\x18\x01 \x01(\x0b\x32$.homeport_protos.envoy.v1.Identifier\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.homeport_protos.envoy.v1.MetricFamily\"\x17\n\x15StreamMetricsResponse\":\n\nIdentifier\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x1e.homeport_protos.envoy.v1.Node\"\x12\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\"N\n\x0cMetricFamily\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x06metric\x18\x04 \x03(\x0b\x32 .homeport_protos.envoy.v1.Metric\"\x8a\x01\n\x06Metric\x12\x32\n\x07\x63ounter\x18\x03 \x01(\x0b\x32!.homeport_protos.envoy.v1.Counter\x12\x36\n\thistogram\x18\x07 \x01(\x0b\x32#.homeport_protos.envoy.v1.Histogram\x12\x14\n\x0ctimestamp_ms\x18\x06 \x01(\x03\"\x18\n\x07\x43ounter\x12\r\n\x05value\x18\x01 \x01(\x01\"S\n\tHistogram\x12\x14\n\x0csample_count\x18\x01 \x01(\x04\x12\x30\n\x06\x62ucket\x18\x03 \x03(\x0b\x32 .homeport_protos.envoy.v1.Bucket\"7\n\x06\x42ucket\x12\x18\n\x10\x63umulative_count\x18\x01 \x01(\x04\x12\x13\n\x0bupper_bound\x18\x02 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&homeport_protos/envoy/v1/metrics.proto\x12\x18homeport_protos.envoy.v1\"\x89\x01\n\x14StreamMetricsMessage\x12\x38\n\nidentifier\x18\x01 \x01(\x0b\x32$.homeport_protos.envoy.v1.Identifier\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.homeport_protos.envoy.v1.MetricFamily\"\x17\n\x15StreamMetricsResponse\":\n\nIdentifier\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x1e.homeport_protos.envoy.v1.Node\"\x12\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\"N\n\x0cMetricFamily\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x06metric\x18\x04 \x03(\x0b\x32 .homeport_protos.envoy.v1.Metric\"\xba\x01\n\x06Metric\x12.\n\x05gauge\x18\x02 \x01(\x0b\x32\x1f.homeport_protos.envoy.v1.Gauge\x12\x32\n\x07\x63ounter\x18\x03 \x01(\x0b\x32!.homeport_protos.envoy.v1.Counter\x12\x36\n\thistogram\x18\x07 \x01(\x0b\x32#.homeport_protos.envoy.v1.Histogram\x12\x14\n\x0ctimestamp_ms\x18\x06 \x01(\x03\"\x16\n\x05Gauge\x12\r\n\x05value\x18\x01 \x01(\x01\"\x18\n\x07\x43ounter\x12\r\n\x05value\x18\x01 \x01(\x01\"S\n\tHistogram\x12\x14\n\x0csample_count\x18\x01 \x01(\x04\x12\x30\n\x06\x62ucket\x18\x03 \x03(\x0b\x32 .homeport_protos.envoy.v1.Bucket\"7\n\x06\x42ucket\x12\x18\n\x10\x63umulative_count\x18\x01 \x01(\x04\x12\x13\n\x0bupper_bound\x18\x02 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,11 +42,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METRICFAMILY']._serialized_start=313
   _globals['_METRICFAMILY']._serialized_end=391
   _globals['_METRIC']._serialized_start=394
-  _globals['_METRIC']._serialized_end=532
-  _globals['_COUNTER']._serialized_start=534
-  _globals['_COUNTER']._serialized_end=558
-  _globals['_HISTOGRAM']._serialized_start=560
-  _globals['_HISTOGRAM']._serialized_end=643
-  _globals['_BUCKET']._serialized_start=645
-  _globals['_BUCKET']._serialized_end=700
+  _globals['_METRIC']._serialized_end=580
+  _globals['_GAUGE']._serialized_start=582
+  _globals['_GAUGE']._serialized_end=604
+  _globals['_COUNTER']._serialized_start=606
+  _globals['_COUNTER']._serialized_end=630
+  _globals['_HISTOGRAM']._serialized_start=632
+  _globals['_HISTOGRAM']._serialized_end=715
+  _globals['_BUCKET']._serialized_start=717
+  _globals['_BUCKET']._serialized_end=772
 # @@protoc_insertion_point(module_scope)

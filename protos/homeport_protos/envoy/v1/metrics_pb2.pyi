@@ -130,10 +130,13 @@ Global___MetricFamily: _TypeAlias = MetricFamily  # noqa: Y015
 class Metric(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    GAUGE_FIELD_NUMBER: _builtins.int
     COUNTER_FIELD_NUMBER: _builtins.int
     HISTOGRAM_FIELD_NUMBER: _builtins.int
     TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
     timestamp_ms: _builtins.int
+    @_builtins.property
+    def gauge(self) -> Global___Gauge: ...
     @_builtins.property
     def counter(self) -> Global___Counter: ...
     @_builtins.property
@@ -141,17 +144,37 @@ class Metric(_message.Message):
     def __init__(
         self,
         *,
+        gauge: Global___Gauge | None = ...,
         counter: Global___Counter | None = ...,
         histogram: Global___Histogram | None = ...,
         timestamp_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "histogram", b"histogram"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "gauge", b"gauge", "histogram", b"histogram"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "histogram", b"histogram", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "gauge", b"gauge", "histogram", b"histogram", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
+
+@_typing.final
+class Gauge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gauge: _TypeAlias = Gauge  # noqa: Y015
 
 @_typing.final
 class Counter(_message.Message):

@@ -29,6 +29,7 @@ async def test_every_method_needs_a_token(plane: Plane, name: str, method: Any) 
 async def test_tokens_that_may_not_call_the_api_are_told_why(plane: Plane, state: State) -> None:
     await add_token(state, "hp_expired", "admin", expires_at_s=time.time() - 90)
     await add_token(state, "hp_service", "service")
+    await add_token(state, "hp_metrics", "metrics")
     revoked = await add_token(state, "hp_revoked", "admin")
     async with state.database.write() as write:
         await tokens.revoke(write, revoked, time.time())
@@ -39,6 +40,7 @@ async def test_tokens_that_may_not_call_the_api_are_told_why(plane: Plane, state
         ("hp_expired", UNAUTHENTICATED, "expired 9"),
         ("hp_revoked", UNAUTHENTICATED, "was revoked"),
         ("hp_service", DENIED, "may only call services"),
+        ("hp_metrics", DENIED, "may only read /metrics"),
         (join, UNAUTHENTICATED, "not known here"),
     ):
         found, words = await refusal(called(plane, method, token))

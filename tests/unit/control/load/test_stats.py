@@ -3,8 +3,8 @@
 import math
 
 from google.protobuf import json_format
-from homeport_control.domain.metrics import AnswerCount
-from homeport_control.load.stats import counts
+from homeport_control.domain.metrics import AnswerCount, EnvoyFigures
+from homeport_control.load.stats import counts, figures
 from homeport_protos.envoy.v1 import metrics_pb2
 
 
@@ -36,3 +36,12 @@ def test_classes_and_times_of_services_are_taken_and_nothing_else() -> None:
 
 def test_an_idle_gateway_says_nothing_of_any_service() -> None:
     assert counts(message()) == ()
+
+
+def test_the_figures_of_the_envoy_itself() -> None:
+    said = message(
+        family("http.gateway.downstream_cx_active", gauge={"value": 3}),
+        family("server.memory_allocated", gauge={"value": 1e7}),
+        family("server.live", gauge={"value": 1}),
+    )
+    assert figures(said) == EnvoyFigures(connections=3, memory_bytes=10_000_000)

@@ -4,9 +4,9 @@ import io
 import tarfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fixtures.asgi import asked
 from homeport_control.domain.errors import BadRequest
 from homeport_control.web.downloads import BUNDLE, Downloads, add_bundle, bundled_build
 from homeport_control.web.server import web_app
@@ -19,21 +19,7 @@ DOWNLOADS = Downloads(
 
 
 async def ask(path: str, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
-    """One request to the application itself, by ASGI."""
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https",
-        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [],
-    }  # fmt: skip
-    await web_app(PEM, DOWNLOADS)(scope, receive, send)
-    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
+    return await asked(web_app(PEM, DOWNLOADS), path, method)
 
 
 async def test_the_ca_is_served_as_it_is() -> None:

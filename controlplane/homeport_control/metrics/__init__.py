@@ -1,0 +1,1 @@
+"""What Prometheus scrapes: the fleet, services, gateways and the server itself, as numbers."""
