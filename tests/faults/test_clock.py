@@ -23,6 +23,9 @@ def of_the_server(images: None, clock: Clock) -> Iterator[Stage]:
     with stack(server_env=clock.environment()) as made:
         stage = Stage(made)
         stage.apply()
+        assert applied(
+            stage
+        )  # brings the limit of memory that all cells have: what is applied later changes no container
         yield stage
 
 
