@@ -85,17 +85,29 @@ def trouble(kept: Kept, now_s: float) -> str:
     return "; ".join(parts)
 
 
-def served(gateway: Gateway, names: Sequence[str], pairs: dict[str, tuple[str, str]]) -> Iterator[ServedCertificate]:
-    """What Envoy shows by each name, to who says none, and by HTTP/3. `pairs`: chain and opened key, by whom they are for."""
+Pairs = dict[str, tuple[str, str]]  # chain and opened key, by whom they are for
+
+
+def served(gateway: Gateway, names: Sequence[str], pairs: Pairs, before: Pairs) -> Iterator[ServedCertificate]:
+    """What Envoy shows by each name, to who says none, and by HTTP/3.
+
+    `before`: of another kind than the gateway's file says now. They are shown by names for which there is none of the right
+    kind yet: who changes the kind, or an authority that takes its time, leaves no name without any.
+    """
     for name in names:
-        found = _found_under(gateway, name, pairs)
-        if found:
-            yield ServedCertificate(name, *pairs[found])
+        pair = _pair(gateway, name, pairs) or _pair(gateway, name, before)
+        if pair:
+            yield ServedCertificate(name, *pair)
             if name == names[0]:
-                yield ServedCertificate("", *pairs[found])
-    for_all = next((it for it in (f"*.{gateway.domain}", ALL_NAMES) if it in pairs), "")
+                yield ServedCertificate("", *pair)
+    ends = (f"*.{gateway.domain}", ALL_NAMES)
+    for_all = next((there[it] for there in (pairs, before) for it in ends if it in there), None)
     if gateway.http3 and for_all:
-        yield ServedCertificate(ALL_NAMES, *pairs[for_all])
+        yield ServedCertificate(ALL_NAMES, *for_all)
+
+
+def _pair(gateway: Gateway, name: str, there: Pairs) -> tuple[str, str] | None:
+    return there.get(_found_under(gateway, name, there))
 
 
 def _found_under(gateway: Gateway, name: str, there: Collection[str]) -> str:
@@ -116,8 +128,16 @@ def unneeded(gateway: Gateway, names: Sequence[str], mine: Iterable[Kept], now_s
 
 def sources(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
     """Those of the gateway's kind of source, its own CA and its account left out."""
-    mine = [it for it in kept if it.gateway == gateway.name and it.name not in NO_SERVER]
-    return [it for it in mine if it.source == source_of(gateway.certificate)]
+    return [it for it in _all(kept, gateway) if it.source == source_of(gateway.certificate)]
+
+
+def of_before(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
+    """Those of another kind, from before its file was changed."""
+    return [it for it in _all(kept, gateway) if it.source != source_of(gateway.certificate)]
+
+
+def _all(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:
+    return [it for it in kept if it.gateway == gateway.name and it.name not in NO_SERVER]
 
 
 def ca_of(kept: Iterable[Kept], gateway: Gateway) -> list[Kept]:

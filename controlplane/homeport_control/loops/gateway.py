@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from homeport_control.decide.certificates import served, sources
+from homeport_control.decide.certificates import Pairs, of_before, served, sources
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.routes import ServiceInput, problems, snapshot
+from homeport_control.domain.certificates import Kept
 from homeport_control.domain.gateway import (
     Affinity,
     Gateway,
@@ -156,8 +157,8 @@ class GatewayLoop:
         sentences = []
         published = names_by_gateway(there, active)
         for gateway in there:
-            pairs = {it.name: (it.chain_pem, self._open_key(it.key)) for it in sources(kept, gateway) if it.chain_pem}
-            shown = tuple(served(gateway, published[gateway.name], pairs))
+            pairs, old = (self._opened(found(kept, gateway)) for found in (sources, of_before))
+            shown = tuple(served(gateway, published[gateway.name], pairs, old))
             services = [
                 _input(run, tuple(present.get(run.id, ())))
                 for run in active
@@ -188,6 +189,9 @@ class GatewayLoop:
         for name, host_id in hosts.items():
             if name not in self._known:
                 self._known[name] = Acknowledged(name, host_id, before.get(name, {}))
+
+    def _opened(self, kept: Iterable[Kept]) -> Pairs:
+        return {it.name: (it.chain_pem, self._open_key(it.key)) for it in kept if it.chain_pem}
 
     def _is_served(self, gateway: Gateway, home: Home) -> bool:
         """By its own gateway; and by the one that it leaves, until its own has acknowledged it."""

@@ -66,7 +66,7 @@ class Page:
             gauge(
                 "homeport_event_loop_lag_seconds",
                 "How late the server's event loop was at most, in that share of the last minute.",
-                ("quantile",),
+                ("share",),
                 [((str(share),), sources.lag_s(share)) for share in (0.5, 0.99, 1.0)],
             ),
             *fleet.families(known, claims, sources.reading_of),

@@ -73,17 +73,27 @@ def test_what_is_wrong_with_one_is_told() -> None:
 
 def test_each_name_shows_its_own_or_the_one_for_all_and_who_says_none_gets_the_models() -> None:
     own = {"a.b": ("A", "ka"), "c.b": ("C", "kc")}
-    assert list(served(GATEWAY, ("a.b", "c.b", "d.b"), own)) == [
+    assert list(served(GATEWAY, ("a.b", "c.b", "d.b"), own, {})) == [
         ServedCertificate("a.b", "A", "ka"),
         ServedCertificate("", "A", "ka"),
         ServedCertificate("c.b", "C", "kc"),
     ]
-    assert {it.name: it.chain_pem for it in served(GATEWAY, ("a.b", "c.b"), {ALL_NAMES: ("X", "k")})} == {
+    assert {it.name: it.chain_pem for it in served(GATEWAY, ("a.b", "c.b"), {ALL_NAMES: ("X", "k")}, {})} == {
         "a.b": "X",
         "": "X",
         "c.b": "X",
     }
-    assert list(served(GATEWAY, (), {ALL_NAMES: ("X", "k")})) == []
+    assert list(served(GATEWAY, (), {ALL_NAMES: ("X", "k")}, {})) == []
+
+
+def test_of_another_kind_is_shown_what_there_is_not_yet_of_the_right_one() -> None:
+    old = {"a.b": ("old A", "k"), "c.b": ("old C", "k")}
+    shown = {it.name: it.chain_pem for it in served(GATEWAY, ("a.b", "c.b"), {"a.b": ("A", "k")}, old)}
+    assert shown == {"a.b": "A", "": "A", "c.b": "old C"}
+    shown = {it.name: it.chain_pem for it in served(GATEWAY, ("a.b",), {ALL_NAMES: ("X", "k")}, old)}
+    assert shown == {"a.b": "X", "": "X"}, "one for all is the right kind too"
+    quic = replace(GATEWAY, http3=True)
+    assert [it.chain_pem for it in served(quic, (), {}, {ALL_NAMES: ("old", "k")})] == ["old"]
 
 
 def test_a_wildcard_is_wanted_where_a_hook_proves_it_and_shown_by_every_name_of_its_domain() -> None:
@@ -91,13 +101,13 @@ def test_a_wildcard_is_wanted_where_a_hook_proves_it_and_shown_by_every_name_of_
     assert wanted(HOOKED, names) == ("*.example.com", "*.old.org")
     assert wanted(GATEWAY, names) == names
     pairs = {"*.example.com": ("W", "k"), "web.example.com": ("own", "k"), "web.old.org": ("own", "k")}
-    assert {it.name: it.chain_pem for it in served(HOOKED, names, pairs)} == {
+    assert {it.name: it.chain_pem for it in served(HOOKED, names, pairs, {})} == {
         "": "W",
         "gateway.example.com": "W",
         "web.example.com": "W",
         "web.old.org": "own",
     }
-    assert {it.name: it.chain_pem for it in served(GATEWAY, ("web.example.com", "a.example.com"), pairs)} == {
+    assert {it.name: it.chain_pem for it in served(GATEWAY, ("web.example.com", "a.example.com"), pairs, {})} == {
         "": "own",
         "web.example.com": "own",
         "a.example.com": "W",
@@ -108,13 +118,16 @@ def test_http3_shows_one_certificate_to_everybody() -> None:
     quic = replace(GATEWAY, http3=True)
     assert wanted(quic, ("web.example.com",)) == ("web.example.com", "*.example.com")
     pairs = {"*.example.com": ("W", "k"), "web.example.com": ("own", "k")}
-    assert {it.name: it.chain_pem for it in served(quic, ("web.example.com",), pairs)} == {
+    assert {it.name: it.chain_pem for it in served(quic, ("web.example.com",), pairs, {})} == {
         "": "own",
         "web.example.com": "own",
         "*": "W",
     }
-    assert [it.name for it in served(quic, (), {ALL_NAMES: ("X", "k")})] == ["*"]
-    assert [it.name for it in served(quic, ("a.example.com",), {"a.example.com": ("A", "k")})] == ["a.example.com", ""]
+    assert [it.name for it in served(quic, (), {ALL_NAMES: ("X", "k")}, {})] == ["*"]
+    assert [it.name for it in served(quic, ("a.example.com",), {"a.example.com": ("A", "k")}, {})] == [
+        "a.example.com",
+        "",
+    ]
     assert wanted(replace(HOOKED, http3=True), ()) == ("*.example.com", "*.old.org")
 
 

@@ -81,5 +81,5 @@ async def test_a_gateway_that_says_nothing_is_down_and_load_that_nobody_knows_is
     assert ("homeport_service_requests_in_flight", (("run", "hello"),)) not in found
     assert found["homeport_server_info", (("version", "1.2.3"),)] == 1
     assert found["homeport_server_leads", ()] == 1
-    assert found["homeport_event_loop_lag_seconds", (("quantile", "0.5"),)] == 0.05
+    assert found["homeport_event_loop_lag_seconds", (("share", "0.5"),)] == 0.05
     assert found["homeport_loop_turns_total", (("loop", "runs"),)] == 0
