@@ -48,7 +48,8 @@ def _retry(retry_on: str, mark: str, *, idempotent: bool) -> dict[str, Any]:
                 "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
-        "host_selection_retry_max_attempts": 5,
+        # Of two replicas the one that breaks has the fewest requests, so three picks of four are that one again.
+        "host_selection_retry_max_attempts": 16,
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     }
 
