@@ -52,7 +52,8 @@ PROMISES: tuple[Promise, ...] = (
         may_fail=4, may_break=40, failing_s=15.0, times_s={BACK: 90.0, STOPPED: 120.0}, never=f"a GET fails; {_ONCE}",
     ),
     Promise(
-        "host-power", Struck.HOST, Fault.POWER, "and on again after 20 s", may_fail=40, may_break=40, failing_s=3.0, silent_s=BOOT_S,
+        "host-power", Struck.HOST, Fault.POWER, "and on again after 20 s", may_fail=40, may_break=40, failing_s=3.0,
+        silent_s=BOOT_S,
         times_s={**_AWAY, BACK: 60.0, STOPPED: 75.0}, never=f"a GET fails; {_ONCE}", note=_SILENT, least=1000,
     ),
     _cut("host-cable", Fault.CABLE, "for 30 s"),
