@@ -4,7 +4,8 @@ The caller's role is the smaller one of the token's and the user's.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,34 +57,35 @@ class Callers:
     async def of(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         """Raises Unauthenticated with what to do, Denied, TooManyGuesses."""
         metadata = context.invocation_metadata()
-        token = _token(metadata)
-        sha256, address = sha256_hex(token), address_of(caller_peer(context))
-        self._guesses.check(address, sha256, time.monotonic())
-        try:
-            caller = await caller_of(self.database, metadata)
-        except Unauthenticated:
-            self._guesses.was_wrong(address, sha256, time.monotonic())
-            raise
-        self._guesses.was_good(sha256)
-        return caller
+        async with self._looked_up(_token(metadata), address_of(caller_peer(context))):
+            return await caller_of(self.database, metadata)
 
     async def check_metrics_reader(self, authorization: str, address: str) -> None:
         """Whether who sends this header may read numbers of everything. Raises Unauthenticated, Denied, TooManyGuesses."""
         token = _token([("authorization", authorization)])
+        async with self._looked_up(token, address):
+            await _identified(self.database, token, "admin", "user", METRICS_ROLE)
+
+    @asynccontextmanager
+    async def _looked_up(self, token: str, address: str) -> AsyncIterator[None]:
+        """Around the look at a token: remembers whether it was good. Raises TooManyGuesses instead of looking."""
         sha256 = sha256_hex(token)
         self._guesses.check(address, sha256, time.monotonic())
         try:
-            await _identified(self.database, token, "admin", "user", METRICS_ROLE)
+            yield
         except Unauthenticated:
             self._guesses.was_wrong(address, sha256, time.monotonic())
             raise
         self._guesses.was_good(sha256)
 
     async def is_known(self, metadata: Metadata) -> bool:
-        """Whether what it sends may be read: a token that was good lately, or is now."""
+        """Whether what it sends may be read: a token that was good lately, or is now. While too many try wrong ones, none
+        is looked up for that: it would be work for each of them."""
         try:
             if self._guesses.is_good(sha256_hex(_token(metadata))):
                 return True
+            if self._guesses.are_too_many(time.monotonic()):
+                return False
             await caller_of(self.database, metadata)
         except NotReady:
             return True  # the method says so

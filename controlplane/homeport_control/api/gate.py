@@ -7,6 +7,7 @@ read at a time. Who calls is looked at again by each method (auth): this decides
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,6 +24,8 @@ READ_S = 10.0  # in which a stranger's message must have come
 MOST_OF_ADDRESS = 8  # strangers' messages that are read at a time
 MOST_OF_ALL = 16
 Handler = Any
+Context = grpc.aio.ServicerContext[Any, Any]
+Method = Callable[[Any, Context], Awaitable[Any]]
 Find = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 
@@ -36,31 +39,46 @@ class Gate(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        if details.method.startswith(OPEN) and handler.unary_unary is not None:
+        if details.method.startswith(OPEN):
             return self._read_slowly(handler)
         if details.method.startswith(API) and not await self._callers.is_known(details.invocation_metadata):
             return grpc.stream_unary_rpc_method_handler(self._refuse)
         return handler
 
-    async def _refuse(self, _requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _refuse(self, _requests: AsyncIterator[bytes], context: Context) -> None:
         try:
             await self._callers.of(context)
         except HomeportError as error:
             await context.abort(code_of(error), str(error))
-        await context.abort(grpc.StatusCode.ABORTED, "the token became valid this moment; run the command again")
+        await context.abort(grpc.StatusCode.ABORTED, "the token had not been looked at yet; run the command again")
 
     def _read_slowly(self, handler: Handler) -> Handler:
-        """The same method, which reads its request itself."""
+        """The same method, whose first message is read here. One that is passed on to another server is a stream of bytes."""
+        if handler.unary_unary is None:
+            return grpc.stream_stream_rpc_method_handler(partial(self._passed_on, handler.stream_stream))
+        return grpc.stream_unary_rpc_method_handler(
+            partial(self._answered, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
 
-        async def method(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            try:
-                with self._crowd.one_more(group_of(address_of(context.peer()))):
-                    async with asyncio.timeout(READ_S), self._reading:
-                        request = await anext(aiter(requests))
-            except (TimeoutError, StopAsyncIteration):
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the request did not come within {READ_S:g} s")
-            except HomeportError as error:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-            return await handler.unary_unary(request, context)
+    async def _answered(self, method: Method, requests: AsyncIterator[Any], context: Context) -> Any:
+        return await method(await self._first(requests, context), context)
 
-        return grpc.stream_unary_rpc_method_handler(method, handler.request_deserializer, handler.response_serializer)
+    async def _passed_on(self, method: Method, requests: AsyncIterator[Any], context: Context) -> None:
+        first = await self._first(requests, context)
+
+        async def whole() -> AsyncIterator[Any]:
+            yield first
+            async for message in requests:
+                yield message
+
+        await method(whole(), context)
+
+    async def _first(self, requests: AsyncIterator[Any], context: Context) -> Any:
+        try:
+            with self._crowd.one_more(group_of(address_of(context.peer()))):
+                async with asyncio.timeout(READ_S), self._reading:
+                    return await anext(aiter(requests))
+        except (TimeoutError, StopAsyncIteration):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the request did not come within {READ_S:g} s")
+        except HomeportError as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))

@@ -56,6 +56,11 @@ class Guesses:
                 f"too many wrong tokens came from {address}; try again in {max(1, math.ceil(wait_s))} s, with one that is good"
             )
 
+    def are_too_many(self, now_s: float) -> bool:
+        """All together have tried as many wrong ones as may be."""
+        self._all.refill(now_s, ALL_PER_S, ALL_BURST)
+        return self._all.left < 1
+
     def is_good(self, sha256: str) -> bool:
         """It was, when it was looked up last."""
         return sha256 in self._good
