@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from fixtures.control import (
     DEADLINE_S,
     State,
+    add_gateway,
     add_replica,
     add_run,
     claim,
@@ -107,6 +108,36 @@ async def test_without_a_certificate_nobody_is_heard(plane: Plane) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Renew(agent_pb2.RenewRequest(csr_pem=new_request()[1]), timeout=DEADLINE_S)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_host_that_cannot_be_dialled_any_more_is_heard_by_a_report_that_says_nothing_new(
+    plane: Plane, state: State
+) -> None:
+    """Such a report is not written otherwise, and its gateway would wait for it before it goes by the tunnel."""
+
+    async def unheard(wanted: tuple[str, ...]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            with state.database.changes.subscribe("doors") as changes:
+                while (await get_host(state, far.host_id)).door.unheard != wanted:
+                    await changes.wait(1)
+
+    far, gate = await plane.joined("far"), await plane.joined("gate")
+    await add_gateway(state, "main", gate.host_id)
+    door = agent_pb2.DoorReport(address="10.0.0.5", ports=[40001])
+    await far.connect()
+    await gate.connect()
+    await far.report(door=door)
+    async with asyncio.timeout(DEADLINE_S):
+        with state.database.changes.subscribe("doors") as changes:
+            while not (await get_host(state, far.host_id)).door.address:
+                await changes.wait(1)
+    for error in ("", "no answer"):
+        await gate.report(reached=[agent_pb2.Reached(host_id=far.host_id, error=error)])
+    await unheard((gate.host_id,))
+    await far.report(door=door)
+    await unheard(())
+    await far.close()
+    await gate.close()
 
 
 async def test_a_certificate_of_another_ca_is_refused_at_the_door(plane: Plane, tmp_path: Path) -> None:
