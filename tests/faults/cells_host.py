@@ -18,13 +18,12 @@ _SILENT = (
     "What is under way to a silent host is sent again after a minute where it may be sent twice, and cut otherwise"
 )
 _NOTHING = "a container ends or is replaced"
-BOOT_S = 6.0  # machines are torn down and booted on the cores that the client and all others run on: nobody answers for so long
 
 
 def _cut(key: str, fault: Fault, variant: str = "", back_s: float = 75.0) -> Promise:
     """Off the network for half a minute, in silence."""
     return Promise(
-        key, Struck.HOST, fault, variant, may_fail=40, may_break=40, failing_s=3.0, silent_s=BOOT_S,
+        key, Struck.HOST, fault, variant, may_fail=40, may_break=40, failing_s=3.0,
         times_s={**_AWAY, BACK: back_s, STOPPED: back_s + 15}, never=f"a GET fails; {_ONCE}", note=_SILENT, least=1000,
     )  # fmt: skip
 
@@ -53,7 +52,6 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "host-power", Struck.HOST, Fault.POWER, "and on again after 20 s", may_fail=40, may_break=40, failing_s=3.0,
-        silent_s=BOOT_S,
         times_s={**_AWAY, BACK: 60.0, STOPPED: 75.0}, never=f"a GET fails; {_ONCE}", note=_SILENT, least=1000,
     ),
     _cut("host-cable", Fault.CABLE, "for 30 s"),

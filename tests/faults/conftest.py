@@ -2,16 +2,27 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from faults import measure
 from faults.doing import document
 from rig.nothing_lost import Stage
 from rig.stack import stack
 
 DISK_MIB = 400  # of the server's state, and of the agent's: code is refused when less than 256 MiB stay free
 IMAGES = Path(__file__).resolve().parents[1] / "rig" / "images" / "build.py"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call":
+        if report.passed:
+            measure.record(measure.HELD)
+        measure.HELD.clear()
+    return report
 
 
 @pytest.fixture(scope="session")

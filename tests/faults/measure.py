@@ -7,7 +7,8 @@
         it.until("it answers again", lambda: ...)       # seconds from zero, held to promise.times_s
     # here every request has ended, and AssertionError says what of the promise did not hold
 
-With HOMEPORT_FAULTS_RECORD=1 the result is written to results/KEY.json, of which docs/reliability.md is made (table.py).
+With HOMEPORT_FAULTS_RECORD=1 the result of a test that has passed whole, with what it checks after its requests, is written to
+results/KEY.json (conftest), of which docs/reliability.md is made (table.py).
 """
 
 import itertools
@@ -35,6 +36,9 @@ RECORD = "HOMEPORT_FAULTS_RECORD"
 FLOWS = flows(plain_per_s=60, longest_s=4.0)
 WARM = 100  # answers before the fault
 CAP_S = 60.0  # waited beyond a promise, to say how long it takes in truth
+
+
+HELD: "list[Measured]" = []  # of the test that runs: what kept its promise, and is not written yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Measuring:
         self.promise, self.client = promise, client
         self.times_s: dict[str, float] = {}
         self.zero_s: float | None = None  # monotonic
+        self.last_begun_s = 0.0  # monotonic; after it no request begins
         self._zero_wall_s = 0.0
         self._answered_before = 0
 
@@ -126,15 +131,16 @@ class Measuring:
             failed=failed[Kind.PLAIN] - posts,
             broken=sum(failed.values()) - failed[Kind.PLAIN] + posts,
             last_failure_s=round(max((it.began_at_s - self._zero_wall_s for it in results.failures), default=0.0), 2),
-            silent_s=round(longest_gap_s(results.right_at_s, self.zero_s), 2),
+            silent_s=round(longest_gap_s(results.right_at_s, self.zero_s, self.last_begun_s), 2),
             times_s=self.times_s,
             reasons=dict(reasons),
         )
 
 
-def longest_gap_s(right_at_s: Sequence[float], from_s: float) -> float:
-    """The longest time between two right answers, from that moment to the last one."""
-    moments = [from_s, *(at_s for at_s in sorted(right_at_s) if at_s >= from_s)]
+def longest_gap_s(right_at_s: Sequence[float], from_s: float, until_s: float) -> float:
+    """The longest time without a right answer between these moments. After the second no request begins: those that waited for
+    what had failed end one by one then, and are no silence."""
+    moments = [from_s, *(at_s for at_s in sorted(right_at_s) if from_s <= at_s <= until_s), until_s]
     return max((after - before for before, after in itertools.pairwise(moments)), default=0.0)
 
 
@@ -150,13 +156,14 @@ def measuring(stage: Stage, key: str, flows: Sequence[Flow] = FLOWS) -> Iterator
         left = promise.least - (client.results.answered - it._answered_before)
         if left > 0:
             client.more(left, timeout_s=120)
+        it.last_begun_s = time.monotonic()
     result = it.measured()
     print(f"{key}: {json.dumps(asdict(result))}\n{client.results.table()}")
     breaches = result.breaches(promise)
     if breaches:
         print("\n".join(refused(stage)))
     assert not breaches, f"{key}: {'; '.join(breaches)}\n{client.results.table()}"
-    record(result)
+    HELD.append(result)
 
 
 def refused(stage: Stage) -> list[str]:
@@ -166,11 +173,12 @@ def refused(stage: Stage) -> list[str]:
     return [line for line in lines if '"status":2' not in line and '"status":101' not in line][-100:]
 
 
-def record(result: Measured, folder: Path = RESULTS) -> None:
-    """Only what held, and only when asked: a plain test run leaves the working tree as it is."""
+def record(results: Sequence[Measured], folder: Path = RESULTS) -> None:
+    """Only when asked: a plain test run leaves the working tree as it is."""
     if os.environ.get(RECORD):
         folder.mkdir(exist_ok=True)
-        (folder / f"{result.key}.json").write_text(json.dumps(asdict(result), indent=2, sort_keys=True) + "\n")
+        for result in results:
+            (folder / f"{result.key}.json").write_text(json.dumps(asdict(result), indent=2, sort_keys=True) + "\n")
 
 
 def _git(*words: str) -> str:

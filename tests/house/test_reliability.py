@@ -42,6 +42,8 @@ def test_a_promise_can_be_broken_in_each_of_its_numbers() -> None:
 
 
 def test_the_longest_silence_begins_at_the_fault_and_ends_at_the_last_answer() -> None:
-    assert longest_gap_s([1.0, 9.0, 5.0, 5.5], 4.5) == 3.5
-    assert longest_gap_s([5.5, 9.0], 3.0) == 3.5
-    assert longest_gap_s([], 3.0) == 0.0
+    assert longest_gap_s([1.0, 9.0, 5.0, 5.5], 4.5, 10.0) == 3.5
+    assert longest_gap_s([5.5, 9.0], 3.0, 9.5) == 3.5
+    assert longest_gap_s([], 3.0, 8.0) == 5.0
+    assert longest_gap_s([4.0], 3.0, 8.0) == 4.0, "to the end nobody answered"
+    assert longest_gap_s([4.0, 60.0], 3.0, 4.5) == 1.0, "those that had waited ended when no others began any more"
