@@ -155,6 +155,7 @@ class Pump:
         is_whole = is_new or bool(self._position)
         self._tail = -1 if is_whole else request.tail
         self._since_s = 0.0 if is_whole else request.since_s
+        self._newer_than_s: float | None = None  # monotonic; in place of what was asked for, where nothing was found
         self._changed = asyncio.Event()
         self._said = ""
 
@@ -175,9 +176,9 @@ class Pump:
                 seen = self._seen
                 self._changed.clear()
                 error = await self._read_on(read, follow=not seen.is_over)
-                if error is None and not self._position:
-                    # It had nothing that was asked for. Whatever it writes from now on is wanted.
-                    self._tail, self._since_s = -1, time.monotonic() - began_s
+                if error is None and not self._position and (self._tail >= 0 or self._since_s):
+                    # It had nothing that was asked for. Whatever it wrote since the first question is wanted.
+                    self._tail, self._newer_than_s = -1, began_s
                 is_absent = isinstance(error, NotFound)
                 tries_left -= seen.is_over
                 is_last = seen.is_over and (error is None or is_absent or tries_left == 0)
@@ -193,14 +194,15 @@ class Pump:
 
     async def _read_on(self, read: ReadLogs, *, follow: bool) -> HomeportError | None:
         source = self._source
-        query = source.query(follow=follow, tail=self._tail, since_s=self._since_s, after=str(self._position))
+        since_s = self._since_s if self._newer_than_s is None else time.monotonic() - self._newer_than_s
+        query = source.query(follow=follow, tail=self._tail, since_s=since_s, after=str(self._position))
         try:
             async with aclosing(read(source.host_id, source.host_name, query)) as batches:
                 async for lines in batches:
                     await self._queue.put(api_pb2.LogsResponse(entries=source.entries(lines)))
                     for line in lines:
                         self._position.note(line.stream, line.timestamp)
-                    self._tail, self._since_s, self._said = -1, 0.0, ""
+                    self._tail, self._since_s, self._newer_than_s, self._said = -1, 0.0, None, ""
         except HomeportError as error:
             return error
         return None

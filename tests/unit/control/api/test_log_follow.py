@@ -1,6 +1,7 @@
 """Following a run whose hosts are a dictionary of scripted logs; the database and its topics are real."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -167,6 +168,38 @@ async def test_who_had_nothing_to_say_is_asked_for_what_came_since(state: State,
         assert (first.tail, first.since_s, second.tail) == (0, 0.0, -1)
         assert 0 < second.since_s < DEADLINE_S
         await end_run(state, run_id, "r1")
+
+
+async def test_what_came_since_is_counted_from_the_first_question_whenever_it_is_asked_again(
+    state: State, on_hosts: Hosts
+) -> None:
+    run_id = await a_run(state)
+    on_hosts.scripts["r1"] = [[], [], [1]]
+    async with following(state, on_hosts, tail=0) as found:
+        for restarts in (1, 2):
+            await until_true(lambda count=restarts: len(on_hosts.asked) == count)  # type: ignore[misc]
+            asked_s = time.monotonic()
+            await until_true(lambda before=asked_s: time.monotonic() - before > 0.2)  # type: ignore[misc]
+            await change(state, "r1", restarts=restarts)
+        await until_true(lambda: found.lines)
+        _, second, third = on_hosts.requests("r1")[:3]
+        assert (second.since_s > 0.2, third.since_s > 0.4) == (True, True)
+        await end_run(state, run_id, "r1")
+
+
+async def test_a_new_replica_that_had_written_nothing_yet_is_read_from_its_beginning(
+    state: State, on_hosts: Hosts
+) -> None:
+    run_id = await a_run(state)
+    on_hosts.scripts |= {"r1": [[1]], "r2": [[], [2]]}  # r2's container was made, and not started
+    async with following(state, on_hosts, tail=0) as found:
+        await until_true(lambda: len(found.lines) == 1)
+        await add_replica(state, run_id, "r2", host_id="h1", revision=1, created_at_s=2000.0)
+        await until_true(lambda: on_hosts.requests("r2"))
+        await change(state, "r2", phase=Phase.PROBING)
+        await until_true(lambda: len(found.lines) == 2)
+        assert [(query.tail, query.since_s) for query in on_hosts.requests("r2")[:2]] == [(-1, 0.0)] * 2
+        await end_run(state, run_id, "r1", "r2")
 
 
 async def test_a_run_that_has_ended_is_read_to_its_end(state: State, on_hosts: Hosts) -> None:
