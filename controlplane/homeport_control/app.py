@@ -110,7 +110,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     addresses = () if settings.bind in {"0.0.0.0", "::"} else (settings.bind,)  # noqa: S104
     pair = state.ca.server_pair(addresses, kept_key(settings.state_dir))
     leader = LeaderChannel(state.ca.pem, pair)
-    forward = Forward(leader, settings.name or socket.gethostname())
+    name = settings.name or socket.gethostname()
+    forward = Forward(leader, name)
     api_door, link_door = Door(forward, _is_api), Door(forward, lambda method: not _is_api(method), _is_api)
     callers, calls = Callers(state.database), ApiCalls()
     api = grpc_server(
@@ -218,7 +219,8 @@ class Terms:
             await _first_of(self._changed.wait(), asyncio.sleep(LEAD_AGAIN_S))
 
     def _on_change(self, standing: Standing) -> None:
-        self._leader.is_at(standing.address, standing.term, standing.because)
+        address = self._premises.settings.own_link if standing.leads else standing.address
+        self._leader.is_at(address, standing.term, standing.because)
         self._over.set()
         self._changed.set()
 

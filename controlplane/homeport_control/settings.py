@@ -32,6 +32,12 @@ class ServerSettings:
     advertise: str = ""  # host or host:port where other servers reach its link port
 
     @property
+    def own_link(self) -> str:
+        """Where this server reaches its own link port, with a port."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104
+        return f"[{host}]:{self.link_port}" if ":" in host else f"{host}:{self.link_port}"
+
+    @property
     def advertised(self) -> str:
         """With a port. What it binds to when nothing else is said, and its machine's name when that is every address."""
         anywhere = self.bind in {"0.0.0.0", "::"}  # noqa: S104

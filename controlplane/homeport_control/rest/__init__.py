@@ -1,0 +1,1 @@
+"""The API as JSON over HTTPS, under /api/v1: transcoded from its protobuf definitions, for the token that is sent."""
