@@ -45,10 +45,16 @@ class LivenessLoop:
 
 
 async def forget_sessions(database: Database, now_s: float) -> None:
-    """At the start of a server: nobody has been heard by it yet, whatever the last one wrote."""
+    """At the start of a server: nobody has been heard by it yet, whatever the last one wrote.
+
+    Who was away without being lost is waited for anew: the last server may have noted its own end as theirs, and while there
+    was none nobody could be heard.
+    """
     async with database.read() as connection:
         known = await hosts.list_without_facts(connection)
-    stale = [host for host in known if host.connection is Connection.CONNECTED]
+        away = [host.id for host in known if host.connection is Connection.UNREACHABLE]
+        missed = {it.host_id for it in await replicas.lost_or_on(connection, away) if not it.lost}
+    stale = [host for host in known if host.connection is Connection.CONNECTED or host.id in missed]
     if not stale:
         return
     async with database.write() as write:

@@ -68,6 +68,19 @@ async def test_a_new_server_has_heard_nobody_yet(state: State, loop: LivenessLoo
     assert (await get_host(state, "away")).connection_since_s == 1000.0, "who was away is away since then"
 
 
+async def test_the_servers_own_absence_is_not_counted_as_a_hosts(state: State, loop: LivenessLoop) -> None:
+    await connection(state, Connection.UNREACHABLE, 1000.0)  # noted as the last server ended
+    await forget_sessions(state.database, 1060.0)
+    await loop.turn(1069.0)
+    assert not await is_lost(state)
+    await loop.turn(1071.0)
+    assert await is_lost(state)
+    await forget_sessions(state.database, 2000.0)
+    assert (await get_host(state, "h1")).connection_since_s == 1060.0, "what was lost stays so, since then"
+    await loop.turn(2001.0)
+    assert await is_lost(state)
+
+
 async def test_what_is_lost_with_its_host_has_the_cause_of_the_hosts_going(state: State) -> None:
     run_id = await add_run(state)
     await add_host(state)
