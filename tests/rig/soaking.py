@@ -20,6 +20,7 @@ from rig.stack import Stack, stack, wait_for
 
 WATCHERS = {"cli ps": ["ps", "-w"], "cli event": ["event", "-w"], "cli logs": ["logs", "web", "-f", "--tail", "1"]}
 PATIENCE_S = 120.0
+BACK_OFF_S = 360.0  # what dies again and again is started again after five minutes at the longest (agent/restarts)
 
 
 class Soak:
@@ -65,7 +66,7 @@ class Soak:
             is_new = any(_started_s(it) > killed_s for it in runs)
             return is_new and len(self.once.in_rotation()) == self.once.replicas
 
-        wait_for("a replica takes its place", is_replaced, PATIENCE_S)
+        wait_for("a replica takes its place", is_replaced, BACK_OFF_S)
 
     def stop_and_apply(self) -> None:
         """`extra` is stopped when nothing is under way, and comes back."""
