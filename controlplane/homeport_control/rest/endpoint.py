@@ -52,13 +52,15 @@ def api_routes() -> Routes:
 class Rest:
     """Its `routes` are for web_app. `most_bytes`: how long a body may be."""
 
-    def __init__(self, inside: Inside, callers: Callers, version: str, *, most_bytes: int) -> None:
+    def __init__(
+        self, inside: Inside, callers: Callers, version: str, *, most_bytes: int, most_streams: int = MOST_STREAMS
+    ) -> None:
         self._inside = inside
         self._callers = callers
         self._version = version
         self._table = api_routes()
         self._bodies = Bodies(most_bytes)
-        self._streams = Crowd(MOST_STREAMS, "streams")
+        self._streams = Crowd(most_streams, "streams")
         self._open = Crowd(MOST_STREAMS_OF_ALL, "streams")
         self.routes: tuple[BaseRoute, ...] = (Mount(PREFIX, app=self),)
 
@@ -137,8 +139,11 @@ class Rest:
     async def _stream(
         self, route: Route, message: Message, reader: Reader, framing: Framing, held: AsyncExitStack
     ) -> Response:
-        held.enter_context(self._open.one_more(""))
-        held.enter_context(self._streams.one_more(group_of(reader.host)))
+        try:
+            held.enter_context(self._open.one_more(""))
+            held.enter_context(self._streams.one_more(group_of(reader.host)))
+        except HomeportError as error:
+            raise Refused(Failure.of(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))) from None
         stream = self._inside.stream(route.method, message, route.answer, reader)
         answers = await held.enter_async_context(aclosing(Answers(stream)))
         try:
