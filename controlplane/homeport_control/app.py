@@ -32,7 +32,7 @@ from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_
 from homeport_control.logs import configure_logs
 from homeport_control.loops.lease import LeaseKeeper
 from homeport_control.metrics.page import CONTENT_TYPE
-from homeport_control.metrics.process import ApiCalls
+from homeport_control.metrics.process import ApiCalls, Counting
 from homeport_control.opening import Opened, opened
 from homeport_control.relay.door import Door
 from homeport_control.relay.forward import Forward
@@ -124,7 +124,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         interceptors=[calls, Gate(callers)],
     )
     api.add_generic_rpc_handlers((api_door,))
-    link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
+    passed_on = Counting(calls, _is_api)  # what other servers, REST and pages ask
+    link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem, interceptors=[passed_on])
     link.add_generic_rpc_handlers((link_door,))
     late = Lag()
     numbers = Metrics(callers.check_metrics_reader, CONTENT_TYPE)

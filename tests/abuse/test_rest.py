@@ -14,7 +14,6 @@ import pytest
 import schemathesis
 from fixtures.hostile import ANSWER_S, TOKENS, Victim, bearer
 from homeport_control import __version__
-from homeport_control.relay.inside import SERVICE
 from homeport_control.rest.endpoint import api_routes
 from homeport_control.rest.failures import STATUSES
 from homeport_control.rest.openapi import document
@@ -135,5 +134,18 @@ def test_an_event_names_who_did_it_over_rest(server: Victim) -> None:
     name = server.stub.GetServer(api_pb2.GetServerRequest(), metadata=bearer("admin"), timeout=ANSWER_S).user
     rows = server.rows("select actor from events where kind = 'user' and name = 'over-rest'")
     assert rows == [(f"user {name}",)]
-    assert SERVICE.methods_by_name["CreateUser"]
     assert TOKENS["admin"] not in server.log
+
+
+def test_a_call_over_rest_is_counted_as_one_of_the_api(server: Victim) -> None:
+    def counted() -> float:
+        request = urllib.request.Request(root(server) + "/metrics", headers=dict(bearer("admin")))
+        trust = ssl.create_default_context(cadata=server.ca_pem.decode())
+        with urllib.request.urlopen(request, timeout=ANSWER_S, context=trust) as answer:
+            lines = answer.read().decode().splitlines()
+        name = 'homeport_api_call_seconds_count{method="ListUsers"} '
+        return float(next((line.removeprefix(name) for line in lines if line.startswith(name)), 0.0))
+
+    before = counted()
+    assert ask(server, "GET", "/api/v1/users", "user")[0] == 200
+    assert counted() == before + 1
