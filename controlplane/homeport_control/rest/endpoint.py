@@ -29,7 +29,7 @@ from homeport_control.rest.failures import Failure
 from homeport_control.rest.openapi import document
 from homeport_control.rest.reading import SMALL_BYTES, Bodies, Refused
 from homeport_control.rest.routes import NOT_OVER_HTTP, PREFIX, Found, Route, Routes, routes_of
-from homeport_control.rest.streaming import FIRST_S, Answers, Framing, as_json, chunks
+from homeport_control.rest.streaming import FIRST_S, Answers, Framing, Writer, chunks
 from homeport_control.rest.transcode import request_of
 from homeport_control.trust.guesses import group_of
 from homeport_control.trust.pace import Crowd
@@ -60,6 +60,8 @@ class Rest:
         self._version = version
         self._table = api_routes()
         self._bodies = Bodies(most_bytes)
+        self._writer = Writer()
+        self._most_streams = most_streams
         self._streams = Crowd(most_streams, "streams")
         self._open = Crowd(MOST_STREAMS_OF_ALL, "streams")
         self.routes: tuple[BaseRoute, ...] = (Mount(PREFIX, app=self),)
@@ -98,7 +100,7 @@ class Rest:
             message = await self._request(found, str(request.url.query), body)
         if not found.route.streams:
             answer = await self._inside.call(found.route.method, message, found.route.answer, reader)
-            return Response(await as_json(answer), media_type=JSON, headers=HEADERS)
+            return Response(await self._writer.json(answer), media_type=JSON, headers=HEADERS)
         return await self._stream(found.route, message, reader, Framing(request.headers.get("accept", "")), held)
 
     def _found(self, request: Request) -> Found | None:
@@ -140,10 +142,14 @@ class Rest:
         self, route: Route, message: Message, reader: Reader, framing: Framing, held: AsyncExitStack
     ) -> Response:
         try:
-            held.enter_context(self._open.one_more(""))
             held.enter_context(self._streams.one_more(group_of(reader.host)))
-        except HomeportError as error:
-            raise Refused(Failure.of(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))) from None
+            held.enter_context(self._open.one_more(""))
+        except HomeportError:
+            words = (
+                f"there are {self._most_streams} streams of {reader.host} open already, or {MOST_STREAMS_OF_ALL} of all"
+            )
+            failure = Failure.of(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{words}; end one and ask again")
+            raise Refused(failure) from None
         stream = self._inside.stream(route.method, message, route.answer, reader)
         answers = await held.enter_async_context(aclosing(Answers(stream)))
         try:
@@ -153,8 +159,8 @@ class Rest:
         else:
             if first is None:
                 return Response(b"", media_type=framing.content_type, headers=HEADERS)
-            begin = framing.answer(await as_json(first))
-        body = await held.enter_async_context(aclosing(chunks(answers, begin, framing)))
+            begin = framing.answer(await self._writer.json(first))
+        body = await held.enter_async_context(aclosing(chunks(answers, begin, framing, self._writer)))
         return StreamingResponse(body, media_type=framing.content_type, headers=HEADERS)
 
 

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from homeport_control.relay.inside import Failed
 from homeport_control.rest.failures import Failure
-from homeport_control.rest.streaming import Answers, Framing, as_json, chunks
+from homeport_control.rest.streaming import Answers, Framing, Writer, chunks
 from homeport_protos.api.v1 import api_pb2
 
 LINES, EVENTS = Framing("*/*"), Framing("text/html, Text/Event-Stream;q=0.9")
@@ -47,20 +47,20 @@ def test_an_answer_a_sign_of_life_and_a_failure_are_lines_or_events() -> None:
 
 
 async def test_all_of_a_stream_is_told_and_its_end() -> None:
-    said = [it async for it in chunks(Answers(Source(after=2).stream()), b"first\n", LINES)]
+    said = [it async for it in chunks(Answers(Source(after=2).stream()), b"first\n", LINES, Writer())]
     assert [said[0], *(json.loads(it)["last_id"] for it in said[1:])] == [b"first\n", "1", "2"]
 
 
 async def test_a_failure_that_comes_late_is_the_last_line() -> None:
     source = Source(Failed(grpc.StatusCode.NOT_FOUND, "no run x"), after=1)
-    said = [it async for it in chunks(Answers(source.stream()), b"first\n", EVENTS)]
+    said = [it async for it in chunks(Answers(source.stream()), b"first\n", EVENTS, Writer())]
     assert said[-1] == EVENTS.failure(FAILURE)
 
 
 async def test_a_silence_is_filled_and_loses_nothing() -> None:
     source = Source(silent_from=1)
     async with aclosing(Answers(source.stream())) as answers:
-        body = chunks(answers, b"", LINES, alive_s=0.001)
+        body = chunks(answers, b"", LINES, Writer(), alive_s=0.001)
         assert await anext(body) == LINES.alive  # nothing is there yet
         await anext(body)
         assert [await anext(body) for _ in range(3)] == [LINES.alive] * 3
@@ -71,7 +71,7 @@ async def test_a_silence_is_filled_and_loses_nothing() -> None:
 
 async def test_a_stream_ends_before_its_connection_is_cut_and_says_so() -> None:
     async with aclosing(Answers(Source(silent_from=0).stream())) as answers:
-        said = [it async for it in chunks(answers, b"first\n", LINES, alive_s=0.001, stream_s=0.01)]
+        said = [it async for it in chunks(answers, b"first\n", LINES, Writer(), alive_s=0.001, stream_s=0.01)]
     assert b"a stream lasts an hour at the most" in said[-1]
     assert b'"DEADLINE_EXCEEDED"' in said[-1]
 
@@ -79,7 +79,7 @@ async def test_a_stream_ends_before_its_connection_is_cut_and_says_so() -> None:
 async def test_nothing_is_taken_before_the_reader_has_what_came_before() -> None:
     source = Source()
     async with aclosing(Answers(source.stream())) as answers:
-        body = chunks(answers, b"first\n", LINES)
+        body = chunks(answers, b"first\n", LINES, Writer())
         for taken in (0, 1, 2, 3):
             await anext(body)
             assert source.taken == taken
@@ -97,4 +97,4 @@ async def test_an_end_of_the_reader_ends_the_call_also_while_it_is_waited_for() 
 
 async def test_much_is_written_beside_the_event_loop() -> None:
     large = api_pb2.ListRunsResponse(runs=[api_pb2.Run(name="x" * 1000)] * 100)
-    assert len(json.loads(await as_json(large))["runs"]) == 100
+    assert len(json.loads(await Writer().json(large))["runs"]) == 100
