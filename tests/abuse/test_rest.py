@@ -24,11 +24,12 @@ from schemathesis import checks as known
 
 ROUTES = {route.method: route for route in api_routes().all}
 ENDLESS = [method for method in ROUTES if method.startswith("Watch")]
-schema = schemathesis.openapi.from_dict(document(api_routes(), __version__, {})).exclude(operation_id=ENDLESS)
+# Without tokens: it would try wrong ones, of which an address has few. Who may call is asked below.
+OPEN = document(api_routes(), __version__, {}) | {"security": []}
+schema = schemathesis.openapi.from_dict(OPEN).exclude(operation_id=ENDLESS)
 CHECKS = [
     known.not_a_server_error, known.status_code_conformance, known.content_type_conformance,
-    known.response_schema_conformance, known.negative_data_rejection, known.unsupported_method, known.ignored_auth,
-    known.allow_header_conformance,
+    known.response_schema_conformance, known.negative_data_rejection, known.unsupported_method, known.allow_header_conformance,
 ]  # fmt: skip
 asking = settings(
     deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
@@ -53,7 +54,7 @@ def ask(victim: Victim, method: str, path: str, role: str, body: Any = None) -> 
 
 
 def probe(victim: Victim, case: Case) -> None:
-    if isinstance(case.query, dict):
+    if case.path.endswith(("/events", "/logs", "/metrics")) and isinstance(case.query, dict):
         case.query.pop("follow", None)  # it would have no end
     headers = {"Authorization": f"Bearer {TOKENS['admin']}"}
     ca = str(victim.server.folder / "server" / "ca.pem")
@@ -68,7 +69,7 @@ def test_each_operation_is_what_its_document_says(case: Case, server: Victim) ->
 
 @pytest.mark.nightly
 @schema.parametrize()
-@settings(asking, max_examples=300)
+@settings(asking, max_examples=100)
 def test_each_operation_is_so_for_much_that_is_asked(case: Case, server: Victim) -> None:
     probe(server, case)
 

@@ -16,10 +16,11 @@ import structlog
 import yaml
 from google.protobuf.message import Message
 from homeport_protos.text import one_line
+from starlette.datastructures import URLPath
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from homeport_control.api.auth import Callers
 from homeport_control.api.errors import code_of
@@ -64,7 +65,7 @@ class Rest:
         self._most_streams = most_streams
         self._streams = Crowd(most_streams, "streams")
         self._open = Crowd(MOST_STREAMS_OF_ALL, "streams")
-        self.routes: tuple[BaseRoute, ...] = (Mount(PREFIX, app=self),)
+        self.routes: tuple[BaseRoute, ...] = (Everything(self),)
 
     @cached_property
     def document(self) -> bytes:
@@ -162,6 +163,23 @@ class Rest:
             begin = framing.answer(await self._writer.json(first))
         body = await held.enter_async_context(aclosing(chunks(answers, begin, framing, self._writer)))
         return StreamingResponse(body, media_type=framing.content_type, headers=HEADERS)
+
+
+class Everything(BaseRoute):
+    """All paths below the prefix: Starlette's Mount leaves out those with a line end in them."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        is_ours = scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/")
+        return Match.FULL if is_ours else Match.NONE, {}
+
+    def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
 
 
 def _refusal(failure: Failure) -> Response:

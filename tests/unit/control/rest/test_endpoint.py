@@ -171,6 +171,7 @@ async def test_a_body_that_is_too_long_is_refused(served: Served) -> None:
         ("GET /api/v1/nothing", 404, "there is no /api/v1/nothing; /api/v1/openapi.json says what there is"),
         ("GET /api/v1/", 404, "there is no /api/v1/; /api/v1/openapi.json says"),
         ("POST /api/v1/openapi.json", 405, "POST is not for /api/v1/openapi.json; it takes GET"),
+        ("GET /api/v1/runs/a%0A/nothing", 404, "there is no /api/v1/runs/a%0A/nothing; /api/v1/openapi.json says"),
         ("PATCH /api/v1/tokens", 405, "PATCH is not for /api/v1/tokens; it takes GET, POST"),
         ("DELETE /api/v1/tokens/%ff", 400, "a name in the path is no text in UTF-8"),
         ("GET /api/v1/server?x=%1b[2J", 400, "x: there is no such parameter; there are: none"),
