@@ -51,10 +51,10 @@ def request_of(route: Route, in_path: Mapping[str, str], query: str, body: bytes
     if route.has_body:
         if said:
             raise BadRequest(f"{_shown(said[0][0])}: this call has no parameters in the query; they are in its body")
-        values = _message(described(route.request), _json(body) if body.strip() else {}, "", route.in_path)
+        values = _message(described(route.request), _json(body) if body else {}, "", route.in_path)
     else:
         values = _of_query(route, said)
-        if body.strip():
+        if body:
             raise BadRequest("this call has no body; what it asks for is in the query")
     values |= {name: _text(value, name) for name, value in in_path.items()}
     request = route.request()

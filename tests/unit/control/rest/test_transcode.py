@@ -103,6 +103,7 @@ def test_a_query_that_is_wrong_is_told_with_its_parameter(method: str, query: st
         ("CheckCode", {"manifest": 1}, "manifest: wants an object, not 1"),
         ("Plan", b'{"document": {}, "document": {}}', "document: it stands there twice"),
         ("Plan", b'{"a": NaN}', "the body is not JSON: NaN is no number there"),
+        ("Plan", b"\n", "the body is not JSON: Expecting value (line 2, column 1)"),
         ("Plan", b"document=1", "the body is not JSON: Expecting value (line 1, column 1)"),
         ("Plan", b"\xff", "the body is not JSON in UTF-8, or has a number that is too long"),
         ("Plan", b"9" * 5000, "the body is not JSON in UTF-8, or has a number that is too long"),
