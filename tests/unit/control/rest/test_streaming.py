@@ -95,6 +95,14 @@ async def test_an_end_of_the_reader_ends_the_call_also_while_it_is_waited_for() 
     assert source.is_over
 
 
+async def test_an_end_of_the_reader_ends_the_call_also_between_two_answers() -> None:
+    source = Source()
+    answers = Answers(source.stream())
+    await answers.next(1.0)
+    await answers.aclose()
+    assert (source.taken, source.is_over) == (1, True)
+
+
 async def test_much_is_written_beside_the_event_loop() -> None:
     large = api_pb2.ListRunsResponse(runs=[api_pb2.Run(name="x" * 1000)] * 100)
     assert len(json.loads(await Writer().json(large))["runs"]) == 100
