@@ -32,11 +32,13 @@ from homeport_control.listeners import MAX_API_MESSAGE_BYTES, grpc_server, kept_
 from homeport_control.logs import configure_logs
 from homeport_control.loops.lease import LeaseKeeper
 from homeport_control.metrics.page import CONTENT_TYPE
-from homeport_control.metrics.process import ApiCalls
+from homeport_control.metrics.process import ApiCalls, Counting
 from homeport_control.opening import Opened, opened
 from homeport_control.relay.door import Door
 from homeport_control.relay.forward import Forward
+from homeport_control.relay.inside import Inside
 from homeport_control.relay.leader import LeaderChannel
+from homeport_control.rest.endpoint import Rest
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta
 from homeport_control.store.code import CodeStore
@@ -122,13 +124,15 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         interceptors=[calls, Gate(callers)],
     )
     api.add_generic_rpc_handlers((api_door,))
-    link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem)
+    passed_on = Counting(calls, _is_api)  # what other servers, REST and pages ask
+    link = grpc_server(settings.bind, settings.link_port, pair, client_ca=state.ca.pem, interceptors=[passed_on])
     link.add_generic_rpc_handlers((link_door,))
     late = Lag()
     numbers = Metrics(callers.check_metrics_reader, CONTENT_TYPE)
     premises = Premises(settings, state, downloads, pair, link_door, api_door, callers, calls, late, numbers)
     terms = Terms(premises, leader)
-    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route])
+    rest = Rest(Inside(leader, name), callers, __version__, most_bytes=MAX_API_MESSAGE_BYTES)
+    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route, *rest.routes])
     web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

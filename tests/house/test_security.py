@@ -9,6 +9,8 @@ from homeport_control.agents import bounds, enrollment, server, sessions
 from homeport_control.api import tokens, users
 from homeport_control.domain import holding
 from homeport_control.hold import waiting
+from homeport_control.rest import endpoint, streaming
+from homeport_control.rest import reading as rest_reading
 from homeport_control.spec import env, reading, rollout, traffic
 from homeport_control.trust import gateway_calls, guesses, pace
 from homeport_control.web.connections import WebLimits
@@ -64,6 +66,13 @@ def test_each_threat_names_tests_that_exist() -> None:
         ("streams of one kind of a gateway's host", (gateway_calls.MOST_STREAMS,)),
         ("requests held for first replicas", (holding.MOST_HELD, waiting.MOST_PLACES)),
         ("lines of a log that wait for who reads them", (sessions.LOG_CREDIT, sessions.LOG_BYTES >> 20)),
+        (
+            "REST: a body; streams of one address, in all; how long a stream lasts",
+            (
+                listeners.MAX_API_MESSAGE_BYTES >> 20, rest_reading.READ_S, endpoint.MOST_STREAMS,
+                endpoint.MOST_STREAMS_OF_ALL, streaming.STREAM_S,
+            ),
+        ),
         ("connections to the web port", (WebLimits().of_address, WebLimits().of_all, WebLimits().request_s)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -56,8 +56,11 @@ class Callers:
 
     async def of(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         """Raises Unauthenticated with what to do, Denied, TooManyGuesses."""
-        metadata = context.invocation_metadata()
-        async with self._looked_up(_token(metadata), address_of(caller_peer(context))):
+        return await self.who(context.invocation_metadata(), address_of(caller_peer(context)))
+
+    async def who(self, metadata: Metadata, address: str) -> Caller:
+        """The same, of one who calls from an address."""
+        async with self._looked_up(_token(metadata), address):
             return await caller_of(self.database, metadata)
 
     async def check_metrics_reader(self, authorization: str, address: str) -> None:

@@ -41,6 +41,21 @@ def loops(known: Iterable[TurningLoop]) -> list[Family]:
     ]
 
 
+class Counting(grpc.aio.ServerInterceptor):
+    """Counts those calls of a port that are the API's."""
+
+    def __init__(self, calls: "ApiCalls", is_api: Callable[[str], bool]) -> None:
+        self._calls = calls
+        self._is_api = is_api
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        if not self._is_api(str(details.method)):
+            return await continuation(details)
+        return await self._calls.intercept_service(continuation, details)
+
+
 class ApiCalls(grpc.aio.ServerInterceptor):
     """Counts and times the calls of a gRPC server. Streams are counted when they begin: how long they last says nothing."""
 

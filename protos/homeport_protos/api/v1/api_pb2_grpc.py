@@ -230,25 +230,29 @@ class ApiServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetServer(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """what this server is, and who asks
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """what an apply of this document would do; changes nothing
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Apply(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """keeps the document as the run's newest revision; what runs follows it
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """with their replicas
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -261,7 +265,8 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StopRuns(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """ends them; their replicas drain first, unless it is an abort
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -274,25 +279,29 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Logs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """of a run's replicas, in the order of their time
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHosts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """with their GPUs
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateJoinToken(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """with which machines become hosts
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlanFleet(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """what an apply of this fleet would do; changes nothing
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -305,7 +314,8 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportRegistration(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """how far the installation of a machine of a fleet is
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -325,31 +335,36 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateToken(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """it is shown this once
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTokens(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """one's own; an admin sees all
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """it opens nothing any more, from now on
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """with a first token, which is shown this once
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """who may call this API
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -369,31 +384,36 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UploadCode(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """contents that CheckCode said are missing
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOffers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """where a service of these resources could run now
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Events(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """who did what, and what followed from it: the audit log
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Metrics(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """numbers of a run and of its replicas
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGateways(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """with their addresses and domains
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -406,13 +426,15 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanGateway(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """what an apply of this gateway would do; changes nothing
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApplyGateway(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """keeps it; its machine is installed by who applies, when it is reached by SSH
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -432,7 +454,8 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetDefaultGateway(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """which publishes the services that name none
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -445,25 +468,29 @@ class ApiServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """nothing new comes there, and its replicas move
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Undrain(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """the contrary; what was found there is looked at anew
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteHost(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """for good: its certificate is worth nothing any more
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Usage(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """requests and tokens of services, by what is asked for
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -19,54 +19,81 @@ GRPC_VERSION: str
 class ApiStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServer: _aio.UnaryUnaryMultiCallable[_api_pb2.GetServerRequest, _api_pb2.GetServerResponse]
+    """what this server is, and who asks"""
     Plan: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanRequest, _api_pb2.PlanResponse]
+    """what an apply of this document would do; changes nothing"""
     Apply: _aio.UnaryUnaryMultiCallable[_api_pb2.ApplyRequest, _api_pb2.ApplyResponse]
+    """keeps the document as the run's newest revision; what runs follows it"""
     ListRuns: _aio.UnaryUnaryMultiCallable[_api_pb2.ListRunsRequest, _api_pb2.ListRunsResponse]
+    """with their replicas"""
     WatchRuns: _aio.UnaryStreamMultiCallable[_api_pb2.ListRunsRequest, _api_pb2.ListRunsResponse]
     """the whole list, at once and after each change"""
     StopRuns: _aio.UnaryUnaryMultiCallable[_api_pb2.StopRunsRequest, _api_pb2.StopRunsResponse]
+    """ends them; their replicas drain first, unless it is an abort"""
     Rollback: _aio.UnaryUnaryMultiCallable[_api_pb2.RollbackRequest, _api_pb2.RollbackResponse]
     """to the revision before the present one"""
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
+    """of a run's replicas, in the order of their time"""
     ListHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
+    """with their GPUs"""
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateJoinTokenRequest, _api_pb2.CreateJoinTokenResponse]
+    """with which machines become hosts"""
     PlanFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanFleetRequest, _api_pb2.PlanFleetResponse]
+    """what an apply of this fleet would do; changes nothing"""
     ApplyFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanFleetRequest, _api_pb2.ApplyFleetResponse]
     """keeps it; who applies installs, and reports"""
     ReportRegistration: _aio.UnaryUnaryMultiCallable[_api_pb2.RegistrationReport, _api_pb2.RegistrationAnswer]
+    """how far the installation of a machine of a fleet is"""
     UpgradeHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.UpgradeHostsRequest, _api_pb2.UpgradeHostsResponse]
     """one after the other in each fleet"""
     DeleteFleet: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteFleetRequest, _api_pb2.DeleteFleetResponse]
     """one without hosts"""
     CreateToken: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateTokenRequest, _api_pb2.CreateTokenResponse]
+    """it is shown this once"""
     ListTokens: _aio.UnaryUnaryMultiCallable[_api_pb2.ListTokensRequest, _api_pb2.ListTokensResponse]
+    """one's own; an admin sees all"""
     RevokeToken: _aio.UnaryUnaryMultiCallable[_api_pb2.RevokeTokenRequest, _api_pb2.RevokeTokenResponse]
+    """it opens nothing any more, from now on"""
     CreateUser: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateUserRequest, _api_pb2.CreateUserResponse]
+    """with a first token, which is shown this once"""
     ListUsers: _aio.UnaryUnaryMultiCallable[_api_pb2.ListUsersRequest, _api_pb2.ListUsersResponse]
+    """who may call this API"""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteUserRequest, _api_pb2.DeleteUserResponse]
     """its tokens are revoked with it"""
     CheckCode: _aio.UnaryUnaryMultiCallable[_api_pb2.CheckCodeRequest, _api_pb2.CheckCodeResponse]
     """keeps the manifest; says which contents are missing"""
     UploadCode: _aio.StreamUnaryMultiCallable[_api_pb2.UploadCodeRequest, _api_pb2.UploadCodeResponse]
+    """contents that CheckCode said are missing"""
     ListOffers: _aio.UnaryUnaryMultiCallable[_api_pb2.ListOffersRequest, _api_pb2.ListOffersResponse]
+    """where a service of these resources could run now"""
     Events: _aio.UnaryStreamMultiCallable[_api_pb2.EventsRequest, _api_pb2.EventsResponse]
+    """who did what, and what followed from it: the audit log"""
     Metrics: _aio.UnaryStreamMultiCallable[_api_pb2.MetricsRequest, _api_pb2.MetricsResponse]
+    """numbers of a run and of its replicas"""
     ListGateways: _aio.UnaryUnaryMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
+    """with their addresses and domains"""
     WatchGateways: _aio.UnaryStreamMultiCallable[_api_pb2.ListGatewaysRequest, _api_pb2.ListGatewaysResponse]
     """the whole list, at once and after each change"""
     PlanGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanGatewayRequest, _api_pb2.PlanGatewayResponse]
+    """what an apply of this gateway would do; changes nothing"""
     ApplyGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.PlanGatewayRequest, _api_pb2.ApplyGatewayResponse]
+    """keeps it; its machine is installed by who applies, when it is reached by SSH"""
     DeleteGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
     """one that publishes nothing"""
     GetGatewayCa: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayCaResponse]
     """without a name: of the default one"""
     SetDefaultGateway: _aio.UnaryUnaryMultiCallable[_api_pb2.GatewayRequest, _api_pb2.GatewayAnswer]
+    """which publishes the services that name none"""
     WatchHosts: _aio.UnaryStreamMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
     """at once, then each second in which something changed"""
     Drain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
+    """nothing new comes there, and its replicas move"""
     Undrain: _aio.UnaryUnaryMultiCallable[_api_pb2.DrainRequest, _api_pb2.DrainResponse]
+    """the contrary; what was found there is looked at anew"""
     DeleteHost: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteHostRequest, _api_pb2.DeleteHostResponse]
+    """for good: its certificate is worth nothing any more"""
     Usage: _aio.UnaryUnaryMultiCallable[_api_pb2.UsageRequest, _api_pb2.UsageResponse]
+    """requests and tokens of services, by what is asked for"""
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -74,28 +101,32 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.GetServerRequest,
         context: _aio.ServicerContext[_api_pb2.GetServerRequest, _abc.Awaitable[_api_pb2.GetServerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.GetServerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.GetServerResponse]:
+        """what this server is, and who asks"""
 
     @_abc_1.abstractmethod
     def Plan(
         self,
         request: _api_pb2.PlanRequest,
         context: _aio.ServicerContext[_api_pb2.PlanRequest, _abc.Awaitable[_api_pb2.PlanResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PlanResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PlanResponse]:
+        """what an apply of this document would do; changes nothing"""
 
     @_abc_1.abstractmethod
     def Apply(
         self,
         request: _api_pb2.ApplyRequest,
         context: _aio.ServicerContext[_api_pb2.ApplyRequest, _abc.Awaitable[_api_pb2.ApplyResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ApplyResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ApplyResponse]:
+        """keeps the document as the run's newest revision; what runs follows it"""
 
     @_abc_1.abstractmethod
     def ListRuns(
         self,
         request: _api_pb2.ListRunsRequest,
         context: _aio.ServicerContext[_api_pb2.ListRunsRequest, _abc.Awaitable[_api_pb2.ListRunsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListRunsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListRunsResponse]:
+        """with their replicas"""
 
     @_abc_1.abstractmethod
     def WatchRuns(
@@ -110,7 +141,8 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.StopRunsRequest,
         context: _aio.ServicerContext[_api_pb2.StopRunsRequest, _abc.Awaitable[_api_pb2.StopRunsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.StopRunsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.StopRunsResponse]:
+        """ends them; their replicas drain first, unless it is an abort"""
 
     @_abc_1.abstractmethod
     def Rollback(
@@ -125,28 +157,32 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.LogsRequest,
         context: _aio.ServicerContext[_api_pb2.LogsRequest, _abc.AsyncIterator[_api_pb2.LogsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.LogsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.LogsResponse]:
+        """of a run's replicas, in the order of their time"""
 
     @_abc_1.abstractmethod
     def ListHosts(
         self,
         request: _api_pb2.ListHostsRequest,
         context: _aio.ServicerContext[_api_pb2.ListHostsRequest, _abc.Awaitable[_api_pb2.ListHostsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListHostsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListHostsResponse]:
+        """with their GPUs"""
 
     @_abc_1.abstractmethod
     def CreateJoinToken(
         self,
         request: _api_pb2.CreateJoinTokenRequest,
         context: _aio.ServicerContext[_api_pb2.CreateJoinTokenRequest, _abc.Awaitable[_api_pb2.CreateJoinTokenResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CreateJoinTokenResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CreateJoinTokenResponse]:
+        """with which machines become hosts"""
 
     @_abc_1.abstractmethod
     def PlanFleet(
         self,
         request: _api_pb2.PlanFleetRequest,
         context: _aio.ServicerContext[_api_pb2.PlanFleetRequest, _abc.Awaitable[_api_pb2.PlanFleetResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PlanFleetResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PlanFleetResponse]:
+        """what an apply of this fleet would do; changes nothing"""
 
     @_abc_1.abstractmethod
     def ApplyFleet(
@@ -161,7 +197,8 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.RegistrationReport,
         context: _aio.ServicerContext[_api_pb2.RegistrationReport, _abc.Awaitable[_api_pb2.RegistrationAnswer]],
-    ) -> _abc.Awaitable[_api_pb2.RegistrationAnswer]: ...
+    ) -> _abc.Awaitable[_api_pb2.RegistrationAnswer]:
+        """how far the installation of a machine of a fleet is"""
 
     @_abc_1.abstractmethod
     def UpgradeHosts(
@@ -184,35 +221,40 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.CreateTokenRequest,
         context: _aio.ServicerContext[_api_pb2.CreateTokenRequest, _abc.Awaitable[_api_pb2.CreateTokenResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CreateTokenResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CreateTokenResponse]:
+        """it is shown this once"""
 
     @_abc_1.abstractmethod
     def ListTokens(
         self,
         request: _api_pb2.ListTokensRequest,
         context: _aio.ServicerContext[_api_pb2.ListTokensRequest, _abc.Awaitable[_api_pb2.ListTokensResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListTokensResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListTokensResponse]:
+        """one's own; an admin sees all"""
 
     @_abc_1.abstractmethod
     def RevokeToken(
         self,
         request: _api_pb2.RevokeTokenRequest,
         context: _aio.ServicerContext[_api_pb2.RevokeTokenRequest, _abc.Awaitable[_api_pb2.RevokeTokenResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RevokeTokenResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RevokeTokenResponse]:
+        """it opens nothing any more, from now on"""
 
     @_abc_1.abstractmethod
     def CreateUser(
         self,
         request: _api_pb2.CreateUserRequest,
         context: _aio.ServicerContext[_api_pb2.CreateUserRequest, _abc.Awaitable[_api_pb2.CreateUserResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CreateUserResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CreateUserResponse]:
+        """with a first token, which is shown this once"""
 
     @_abc_1.abstractmethod
     def ListUsers(
         self,
         request: _api_pb2.ListUsersRequest,
         context: _aio.ServicerContext[_api_pb2.ListUsersRequest, _abc.Awaitable[_api_pb2.ListUsersResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListUsersResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListUsersResponse]:
+        """who may call this API"""
 
     @_abc_1.abstractmethod
     def DeleteUser(
@@ -235,35 +277,40 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _abc.AsyncIterator[_api_pb2.UploadCodeRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_api_pb2.UploadCodeRequest], _abc.Awaitable[_api_pb2.UploadCodeResponse]],
-    ) -> _abc.Awaitable[_api_pb2.UploadCodeResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.UploadCodeResponse]:
+        """contents that CheckCode said are missing"""
 
     @_abc_1.abstractmethod
     def ListOffers(
         self,
         request: _api_pb2.ListOffersRequest,
         context: _aio.ServicerContext[_api_pb2.ListOffersRequest, _abc.Awaitable[_api_pb2.ListOffersResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListOffersResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListOffersResponse]:
+        """where a service of these resources could run now"""
 
     @_abc_1.abstractmethod
     def Events(
         self,
         request: _api_pb2.EventsRequest,
         context: _aio.ServicerContext[_api_pb2.EventsRequest, _abc.AsyncIterator[_api_pb2.EventsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.EventsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.EventsResponse]:
+        """who did what, and what followed from it: the audit log"""
 
     @_abc_1.abstractmethod
     def Metrics(
         self,
         request: _api_pb2.MetricsRequest,
         context: _aio.ServicerContext[_api_pb2.MetricsRequest, _abc.AsyncIterator[_api_pb2.MetricsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.MetricsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.MetricsResponse]:
+        """numbers of a run and of its replicas"""
 
     @_abc_1.abstractmethod
     def ListGateways(
         self,
         request: _api_pb2.ListGatewaysRequest,
         context: _aio.ServicerContext[_api_pb2.ListGatewaysRequest, _abc.Awaitable[_api_pb2.ListGatewaysResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListGatewaysResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListGatewaysResponse]:
+        """with their addresses and domains"""
 
     @_abc_1.abstractmethod
     def WatchGateways(
@@ -278,14 +325,16 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.PlanGatewayRequest,
         context: _aio.ServicerContext[_api_pb2.PlanGatewayRequest, _abc.Awaitable[_api_pb2.PlanGatewayResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PlanGatewayResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PlanGatewayResponse]:
+        """what an apply of this gateway would do; changes nothing"""
 
     @_abc_1.abstractmethod
     def ApplyGateway(
         self,
         request: _api_pb2.PlanGatewayRequest,
         context: _aio.ServicerContext[_api_pb2.PlanGatewayRequest, _abc.Awaitable[_api_pb2.ApplyGatewayResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ApplyGatewayResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ApplyGatewayResponse]:
+        """keeps it; its machine is installed by who applies, when it is reached by SSH"""
 
     @_abc_1.abstractmethod
     def DeleteGateway(
@@ -308,7 +357,8 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.GatewayRequest,
         context: _aio.ServicerContext[_api_pb2.GatewayRequest, _abc.Awaitable[_api_pb2.GatewayAnswer]],
-    ) -> _abc.Awaitable[_api_pb2.GatewayAnswer]: ...
+    ) -> _abc.Awaitable[_api_pb2.GatewayAnswer]:
+        """which publishes the services that name none"""
 
     @_abc_1.abstractmethod
     def WatchHosts(
@@ -323,27 +373,31 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _api_pb2.DrainRequest,
         context: _aio.ServicerContext[_api_pb2.DrainRequest, _abc.Awaitable[_api_pb2.DrainResponse]],
-    ) -> _abc.Awaitable[_api_pb2.DrainResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.DrainResponse]:
+        """nothing new comes there, and its replicas move"""
 
     @_abc_1.abstractmethod
     def Undrain(
         self,
         request: _api_pb2.DrainRequest,
         context: _aio.ServicerContext[_api_pb2.DrainRequest, _abc.Awaitable[_api_pb2.DrainResponse]],
-    ) -> _abc.Awaitable[_api_pb2.DrainResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.DrainResponse]:
+        """the contrary; what was found there is looked at anew"""
 
     @_abc_1.abstractmethod
     def DeleteHost(
         self,
         request: _api_pb2.DeleteHostRequest,
         context: _aio.ServicerContext[_api_pb2.DeleteHostRequest, _abc.Awaitable[_api_pb2.DeleteHostResponse]],
-    ) -> _abc.Awaitable[_api_pb2.DeleteHostResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.DeleteHostResponse]:
+        """for good: its certificate is worth nothing any more"""
 
     @_abc_1.abstractmethod
     def Usage(
         self,
         request: _api_pb2.UsageRequest,
         context: _aio.ServicerContext[_api_pb2.UsageRequest, _abc.Awaitable[_api_pb2.UsageResponse]],
-    ) -> _abc.Awaitable[_api_pb2.UsageResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.UsageResponse]:
+        """requests and tokens of services, by what is asked for"""
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _aio.Server) -> None: ...
