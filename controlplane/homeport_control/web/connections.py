@@ -77,4 +77,10 @@ def bounded_protocol(limits: WebLimits) -> type[H11Protocol]:
 
 def options(limits: WebLimits) -> dict[str, Any]:
     """For uvicorn's Config."""
-    return {"http": bounded_protocol(limits), "ws": "none", "limit_concurrency": limits.of_all, "timeout_keep_alive": 5}
+    return {
+        "http": bounded_protocol(limits),
+        "ws": "none",
+        "limit_concurrency": limits.of_all,
+        "timeout_keep_alive": 5,
+        "proxy_headers": False,  # nobody stands in front with HTTP: who names another address hides its own from the limits
+    }

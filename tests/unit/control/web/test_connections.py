@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from homeport_control.web.connections import WebLimits
 from homeport_control.web.downloads import BUNDLE, Downloads
 from homeport_control.web.server import web_app
 from rig.ports import free_port
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET /install.sh HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -20,12 +23,14 @@ SCRIPT = b"#!/bin/sh\n"
 
 
 class Web:
-    def __init__(self, state: State, limits: WebLimits, script: bytes, bundle: Path) -> None:
+    def __init__(
+        self, state: State, limits: WebLimits, script: bytes, bundle: Path, routes: Sequence[BaseRoute]
+    ) -> None:
         self.port = free_port()
         downloads = Downloads("1", script, b"", "homeport-1-py3-none-any.whl", b"", bundle, 7401)
         pair = state.ca.server_pair()
         self.server = web_server(
-            web_app(state.ca.pem, downloads), "127.0.0.1", self.port, pair, state.directory, limits
+            web_app(state.ca.pem, downloads, routes=routes), "127.0.0.1", self.port, pair, state.directory, limits
         )
         self.context = ssl.create_default_context(cadata=state.ca.pem.decode())
         self.streams: list[Stream] = []
@@ -42,9 +47,13 @@ class Web:
 
 @asynccontextmanager
 async def serving(
-    state: State, limits: WebLimits, script: bytes = SCRIPT, bundle: Path = Path("/nowhere")
+    state: State,
+    limits: WebLimits,
+    script: bytes = SCRIPT,
+    bundle: Path = Path("/nowhere"),
+    routes: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[Web]:
-    web = Web(state, limits, script, bundle)
+    web = Web(state, limits, script, bundle, routes)
     task = asyncio.create_task(web.server.serve())
     async with asyncio.timeout(DEADLINE_S):
         while not web.server.started:  # noqa: ASYNC110
@@ -96,6 +105,18 @@ async def test_after_an_answer_the_next_request_must_come_in_time_too(state: Sta
             assert SCRIPT in await web.asked(stream)
         stream[1].write(b"G")  # ends uvicorn's own time between two requests
         assert await is_cut(stream)
+
+
+async def test_nobody_can_name_another_address_as_its_own(state: State) -> None:
+    async def who(request: Request) -> Response:
+        return PlainTextResponse(f"{request.client.host}\n" if request.client else "")
+
+    async with serving(state, WebLimits(), routes=[Route("/who", who)]) as web:
+        reader, writer = await web.connect("127.0.0.2")
+        writer.write(b"GET /who HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 10.9.9.9\r\n\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert await asyncio.wait_for(reader.readline(), DEADLINE_S) == b"127.0.0.2\n"
 
 
 LARGE = b"x" * (32 << 20) + SCRIPT
