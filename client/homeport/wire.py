@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from homeport import config
-from homeport.errors import Error, status_error
+from homeport.errors import Error, Unauthenticated, status_error
 from homeport.methods import Method
 
 SERVER_NAME = "homeport-server"  # a SAN of every server's certificate, whatever address it is called by
@@ -33,6 +33,8 @@ class Peer:
     def __init__(self, server: str | None, token: str | None, ca: str | os.PathLike[str] | None) -> None:
         given = {"SERVER": server, "TOKEN": token, "CA": None if ca is None else os.fspath(ca)}
         known = config.load({**os.environ, **{f"HOMEPORT_{key}": value for key, value in given.items() if value}})
+        if not (known.token.isascii() and known.token.isprintable()):  # gRPC would raise over it, and quote it
+            raise Unauthenticated("the token is none: a token is one word such as hp_…; run `homeport login`")
         self.server = known.server
         self.metadata = (("authorization", f"Bearer {known.token}"),)
         self.credentials = grpc.ssl_channel_credentials(known.ca_pem.encode())

@@ -78,7 +78,10 @@ def plan(
     reuse: bool = False,
     repo: bool = True,
 ) -> Steps[pb.PlanResponse]:
-    """What applying it would change, and which hosts would take it; changes nothing. Arguments and errors as `prepare`."""
+    """What applying it would change, and which hosts would take it; changes nothing. Arguments and errors as `prepare`.
+
+    What is Prepared has those arguments already.
+    """
     prepared = yield from _prepared(source, name, env, reuse=reuse, repo=repo)
     answer = yield from call(methods.PLAN, pb.PlanRequest(document=prepared.document))
     prepared.manifest.refuse(answer.problems)

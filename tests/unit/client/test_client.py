@@ -105,6 +105,13 @@ def test_a_ca_that_is_no_certificate_is_one_line(make: Make) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_what_cannot_be_a_token_is_never_quoted(make: Make) -> None:
+    for secret in ("hp_geheim\u00fc", "hp_two\nlines"):
+        with pytest.raises(homeport.Unauthenticated, match="the token is none") as caught, make(token=secret):
+            pass
+        assert secret not in str(caught.value)
+
+
 def test_a_call_has_a_deadline(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection and says nothing
         address = f"127.0.0.1:{mute.getsockname()[1]}"
@@ -208,7 +215,7 @@ def applying(api: FakeApi, *states: api_pb2.ListRunsResponse, action: str = "cre
 
 def test_an_apply_plans_submits_and_waits_until_it_serves(api: FakeApi, calls: Client) -> None:
     applying(api, api_pb2.ListRunsResponse(runs=[WEB]), served(rolled_out=True, url="http://web.localhost"))
-    run = calls.apply({"type": "fleets"}, name="web", env={"A": "1"})
+    run = calls.apply({"type": "job"}, env={"A": "1"})  # its name is the one that was planned
     assert run.url == "http://web.localhost"
     (request,) = api.requests("Apply")
     assert (request.plan_token, request.document.name, dict(request.document.env)) == ("t", "web", {"A": "1"})
@@ -298,7 +305,7 @@ def test_a_file_that_changes_while_it_is_sent_ends_the_upload_unfinished(
     file.write_text("after!")
     with pytest.raises(Invalid, match=r"main\.py changed while it was read"):
         calls.upload(prepared)
-    assert api.requests("UploadCode") == []
+    assert not [piece for pieces in api.requests("UploadCode") for piece in pieces]
     assert [record.message for record in caplog.records if "iterating requests" in record.message] == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.clients import aclient
-from fixtures.control import State, add_host, add_replica, add_run, add_token, migrated, opened, service
+from fixtures.control import DEADLINE_S, State, add_host, add_replica, add_run, add_token, migrated, opened, service
 from fixtures.plane import Plane, WireAgent, first, serving
 from homeport import AsyncClient, Denied, Invalid, LogLine, NotFound, Refused, Unauthenticated
 from homeport_control.domain.services import RunState
@@ -107,6 +107,22 @@ async def test_a_watch_tells_the_list_at_once_and_after_a_change(calls: AsyncCli
         assert await first(watch) == []
         await add_run(state, "web")
         assert [run.name for run in await first(watch)] == ["web"]
+
+
+async def test_a_task_that_is_cancelled_leaves_its_stream(state: State) -> None:
+    reached = asyncio.Event()
+
+    async def reader(client: AsyncClient) -> None:
+        async for _ in client.watch_runs():
+            reached.set()
+
+    async with serving(state) as plane, AsyncClient(**given(plane)) as client:
+        reading = asyncio.create_task(reader(client))
+        await asyncio.wait_for(reached.wait(), DEADLINE_S)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert (await client.server()).role == "user"
 
 
 async def test_what_may_not_be_done_is_denied_and_strangers_are_not_known(plane: Plane, kind: str) -> None:
