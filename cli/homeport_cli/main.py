@@ -18,8 +18,6 @@ from homeport import Error
 from homeport_cli.errors import exit_code
 from homeport_cli.examples import show_examples
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the C core would print its own lines into ours
-
 # Their first lines stand here too, so that `homeport --help` imports none of them; tests/house holds the two together.
 SECTIONS = {
     "Services": {

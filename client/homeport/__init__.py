@@ -3,7 +3,11 @@
 Cheap to import: gRPC is loaded with the first of the two classes that is named. See docs/python.md.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Read when gRPC is loaded, so it stands here: its core would print its own lines into the caller's.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from homeport.errors import Denied, Error, Failed, Invalid, NotFound, Refused, TooSlow, Unauthenticated, Unreachable
 

@@ -2,6 +2,8 @@
 
 import inspect
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import grpc
 import homeport
 import pytest
-from fakes.api import FakeApi, self_signed
+from fakes.api import TOKEN, FakeApi, self_signed
 from homeport import AsyncClient, Client, Denied, Error, Failed, Invalid, NotFound, Refused, TooSlow, Unreachable
 from homeport.operations.output import LogLine
 from homeport.steps import Steps, Upload
@@ -103,6 +105,16 @@ def test_a_ca_that_is_no_certificate_is_one_line(make: Make) -> None:
     with pytest.raises(Error, match=r"CA|trust|TLS") as caught, make(ca=broken) as calls:
         calls.runs()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["Client().runs()", "asyncio.run(AsyncClient().runs())"])
+def test_grpc_prints_nothing_of_its_own_into_a_program(api: FakeApi, call: str) -> None:
+    environment = {"HOMEPORT_SERVER": api.address, "HOMEPORT_TOKEN": TOKEN, "HOMEPORT_CA": self_signed().pem.decode()}
+    script = f"import asyncio\nfrom homeport import *\ntry: {call}\nexcept Unreachable as error: print(error)"
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("cannot trust the server")
 
 
 def test_what_cannot_be_a_token_is_never_quoted(make: Make) -> None:
