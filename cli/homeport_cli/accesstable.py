@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from homeport.config import WEB_PORT_OFFSET
 from homeport_protos.api.v1 import api_pb2
 from rich.console import RenderableType
 from rich.text import Text
 
-from homeport_cli.config import WEB_PORT_OFFSET
 from homeport_cli.render import age, state_text, table_of, until
 
 

@@ -24,7 +24,7 @@ Fetch = Callable[[str], bytes]
 
 
 def make(fetch: Fetch, target: Path, pythons: Sequence[str], architecture: str, say: Callable[[str], None]) -> str:
-    """Write the bundle; its build. `fetch` gets what the server serves, by path. Raises CliError; then there is no file."""
+    """Write the bundle; its build. `fetch` gets what the server serves, by path. Raises Error; then there is no file."""
     manifest = fetch("/host/manifest")
     facts = dict(line.split(" ", 1) for line in manifest.decode().splitlines() if " " in line)
     wheel = fetch(f"/host/{facts['wheel']}")
@@ -79,7 +79,7 @@ def _download(requirements: Path, wheels: Path, python: str, architecture: str) 
 
 
 def _pip() -> list[str]:
-    """Any pip will do: it only downloads. Raises CliError."""
+    """Any pip will do: it only downloads. Raises Error."""
     for command in ([sys.executable, "-m", "pip"], ["python3", "-m", "pip"], ["uv", "tool", "run", "pip"]):
         if shutil.which(command[0]) and subprocess.run([*command, "--version"], capture_output=True).returncode == 0:
             return command

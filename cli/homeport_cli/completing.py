@@ -4,7 +4,6 @@ Quick or nothing: a shell waits for it at each press of the key, and an error th
 """
 
 import contextlib
-import os
 
 DEADLINE_S = 1.0
 
@@ -12,31 +11,28 @@ DEADLINE_S = 1.0
 def host_names(incomplete: str) -> list[str]:
     """Names of hosts that begin so; nothing when the server does not say so within a second."""
     with contextlib.suppress(Exception):
-        from homeport_cli import config
-        from homeport_cli.client import Api
+        from homeport import Client
 
-        with Api(config.load(os.environ), DEADLINE_S) as api:
-            return sorted({host.name for host in api.list_hosts().hosts if host.name.startswith(incomplete)})
+        with Client(deadline_s=DEADLINE_S) as api:
+            return sorted({host.name for host in api.hosts() if host.name.startswith(incomplete)})
     return []
 
 
 def run_names(incomplete: str) -> list[str]:
     """Names of runs that are not finished and begin so; nothing when the server does not say so within a second."""
     with contextlib.suppress(Exception):
-        from homeport_cli import config
-        from homeport_cli.client import Api
+        from homeport import Client
 
-        with Api(config.load(os.environ), DEADLINE_S) as api:
-            return sorted({run.name for run in api.list_runs().runs if run.name.startswith(incomplete)})
+        with Client(deadline_s=DEADLINE_S) as api:
+            return sorted({run.name for run in api.runs() if run.name.startswith(incomplete)})
     return []
 
 
 def gateway_names(incomplete: str) -> list[str]:
     """Names of gateways that begin so; nothing when the server does not say so within a second."""
     with contextlib.suppress(Exception):
-        from homeport_cli import config
-        from homeport_cli.client import Api
+        from homeport import Client
 
-        with Api(config.load(os.environ), DEADLINE_S) as api:
-            return sorted({it.name for it in api.list_gateways().gateways if it.name.startswith(incomplete)})
+        with Client(deadline_s=DEADLINE_S) as api:
+            return sorted({it.name for it in api.gateways() if it.name.startswith(incomplete)})
     return []

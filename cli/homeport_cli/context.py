@@ -14,11 +14,10 @@ from homeport_protos.text import one_line
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
-from homeport_cli import config
 from homeport_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from homeport_cli.client import Api
+    from homeport import Client
 
 SIGNAL_CHECK_S = 0.2
 PIPED_WIDTH = 10_000  # a pipe has no width: nothing is cut or folded for it
@@ -75,11 +74,11 @@ def terminal() -> Terminal:
     )
 
 
-def connect() -> "Api":
-    """The API of the configured server; nothing is sent yet. Raises CliError."""
-    from homeport_cli.client import Api  # gRPC costs a fifth of a second: only for commands that call
+def connect() -> "Client":
+    """The API of the configured server; nothing is sent yet. Raises Error."""
+    from homeport import Client  # gRPC costs a fifth of a second: only for commands that call
 
-    return Api(config.load(os.environ))
+    return Client()
 
 
 def _typed_line() -> str:

@@ -18,12 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from homeport import Client, Error, Unauthenticated, config
+from homeport.errors import one_line
+from homeport.wire import SERVER_NAME
 from homeport_protos.versions import PROTOCOL
 
-from homeport_cli import checks, config, programs
+from homeport_cli import checks, programs
 from homeport_cli.checks import Check
-from homeport_cli.client import SERVER_NAME, Api
-from homeport_cli.errors import CliError, NotLoggedIn, one_line
 
 LOOK_S = 3.0  # each of them
 CALL_S = 5.0
@@ -35,7 +36,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Check]:
     """The findings, as they are found; what cannot be looked at because of one before it is left out."""
     try:
         settings = config.load(environ)
-    except CliError as error:
+    except Error as error:
         yield Check("fail", "configuration", str(error))
     else:
         yield _file(environ)
@@ -44,7 +45,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def examine_host() -> Iterator[Check]:
-    """The findings about this machine, by the agent's own looks. Raises CliError when the agent is not installed."""
+    """The findings about this machine, by the agent's own looks. Raises Error when the agent is not installed."""
     for line in programs.lines_of("homeport_agent", "agent", ["doctor", "--json"], HOST_S):
         yield Check(**json.loads(line))
 
@@ -97,15 +98,15 @@ def _server(settings: config.Config) -> Iterator[Check]:
             "fail", "certificate", f"no TLS there: {_reason(error)}", "is this the API's port, 7400 by default?"
         )
         return
-    with Api(settings, CALL_S) as api:
+    with Client(settings.server, token=settings.token, ca=settings.ca_pem, deadline_s=CALL_S) as api:
         yield from _api(api, settings)
 
 
-def _api(api: Api, settings: config.Config) -> Iterator[Check]:
+def _api(api: Client, settings: config.Config) -> Iterator[Check]:
     try:
-        server = api.get_server()
-    except CliError as error:
-        yield Check("fail", "token" if isinstance(error, NotLoggedIn) else "server", str(error))
+        server = api.server()
+    except Error as error:
+        yield Check("fail", "token" if isinstance(error, Unauthenticated) else "server", str(error))
         return
     yield checks.token(server)
     yield checks.versions(_own_version(), PROTOCOL, server)
@@ -114,8 +115,8 @@ def _api(api: Api, settings: config.Config) -> Iterator[Check]:
     yield _clock(settings)
     yield checks.gateway(server.gateway)
     try:
-        yield from checks.hosts(api.list_hosts().hosts)
-    except CliError as error:
+        yield from checks.hosts(api.hosts())
+    except Error as error:
         yield Check("fail", "hosts", str(error))
     if server.gateway.ready:
         yield from _gateway(server.gateway.example_url, server.gateway.domain, settings)

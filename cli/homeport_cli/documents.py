@@ -1,43 +1,14 @@
-"""From a configuration file to the API's Document: the name, and the environment values that the document asks for.
+"""What the command line reads of flags and of documents by itself: the values of -e, and whom `delete` means.
 
-The file goes as it is; the server alone knows the language and says what is wrong. Looked at here is only what the
-server cannot know: which names under `env` have no value, because those values come from the caller's environment.
+What it does not cover: what goes to the server (`homeport.documents`).
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from homeport_protos.api.v1 import api_pb2
+from homeport.documents import NAME
 
 from homeport_cli.errors import UsageError
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def document(
-    document_json: str,
-    *,
-    name: str | None,
-    settings: Sequence[str],
-    environ: Mapping[str, str],
-    reuse: bool,
-) -> api_pb2.Document:
-    """`settings` are the values of -e. Raises UsageError for one that is malformed or not set."""
-    env = {key: environ[key] for key in wanted_names(json.loads(document_json)) if key in environ}
-    env.update(parse_settings(settings, environ))
-    return api_pb2.Document(json=document_json, name=name or "", env=env, reuse=reuse)
-
-
-def wanted_names(content: Any) -> list[str]:
-    """The names under `env` that have no value: `- NAME` in a list, `NAME:` in a map."""
-    env = content.get("env") if isinstance(content, dict) else None
-    if isinstance(env, dict):
-        return [key for key, value in env.items() if value is None and isinstance(key, str)]
-    if isinstance(env, list):
-        return [item for item in env if isinstance(item, str) and _NAME.fullmatch(item)]
-    return []
 
 
 def parse_settings(settings: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -45,30 +16,12 @@ def parse_settings(settings: Sequence[str], environ: Mapping[str, str]) -> dict[
     values: dict[str, str] = {}
     for setting in settings:
         key, separator, value = setting.partition("=")
-        if not _NAME.fullmatch(key):
+        if not NAME.fullmatch(key):
             raise UsageError("-e: write NAME=VALUE or NAME; a name is letters, digits and _, and starts with no digit")
         if not separator and key not in environ:
             raise UsageError(f"Environment variable {key} is not set; set it, or write -e {key}=VALUE")
         values[key] = value if separator else environ[key]
     return values
-
-
-def kind_of(document_json: str) -> str:
-    """Its `type`; empty when it says none."""
-    content = json.loads(document_json)
-    kind = content.get("type") if isinstance(content, dict) else None
-    return kind if isinstance(kind, str) else ""
-
-
-def sends_code(content: Any) -> bool:
-    """Whether code goes along with a document of its type: only with a service."""
-    return isinstance(content, dict) and content.get("type") == "service"
-
-
-def sends_folder(content: Any) -> bool:
-    """Whether the document's own folder goes along; not with `repo: false`, however YAML spells that."""
-    value = content.get("repo") if isinstance(content, dict) else None
-    return value is not False and not (isinstance(value, str) and value.strip().lower() in {"false", "no", "off"})
 
 
 def named(document_json: str, what: str) -> str:

@@ -5,17 +5,18 @@ What it does not cover: how it all looks (`gatewaytable`).
 
 import asyncio
 
+from homeport import Client, TooSlow
+from homeport.manifest import Manifest
+
 from homeport_cli import gatewaytable, render
-from homeport_cli.client import Api
 from homeport_cli.context import Terminal
-from homeport_cli.errors import CliError, TooSlow
-from homeport_cli.manifest import Manifest
+from homeport_cli.errors import CliError
 
 READY_S = 180.0  # its Envoy may have to be downloaded first, 40 MB
 
 
 def apply(
-    api: Api,
+    api: Client,
     terminal: Terminal,
     source: Manifest,
     *,
@@ -25,7 +26,7 @@ def apply(
     as_json: bool,
     force: bool,
 ) -> None:
-    """Raises CliError. `force`: its machine, reached by SSH, is installed again."""
+    """Raises Error. `force`: its machine, reached by SSH, is installed again."""
     planned = api.plan_gateway(source.document_json)
     source.refuse(planned.problems)
     if planned.machines and (force or planned.action != "unchanged"):
@@ -57,7 +58,7 @@ def apply(
     if not terminal.confirm(f"{'Make' if planned.action == 'create' else 'Change'} the gateway {name}?", yes=yes):
         terminal.say("Nothing was changed.")
         return
-    applied = api.apply_gateway(source.document_json, planned.plan_token)
+    applied = api.apply_gateway(source.document_json, plan_token=planned.plan_token)
     source.refuse(applied.problems)
     if detach:
         terminal.data(name)
@@ -65,8 +66,8 @@ def apply(
     terminal.data(until_ready(api, terminal, name))
 
 
-def delete(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
-    """Raises CliError."""
+def delete(api: Client, terminal: Terminal, name: str, *, yes: bool) -> None:
+    """Raises Error."""
     if not terminal.confirm(f"Delete the gateway {name}?", yes=yes):
         terminal.say("Nothing was deleted.")
         return
@@ -78,12 +79,12 @@ def delete(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
     terminal.data(answer.sentence)
 
 
-def until_ready(api: Api, terminal: Terminal, name: str) -> str:
-    """A sentence when it is. Each reason why it is not is told once. Raises CliError."""
+def until_ready(api: Client, terminal: Terminal, name: str) -> str:
+    """A sentence when it is. Each reason why it is not is told once. Raises Error."""
     said = ""
     try:
-        for answer in api.watch_gateways(READY_S):
-            gateway = next((it for it in answer.gateways if it.name == name), None)
+        for gateways in api.watch_gateways(within_s=READY_S):
+            gateway = next((it for it in gateways if it.name == name), None)
             if gateway is None:
                 raise CliError(f"the gateway {name} was deleted meanwhile")
             if gateway.ready:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from homeport.code.words import size
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import host_pb2
 from homeport_protos.gpu_memory import gigabytes
@@ -12,7 +13,7 @@ from rich.text import Text
 from homeport_cli import gpucells
 from homeport_cli.gpucells import MIB
 from homeport_cli.hosttable import findings, reason_of, state_of
-from homeport_cli.render import age, properties, replica_state, size, state_text, table_of
+from homeport_cli.render import age, properties, replica_state, state_text, table_of
 
 NO_READING = host_pb2.GpuReading()
 

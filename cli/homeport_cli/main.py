@@ -13,8 +13,9 @@ from typing import Any
 import typer
 import typer.core
 import typer.main
+from homeport import Error
 
-from homeport_cli.errors import CliError
+from homeport_cli.errors import exit_code
 from homeport_cli.examples import show_examples
 
 # Their first lines stand here too, so that `homeport --help` imports none of them; tests/house holds the two together.
@@ -114,10 +115,10 @@ class Verbs(typer.core.TyperGroup):
         try:
             answer = super().invoke(ctx)
             sys.stdout.flush()
-        except CliError as error:
+        except Error as error:
             for line in (f"Error: {error}", *error.details):
                 typer.echo(line, err=True)
-            raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(exit_code(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:

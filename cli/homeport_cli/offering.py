@@ -53,8 +53,8 @@ def with_words(values: Mapping[str, object], words: Iterable[str]) -> dict[str, 
     return found
 
 
-def asked(values: Mapping[str, object], *, reuse: bool) -> api_pb2.ListOffersRequest:
-    """`values` by the paths of FLAGS; those that were not given are None or empty."""
+def asked(values: Mapping[str, object]) -> str:
+    """The document of `values` by the paths of FLAGS; those that were not given are None or empty."""
     document: dict[str, object] = {}
     for path, value in values.items():
         if value is None or value == []:
@@ -63,7 +63,7 @@ def asked(values: Mapping[str, object], *, reuse: bool) -> api_pb2.ListOffersReq
         place = document.setdefault(inside, {}) if inside else document
         assert isinstance(place, dict)  # noqa: S101 - for mypy: it is made one line above
         place[key] = value
-    return api_pb2.ListOffersRequest(json=json.dumps(document), reuse=reuse)
+    return json.dumps(document)
 
 
 def problem_lines(problems: Iterable[api_pb2.Problem]) -> list[str]:

@@ -18,14 +18,14 @@ _MARKS = {"server": "sqlalchemy", "agent": "docker"}
 
 
 def become(module: str, extra: str, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process (same pid, so that systemd and signals meet the right one). Raises CliError."""
+    """Replace this process (same pid, so that systemd and signals meet the right one). Raises Error."""
     command = _command(module, extra, arguments)
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - no shell, and meant
 
 
 def lines_of(module: str, extra: str, arguments: Sequence[str], limit_s: float) -> Iterator[str]:
-    """The lines that it prints, as it prints them. Raises CliError when it takes longer, or ends with a usage error."""
+    """The lines that it prints, as it prints them. Raises Error when it takes longer, or ends with a usage error."""
     command = _command(module, extra, arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
         deadline = threading.Timer(limit_s, child.kill)

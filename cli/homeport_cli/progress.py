@@ -1,78 +1,21 @@
-"""One run while it is watched: what each replica is doing, what is new since the last look, and when it is over.
+"""One run while it is watched: what each replica is doing, and what is new since the last look.
 
-Pure: answers of the API in, lines and verdicts out. What it does not cover: waiting and printing (`watch`).
+Pure: answers of the API in, lines out. What it does not cover: waiting and printing (`watch`), when it is over
+(`homeport.verdicts`).
 """
 
 import re
-from dataclasses import dataclass
 
+from homeport.code.words import size
+from homeport.verdicts import ENDED, LEAVING
 from homeport_protos.api.v1 import api_pb2
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from homeport_cli.render import ENDED, LEAVING, STATE_STYLES, replica_trouble, size
+from homeport_cli.render import STATE_STYLES, replica_trouble
 
-LOG_LINES = 20
 PULL_STEP_PERCENT = 10  # plain lines: so often and not more, whatever the size
 PULL_STEP_BYTES = 100_000_000  # ... while the total is not known
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The work failed: a sentence that names the run, and the last lines that the replica wrote."""
-
-    reason: str
-    log_tail: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """All wanted replicas are in rotation with the revision that was applied."""
-
-
-def pick(answer: api_pb2.ListRunsResponse, run_id: str, name: str = "") -> api_pb2.Run | None:
-    """The run by its id; without an id the newest of that name. None: the server does not list it."""
-    if run_id:
-        return next((run for run in answer.runs if run.id == run_id), None)
-    named = [run for run in answer.runs if run.name == name]
-    return max(named, key=lambda run: run.submitted_at.ToNanoseconds(), default=None)
-
-
-def deployed(run: api_pb2.Run, revision: int) -> Published | Failure | None:
-    """How the applying of `revision` ended; None while it goes on."""
-    tail = tuple(run.log_tail)[-LOG_LINES:]
-    why = run.error or run.reason
-    if run.state == "failed":
-        return Failure(f"the run {run.name} failed: {why or 'the server gave no reason'}", tail)
-    if run.state in {"terminating", "terminated", "done"}:
-        return Failure(f"the run {run.name} ended before it was ready: {why or run.state}", tail)
-    newest = max(run.revision, run.newest_revision)
-    if newest > revision:
-        return Failure(
-            f"revision {newest} of {run.name} was applied meanwhile and takes the place of revision {revision}"
-        )
-    if run.revision < revision == run.newest_revision:
-        goes_on = f"; revision {run.revision} goes on serving" if run.revision else ""
-        return Failure(f"the update of {run.name} failed: {run.error or 'it was given up'}{goes_on}", tail)
-    if run.rolled_out and run.revision == revision:
-        return Published()
-    return None
-
-
-def rolled_back(run: api_pb2.Run, revision: int) -> Published | Failure | None:
-    """How the going back to `revision` ended; None while it goes on."""
-    why = run.error or run.reason
-    if stopped(run) or run.state == "terminating":
-        return Failure(
-            f"the run {run.name} ended before it was back: {why or run.state}", tuple(run.log_tail)[-LOG_LINES:]
-        )
-    if run.revision != revision:
-        return Failure(f"revision {run.revision} of {run.name} is wanted now and not revision {revision}: {why}")
-    return Published() if run.rolled_out else None
-
-
-def stopped(run: api_pb2.Run | None) -> bool:
-    return run is None or run.state in ENDED
 
 
 def summary(run: api_pb2.Run) -> str:

@@ -1,23 +1,22 @@
 """Taking hosts out for good, one or a whole fleet: each is emptied first, unless it is forced."""
 
-from homeport_protos.api.v1 import api_pb2
+from homeport import Client
 
-from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.watch import until_empty
 
 
-def remove_host(api: Api, terminal: Terminal, host: str, *, force: bool) -> str:
-    """Drain, wait, remove; forced, at once. What was done. Raises CliError, KeyboardInterrupt: then it stays drained."""
+def remove_host(api: Client, terminal: Terminal, host: str, *, force: bool) -> str:
+    """Drain, wait, remove; forced, at once. What was done. Raises Error, KeyboardInterrupt: then it stays drained."""
     if not force:
-        terminal.say(api.drain(host, []))
+        terminal.say(api.drain(host))
         until_empty(api, terminal, host)
     return api.delete_host(host, force=force)
 
 
-def delete_fleet(api: Api, terminal: Terminal, name: str, *, yes: bool) -> None:
-    """Raises CliError."""
-    found = api.list_hosts(api_pb2.ListHostsRequest(fleet=name)).hosts
+def delete_fleet(api: Client, terminal: Terminal, name: str, *, yes: bool) -> None:
+    """Raises Error."""
+    found = api.hosts(fleet=name)
     hosts = [host for host in found if host.id]  # those without an id never joined
     busy = sum(host.replicas for host in hosts)
     moves = f", {busy} replica{'s' if busy != 1 else ''} move first" if busy else ""

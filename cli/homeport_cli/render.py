@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from homeport.verdicts import ENDED, LEAVING
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.gpu_memory import gigabytes
 from rich.console import Group, RenderableType
@@ -25,7 +26,6 @@ STATE_STYLES = {
     "draining": "yellow", "terminating": "yellow", "warning": "yellow", "busy": "yellow",
     "terminated": "dim", "done": "dim",
 }  # fmt: skip
-ENDED = frozenset({"terminated", "failed", "done"})
 # What is called with which body, by the type of a model.
 MODEL_CALLS: dict[str, tuple[str, dict[str, object]]] = {
     "chat": ("chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
@@ -36,7 +36,6 @@ WIDE = 120  # from this many columns on, `ps` has one for errors
 WHOLE = frozenset(
     {"#", "BACKEND", "REPLICAS", "STATUS", "PROBES", "SUBMITTED", "SPOT", "PRICE", "HEALTH", "CREATED", "ID", "HOW"}
 )
-LEAVING = frozenset({"terminating", "terminated"})  # what a replica's message said before is no trouble any more
 TOLD_BY_REPLICAS = frozenset({"running", "provisioning", "done"})  # states in which the run's own reason is no trouble
 
 
@@ -159,16 +158,6 @@ def until(moment: Timestamp, now_s: float) -> str:
     if moment.seconds <= now_s:
         return age(moment, now_s)
     return f"in {span(moment.seconds - now_s) or '1 sec'}"
-
-
-def size(count: int) -> str:
-    """Bytes as people say them, decimal as registries and Docker count: "1.2GB"."""
-    value, unit = float(count), "B"
-    for bigger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, bigger
-    return f"{value:.1f}{unit}" if unit in {"GB", "TB"} and value < 100 else f"{value:.0f}{unit}"
 
 
 def span(seconds: float) -> str:

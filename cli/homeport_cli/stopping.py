@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from homeport_cli.client import Api
+from homeport import Client
+
 from homeport_cli.context import Terminal
 from homeport_cli.watch import until_stopped
 
 
-def offer_to_stop(api: Api, terminal: Terminal, name: str) -> None:
+def offer_to_stop(api: Client, terminal: Terminal, name: str) -> None:
     """After Ctrl-C: ask whether the run shall stop too. Without anybody to ask, or on another Ctrl-C, it goes on."""
     try:
         if terminal.interactive and terminal.ask(f"\nStop the run {name} too?"):
-            api.stop_runs([name])
+            api.stop(name, wait=False)
             terminal.say(f"Stopping {name}")
             return
     except KeyboardInterrupt:
@@ -20,14 +21,14 @@ def offer_to_stop(api: Api, terminal: Terminal, name: str) -> None:
 
 
 def stop_and_wait(
-    api: Api, terminal: Terminal, names: Sequence[str], *, verb: str, abort: bool, yes: bool, wait: bool
+    api: Client, terminal: Terminal, names: Sequence[str], *, verb: str, abort: bool, yes: bool, wait: bool
 ) -> None:
-    """Ctrl-C while waiting leaves them stopping. Raises CliError."""
+    """Ctrl-C while waiting leaves them stopping. Raises Error."""
     names = list(dict.fromkeys(names))
     if not terminal.confirm(f"{verb} the run{'s' if len(names) > 1 else ''} {', '.join(names)}?", yes=yes):
         terminal.say("Nothing was stopped.")
         return
-    answer = api.stop_runs(names, abort=abort)
+    answer = api.stop(*names, abort=abort, wait=False)
     for name in answer.already_stopped:
         terminal.say(f"{name} is stopped already")
     for name in answer.stopping:

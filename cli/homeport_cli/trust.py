@@ -5,7 +5,9 @@ import http.client
 import socket
 import ssl
 
-from homeport_cli.errors import CliError, Unreachable
+from homeport import Unreachable
+
+from homeport_cli.errors import CliError
 
 SERVER_NAME = "homeport-server"
 TIMEOUT_S = 10.0
@@ -70,7 +72,7 @@ class _NamedConnection(http.client.HTTPSConnection):
 
 
 def fingerprint(pem: str) -> str:
-    """SHA-256 of the certificate's DER, 64 hex digits. Raises CliError."""
+    """SHA-256 of the certificate's DER, 64 hex digits. Raises Error."""
     try:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
     except ValueError:
@@ -78,7 +80,7 @@ def fingerprint(pem: str) -> str:
 
 
 def must_match(pem: str, expected: str) -> None:
-    """Raises CliError when the certificate is another one than the hash says."""
+    """Raises Error when the certificate is another one than the hash says."""
     wanted = expected.lower().replace(":", "").removeprefix("sha256")
     found = fingerprint(pem)
     if found != wanted:

@@ -1,32 +1,32 @@
 """Watching runs until something is true: drawn over on a terminal, a line per change elsewhere, on standard error.
 
-What it does not cover: what the lines say and when it is over (`progress`).
+What it does not cover: what the lines say (`progress`) and when it is over (`homeport.verdicts`).
 """
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from homeport import Client
+from homeport.verdicts import LEAVING, Failure, Published, Stopping, deployed, pick, rolled_back, stopped
 from homeport_protos.api.v1 import api_pb2
 from rich.console import Group
 from rich.live import Live
 
-from homeport_cli.client import Api
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
-from homeport_cli.progress import Announcer, Failure, Published, deployed, live, pick, rolled_back, stopped
-from homeport_cli.render import LEAVING
+from homeport_cli.progress import Announcer, live
 
 Verdict = TypeVar("Verdict")
 End = Published | Failure
 
 
 def until_deployed(
-    api: Api, terminal: Terminal, applied: api_pb2.ApplyResponse
+    api: Client, terminal: Terminal, applied: api_pb2.ApplyResponse
 ) -> tuple[api_pb2.Run, Published | Failure]:
-    """Wait until the applied revision serves or has failed. Raises CliError, KeyboardInterrupt."""
+    """Wait until the applied revision serves or has failed. Raises Error, KeyboardInterrupt."""
 
-    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
-        run = pick(answer, applied.run_id, applied.run_name)
+    def look(listed: list[api_pb2.Run]) -> list[api_pb2.Run]:
+        run = pick(listed, applied.run_id, applied.run_name)
         return [run] if run else []
 
     def verdict(runs: list[api_pb2.Run]) -> tuple[api_pb2.Run, Published | Failure] | None:
@@ -38,11 +38,11 @@ def until_deployed(
     return _watch(api, terminal, [applied.run_name], look, verdict)
 
 
-def until_rolled_back(api: Api, terminal: Terminal, run_id: str, name: str, revision: int) -> End:
-    """Wait until only replicas of an earlier revision are there. Raises CliError, KeyboardInterrupt."""
+def until_rolled_back(api: Client, terminal: Terminal, run_id: str, name: str, revision: int) -> End:
+    """Wait until only replicas of an earlier revision are there. Raises Error, KeyboardInterrupt."""
 
-    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
-        run = pick(answer, run_id)
+    def look(listed: list[api_pb2.Run]) -> list[api_pb2.Run]:
+        run = pick(listed, run_id)
         return [run] if run else []
 
     def verdict(runs: list[api_pb2.Run]) -> tuple[End] | None:
@@ -54,11 +54,11 @@ def until_rolled_back(api: Api, terminal: Terminal, run_id: str, name: str, revi
     return _watch(api, terminal, [name], look, verdict)[0]
 
 
-def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:
-    """Wait until a replica of the run is in rotation, or the run ends. Raises CliError, KeyboardInterrupt."""
+def until_serving(api: Client, terminal: Terminal, run_id: str, name: str) -> None:
+    """Wait until a replica of the run is in rotation, or the run ends. Raises Error, KeyboardInterrupt."""
 
-    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
-        run = pick(answer, run_id)
+    def look(listed: list[api_pb2.Run]) -> list[api_pb2.Run]:
+        run = pick(listed, run_id)
         return [run] if run else []
 
     def verdict(runs: list[api_pb2.Run]) -> bool | None:
@@ -68,25 +68,16 @@ def until_serving(api: Api, terminal: Terminal, run_id: str, name: str) -> None:
     _watch(api, terminal, [name], look, verdict)
 
 
-def until_stopped(api: Api, terminal: Terminal, names: Sequence[str]) -> None:
+def until_stopped(api: Client, terminal: Terminal, names: Sequence[str]) -> None:
     """Wait until the runs that have these names now are ended; a later run of the same name is another one."""
-    ids: dict[str, str] = {}
-
-    def look(answer: api_pb2.ListRunsResponse) -> list[api_pb2.Run]:
-        found = [run for name in names if (run := pick(answer, ids.get(name, ""), name))]
-        for run in found:
-            ids.setdefault(run.name, run.id)
-        return found
-
-    _watch(api, terminal, names, look, lambda runs: True if all(map(stopped, runs)) else None)
+    _watch(api, terminal, names, Stopping(names).runs, lambda runs: True if all(map(stopped, runs)) else None)
 
 
-def until_upgraded(api: Api, terminal: Terminal, names: Sequence[str], build: str) -> dict[str, str]:
-    """Wait until each of these hosts has the build, or could not get it; why, by name, of those. Raises CliError."""
-    request = api_pb2.ListHostsRequest(names=names)
+def until_upgraded(api: Client, terminal: Terminal, names: Sequence[str], build: str) -> dict[str, str]:
+    """Wait until each of these hosts has the build, or could not get it; why, by name, of those. Raises Error."""
     left, failed = set(names), dict[str, str]()
-    for answer in api.watch_hosts(request, on_trouble=terminal.say):
-        for host in answer.hosts:
+    for hosts in api.watch_hosts(names=names, on_notice=terminal.say):
+        for host in hosts:
             if host.name not in left:
                 continue
             if host.build == build and host.connection == "connected":
@@ -100,12 +91,11 @@ def until_upgraded(api: Api, terminal: Terminal, names: Sequence[str], build: st
     raise CliError("the server ended the watch; see `homeport fleet list`")
 
 
-def until_empty(api: Api, terminal: Terminal, host: str) -> None:
-    """Wait until a host that is drained has no replicas; a line each time that fewer are left. Raises CliError."""
+def until_empty(api: Client, terminal: Terminal, host: str) -> None:
+    """Wait until a host that is drained has no replicas; a line each time that fewer are left. Raises Error."""
     before = 0
-    request = api_pb2.ListHostsRequest(names=[host])
-    for answer in api.watch_hosts(request, on_trouble=terminal.say):
-        count = answer.hosts[0].replicas
+    for hosts in api.watch_hosts(names=[host], on_notice=terminal.say):
+        count = hosts[0].replicas
         if count == 0:
             return
         if count != before:
@@ -115,18 +105,18 @@ def until_empty(api: Api, terminal: Terminal, host: str) -> None:
 
 
 def _watch(
-    api: Api,
+    api: Client,
     terminal: Terminal,
     names: Sequence[str],
-    look: Callable[[api_pb2.ListRunsResponse], list[api_pb2.Run]],
+    look: Callable[[list[api_pb2.Run]], list[api_pb2.Run]],
     verdict: Callable[[list[api_pb2.Run]], Verdict | None],
 ) -> Verdict:
     announcers: dict[str, Announcer] = {}
     is_terminal = terminal.err.is_terminal
     # Drawn only when something came, so the terminal is left alone between; the last picture stays.
     with Live(console=terminal.err, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
-        for answer in api.watch_runs(finished=True, names=names, on_trouble=terminal.say):
-            runs = look(answer)
+        for listed in api.watch_runs(finished=True, names=names, on_notice=terminal.say):
+            runs = look(listed)
             if is_terminal:
                 picture.update(Group(*map(live, runs)), refresh=True)
             else:

@@ -91,7 +91,7 @@ def end_traffic(client: "subprocess.Popen[str]") -> list[dict[str, Any]]:
 def changed(folder: Path, file: str, text: str) -> str:
     """Our packages with text at the end of a module; as PYTHONPATH."""
     paths = []
-    for part in ("agent", "cli", "controlplane", "protos"):
+    for part in ("agent", "cli", "client", "controlplane", "protos"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         paths.append(str(folder / part))
     with (folder / "agent" / "homeport_agent" / file).open("a") as module:

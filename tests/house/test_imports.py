@@ -38,6 +38,18 @@ BANNED = {
         "pydantic": "the configuration language is checked by the server",
         "grpc": "`homeport version` and `--help` answer without it: it costs 150 ms",
     },
+    "homeport": {"grpc": "an error's name or a type costs no 150 ms", "yaml": "nor does it need files"},
+    "homeport.client, homeport.aio": {
+        "homeport_control": "a program that calls the server is no server",
+        "homeport_agent": "nor an agent",
+        "homeport_cli": "the command line stands on the client, not the other way round",
+        "typer": "a library brings no command line",
+        "rich": "a library prints nothing",
+        "pydantic": "the configuration language is checked by the server",
+        "asyncssh": "machines are reached by the command line",
+        "cryptography": AGENT_ONLY,
+        "sqlalchemy": SERVER_ONLY,
+    },
     "homeport_control.decide": {
         "asyncio": "deciding is pure",
         "grpc": "deciding is pure",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("agent", "controlplane", "cli", "protos", "tests", "examples")
+ROOMS = ("agent", "controlplane", "cli", "client", "protos", "tests", "examples")
 SPLIT_AT = 500
 THINK_AT = 300
 
@@ -38,7 +38,10 @@ def test_every_module_says_what_it_covers() -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("room", ["agent/homeport_agent", "controlplane/homeport_control", "cli/homeport_cli"])
+OURS = ("agent/homeport_agent", "controlplane/homeport_control", "cli/homeport_cli", "client/homeport")
+
+
+@pytest.mark.parametrize("room", OURS)
 def test_every_relative_import_is_spelt_out(room: str) -> None:
     relative = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

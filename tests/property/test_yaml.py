@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from fixtures.documents import good_texts
-from homeport_cli import manifest
-from homeport_cli.manifest import BadManifest, Manifest
+from homeport import manifest
+from homeport.manifest import BadManifest, Manifest
 from homeport_control.spec.document import load_json, parse
 from homeport_control.spec.problems import BadDocument
 from homeport_control.spec.reading import MAX_ITEMS

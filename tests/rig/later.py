@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("agent", "cli", "controlplane", "protos")
+ROOMS = ("agent", "cli", "client", "controlplane", "protos")
 VERSION = "9.9.9"
 SCHEMA = "later"
 MIGRATIONS = "controlplane/homeport_control/store/migrations/versions"

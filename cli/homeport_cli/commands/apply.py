@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from homeport import manifest
+from homeport.documents import kind_of
 
-from homeport_cli import applying, gateways, manifest
+from homeport_cli import applying, gateways
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
-from homeport_cli.documents import document, kind_of
+from homeport_cli.documents import parse_settings
 from homeport_cli.errors import UsageError
 
 app = verbs()
@@ -53,15 +55,15 @@ def apply(
                 force=force,
             )
         return
-    wanted = document(source.document_json, name=name, settings=settings or [], environ=os.environ, reuse=reuse)
+    env = parse_settings(settings or [], os.environ)
     screen = terminal()
     with connect() as api:
-        code = applying.code(api, source, wanted, no_repo=no_repo)
-        planned = applying.plan(api, screen, source, wanted, code, as_data=only_plan, as_json=as_json)
+        prepared = api.prepare(source, name=name, env=env, reuse=reuse, repo=not no_repo)
+        planned = applying.plan(api, screen, prepared, as_data=only_plan, as_json=as_json)
         if only_plan or not applying.confirm(screen, planned, yes=yes, force=force):
             return
-        applying.upload(api, screen, code)
-        applied = applying.submit(api, source, wanted, planned, force=force)
+        applying.upload(api, screen, prepared)
+        applied = api.submit(prepared, planned, force=force)
         if detach:
             screen.data(applied.run_name)
             return

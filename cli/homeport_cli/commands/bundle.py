@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from homeport import config
 
-from homeport_cli import bundling, config, trust
+from homeport_cli import bundling, trust
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
 from homeport_cli.errors import UsageError
@@ -27,7 +28,7 @@ def bundle(
         raise UsageError(f"--arch {architecture}: hosts are {' or '.join(bundling.ARCHITECTURES)}")
     screen, settings = terminal(), config.load(os.environ)
     with connect() as api:
-        port = api.get_server().joining.web_port
+        port = api.server().joining.web_port
     host = settings.server.rpartition(":")[0]
 
     def fetch(path: str) -> bytes:

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from homeport import manifest
+from homeport.documents import kind_of
 
-from homeport_cli import gateways, manifest, removing
+from homeport_cli import gateways, removing
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
-from homeport_cli.documents import kind_of, named, run_name
+from homeport_cli.documents import named, run_name
 from homeport_cli.stopping import stop_and_wait
 
 app = verbs()

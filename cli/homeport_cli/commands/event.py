@@ -43,6 +43,7 @@ def event(
         raise UsageError(f"--kind and --{next(iter(given))}: only `--run NAME --kind replica` can go together")
     of_kind, name = next(iter(given.items()), ("", ""))
     request = api_pb2.EventsRequest(
+        follow=watch,
         kind=kind or of_kind,
         name=name,
         cause_id=cause,
@@ -51,12 +52,13 @@ def event(
     )
     screen, text = terminal(), EventText()
     with connect() as api:
+        answers = api.read_events(request, on_notice=screen.say)
         if watch:
-            for answer in api.watch_events(request, on_trouble=screen.say):
+            for answer in answers:
                 for line in json_lines(answer.events) if as_json else text.lines(answer.events):
                     screen.data(line)
             return
-        found = [event for answer in api.events(request) for event in answer.events]
+        found = [event for answer in answers for event in answer.events]
     if as_json:
         screen.data(render.json_text(api_pb2.EventsResponse(events=found, last_id=found[-1].id if found else 0)))
     elif found:

@@ -5,9 +5,10 @@ import time
 from typing import Annotated
 
 import typer
+from homeport import config
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_cli import accesstable, config, hostcard, hosttable, render
+from homeport_cli import accesstable, hostcard, hosttable, render
 from homeport_cli.commands import verbs
 from homeport_cli.completing import host_names
 from homeport_cli.context import connect, terminal
@@ -24,10 +25,12 @@ Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its id."
 def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
     """List hosts."""
     with connect() as api:
-        answer = api.list_hosts()
+        found = api.hosts()
     screen = terminal()
     screen.data(
-        render.json_text(answer) if as_json else hosttable.hosts(answer.hosts, time.time(), width=screen.out.width)
+        render.json_text(api_pb2.ListHostsResponse(hosts=found))
+        if as_json
+        else hosttable.hosts(found, time.time(), width=screen.out.width)
     )
 
 
@@ -38,14 +41,10 @@ def get(
 ) -> None:
     """Show one host with everything: facts, GPUs, health, readings, processes, and what runs on it."""
     with connect() as api:
-        found = [
-            host
-            for host in api.list_hosts(api_pb2.ListHostsRequest(names=[name], telemetry=True)).hosts
-            if name in {host.name, host.id}
-        ]
+        found = [host for host in api.hosts(names=[name], telemetry=True) if name in {host.name, host.id}]
         if not found:
             raise CliError(f"no host {name}; `homeport fleet list` shows all")
-        runs = [] if as_json else api.list_runs().runs
+        runs = [] if as_json else api.runs()
     terminal().data(render.json_text(found[0]) if as_json else hostcard.host(found[0], runs, time.time()))
 
 
@@ -66,14 +65,14 @@ def drain(
         screen.say("Nothing was drained.")
         return
     with connect() as api:
-        screen.data(api.drain(host, gpu or []))
+        screen.data(api.drain(host, gpus=gpu or []))
 
 
 @app.command("undrain")
 def undrain(host: Host, gpu: Gpus = None) -> None:
     """Let a host, or some of its GPUs, get replicas again; what was found wrong with them is looked at anew."""
     with connect() as api:
-        terminal().data(api.undrain(host, gpu or []))
+        terminal().data(api.undrain(host, gpus=gpu or []))
 
 
 @app.command("delete")
@@ -103,7 +102,7 @@ def upgrade(
     """Bring agents to the server's build, one at a time in each fleet; containers go on. Without names: all hosts."""
     screen = terminal()
     with connect() as api:
-        answer = api.upgrade_hosts(hosts or [])
+        answer = api.upgrade_hosts(*(hosts or []))
         for sentence in answer.sentences:
             screen.say(sentence)
         if detach or not answer.hosts:
@@ -133,7 +132,7 @@ def join_command(
     screen = terminal()
     ttl_s = seconds(ttl, "--ttl")
     with connect() as api:
-        answer = api.create_join_token(fleet, ttl_s, one_use=one_use)
+        answer = api.create_join_token(fleet, ttl_s=ttl_s, one_use=one_use)
     server = config.address(address) if address else config.load(os.environ).server
     screen.data(accesstable.join_command(server, answer.joining, answer.token, labels or []))
     for line in accesstable.join_hint(server, answer.joining, answer.expires_at, time.time()):

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli import gateways, gatewaytable, render
 from homeport_cli.commands import verbs
@@ -23,8 +24,9 @@ def gateway() -> None:
 def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
     """List gateways."""
     with connect() as api:
-        answer = api.list_gateways()
-    terminal().data(render.json_text(answer) if as_json else gatewaytable.gateways(answer.gateways))
+        found = api.gateways()
+    answer = api_pb2.ListGatewaysResponse(gateways=found)
+    terminal().data(render.json_text(answer) if as_json else gatewaytable.gateways(found))
 
 
 @app.command("get")
@@ -34,7 +36,7 @@ def get(
 ) -> None:
     """Show one gateway with everything: its host, where it listens, and what it publishes."""
     with connect() as api:
-        found = [it for it in api.list_gateways().gateways if it.name == name]
+        found = [it for it in api.gateways() if it.name == name]
     if not found:
         raise CliError(f"no gateway {name}; `homeport gateway list` shows all")
     terminal().data(render.json_text(found[0]) if as_json else gatewaytable.gateway(found[0]))
@@ -62,4 +64,4 @@ def ca(
 ) -> None:
     """Print the CA that signs the certificates of a gateway with `certificate: self-signed`, for who is to trust it."""
     with connect() as api:
-        terminal().data(api.get_gateway_ca(name).ca_pem.strip())
+        terminal().data(api.gateway_ca(name).strip())

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from homeport import Client, config
 
-from homeport_cli import config, trust
-from homeport_cli.client import Api
+from homeport_cli import trust
 from homeport_cli.commands import verbs
 from homeport_cli.context import terminal
 from homeport_cli.errors import UsageError
@@ -43,8 +43,8 @@ def login(
             raise UsageError("the server's CA is not trusted: nothing was saved")
     secret = _secret(token, interactive=screen.interactive)
     login_as = config.Config(address, secret, pem)
-    with Api(login_as) as api:
-        answer = api.get_server()
+    with Client(address, token=secret, ca=pem) as api:
+        answer = api.server()
     file = config.save(login_as, os.environ)
     screen.say(f"Logged in to {address} as {answer.user} ({answer.role}); saved in {file}")
 

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from homeport_protos.api.v1 import api_pb2
 from rich.live import Live
 
 from homeport_cli.commands import verbs
@@ -23,7 +22,7 @@ def metrics(
     """Show what a run's replicas use now: processor, memory, GPUs, requests."""
     screen = terminal()
     with connect() as api:
-        answers = api.metrics(api_pb2.MetricsRequest(run_name=name, follow=watch), on_trouble=screen.say)
+        answers = api.watch_metrics(name, on_notice=screen.say) if watch else [api.metrics(name)]
         if as_json:
             for answer in answers:
                 screen.data(json_line(answer))

@@ -54,7 +54,7 @@ def offer(
     }
     values = offering.with_words(values, words or ())
     with connect() as api:
-        answer = api.list_offers(offering.asked(values, reuse=reuse))
+        answer = api.list_offers(offering.asked(values), reuse=reuse)
     if answer.problems:
         first, *others = offering.problem_lines(answer.problems)
         raise UsageError(first, others)

@@ -27,19 +27,19 @@ def ps(
     """List runs."""
     screen = terminal()
 
-    def shown(answer: api_pb2.ListRunsResponse) -> RenderableType:
+    def shown(runs: list[api_pb2.Run]) -> RenderableType:
         if as_json:
-            return render.json_text(answer)
-        return render.runs(answer.runs, time.time(), verbose=verbose, width=screen.out.width)
+            return render.json_text(api_pb2.ListRunsResponse(runs=runs))
+        return render.runs(runs, time.time(), verbose=verbose, width=screen.out.width)
 
     with connect() as api:
         if not watch:
-            screen.data(shown(api.list_runs(finished=finished)))
+            screen.data(shown(api.runs(finished=finished)))
         elif as_json or not screen.out.is_terminal:
             before = ""
-            for answer in api.watch_runs(finished=finished, on_trouble=screen.say):
-                before = screen.news(shown(answer), before)
+            for runs in api.watch_runs(finished=finished, on_notice=screen.say):
+                before = screen.news(shown(runs), before)
         else:
             with Live(console=screen.out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as picture:
-                for answer in api.watch_runs(finished=finished, on_trouble=screen.say):
-                    picture.update(shown(answer), refresh=True)
+                for runs in api.watch_runs(finished=finished, on_notice=screen.say):
+                    picture.update(shown(runs), refresh=True)

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import typer
+from homeport import Failed
+from homeport.verdicts import Failure
 
 from homeport_cli.commands import verbs
 from homeport_cli.completing import run_names
 from homeport_cli.context import connect, terminal
-from homeport_cli.errors import CliError
-from homeport_cli.progress import Failure
 from homeport_cli.watch import until_rolled_back
 
 app = verbs()
@@ -26,13 +26,13 @@ def rollback(
     """
     screen = terminal()
     with connect() as api:
-        plan = api.rollback(name, plan_only=True)
+        plan = api.plan_rollback(name)
         by = f" (applied by {plan.to_user}, {plan.to_created_at.ToDatetime():%Y-%m-%d %H:%M} UTC)"
         screen.say(f"{name}: from revision {plan.from_revision} back to revision {plan.to_revision}{by}")
         if not screen.confirm(f"Roll {name} back?", yes=yes):
             screen.say("Nothing was changed.")
             return
-        done = api.rollback(name, from_revision=plan.from_revision)
+        done = api.rollback(name, from_revision=plan.from_revision, wait=False)
         if detach:
             screen.say(f"{name} goes back to revision {done.to_revision}: `homeport ps`")
             return
@@ -42,6 +42,5 @@ def rollback(
             screen.say(f"Not waiting any longer; {name} goes on going back: `homeport ps`")
             raise
     if isinstance(end, Failure):
-        tail = ["", "The last lines of its log:", *end.log_tail] if end.log_tail else []
-        raise CliError(end.reason, tail)
+        raise Failed(end.reason, end.log_tail)
     screen.say(f"{name} is back at revision {done.to_revision}")

@@ -43,9 +43,7 @@ def create(
     screen = terminal()
     ttl_s = seconds(ttl, "--ttl") if ttl else 0
     with connect() as api:
-        answer = api.create_token(
-            api_pb2.CreateTokenRequest(name=name, role=role, services=services, ttl_s=ttl_s, user=user)
-        )
+        answer = api.create_token(name, role=role, services=services or [], ttl_s=ttl_s, user=user)
     screen.data(answer.token)
     screen.say("Keep it now: it is not shown again.")
     if answer.description.HasField("expires_at"):
@@ -56,8 +54,9 @@ def create(
 def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
     """List your tokens, an admin those of all; never the secret itself."""
     with connect() as api:
-        answer = api.list_tokens()
-    terminal().data(render.json_text(answer) if as_json else accesstable.tokens(answer.tokens, time.time()))
+        found = api.tokens()
+    answer = api_pb2.ListTokensResponse(tokens=found)
+    terminal().data(render.json_text(answer) if as_json else accesstable.tokens(found, time.time()))
 
 
 @app.command("revoke")

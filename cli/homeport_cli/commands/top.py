@@ -28,22 +28,23 @@ def top(
 ) -> None:
     """Show all GPUs live: memory, load, temperature, health, who holds them. Once when it is piped."""
     screen = terminal()
-    request = api_pb2.ListHostsRequest(names=host or [], fleet=fleet, telemetry=True)
+    names = host or []
     with connect() as api:
         if as_json:
-            for answer in api.watch_hosts(request, on_trouble=screen.say):
-                screen.data(json_line(answer))
+            for hosts in api.watch_hosts(fleet=fleet, names=names, telemetry=True, on_notice=screen.say):
+                screen.data(json_line(api_pb2.ListHostsResponse(hosts=hosts)))
             return
         if not screen.out.is_terminal:
-            screen.data(picture(api.list_hosts(request).hosts, screen.out.width, PIPED_HEIGHT))
+            hosts = api.hosts(fleet=fleet, names=names, telemetry=True)
+            screen.data(picture(hosts, screen.out.width, PIPED_HEIGHT))
             return
-        hosts: list[api_pb2.Host] = []
+        hosts = []
 
         def drawn(trouble: str = "") -> None:
             live.update(picture(hosts, screen.out.width, screen.out.height, trouble), refresh=True)
 
         # On the terminal's second screen, as other tops are: what was on it before is back at the end.
         with Live(console=screen.out, auto_refresh=False, screen=True) as live:
-            for answer in api.watch_hosts(request, on_trouble=drawn):
-                hosts = list(answer.hosts)
+            for found in api.watch_hosts(fleet=fleet, names=names, telemetry=True, on_notice=drawn):
+                hosts = found
                 drawn()

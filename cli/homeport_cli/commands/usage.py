@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli.commands import verbs
 from homeport_cli.context import connect, terminal
@@ -35,7 +34,6 @@ def usage(
             raise UsageError(f"--by: `{word}` is none of {', '.join(BY)}")
     if {"hour", "day"} <= set(told):
         raise UsageError("--by: choose hour or day, not both")
-    request = api_pb2.UsageRequest(since_s=seconds(since, "--since") if since else 0, by=dict.fromkeys(told))
     with connect() as api:
-        answer = api.usage(request)
+        answer = api.usage(since_s=seconds(since, "--since") if since else 0, by=list(dict.fromkeys(told)))
     terminal().data(json_text(answer) if as_json else table(answer, list(dict.fromkeys(told))))

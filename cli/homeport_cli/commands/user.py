@@ -4,6 +4,7 @@ import time
 from typing import Annotated
 
 import typer
+from homeport_protos.api.v1 import api_pb2
 
 from homeport_cli import accesstable, render
 from homeport_cli.commands import verbs
@@ -29,7 +30,7 @@ def create(
     screen = terminal()
     ttl_s = seconds(expires, "--expires") if expires else 0
     with connect() as api:
-        answer = api.create_user(name, role, ttl_s)
+        answer = api.create_user(name, role=role, ttl_s=ttl_s)
     screen.data(answer.token)
     screen.say(f"Give it to {name}, for `homeport login`: it is not shown again.")
 
@@ -38,13 +39,14 @@ def create(
 def show(as_json: Annotated[bool, typer.Option("--json", help="The API's own objects.")] = False) -> None:
     """List users."""
     with connect() as api:
-        answer = api.list_users()
-    terminal().data(render.json_text(answer) if as_json else accesstable.users(answer.users, time.time()))
+        found = api.users()
+    answer = api_pb2.ListUsersResponse(users=found)
+    terminal().data(render.json_text(answer) if as_json else accesstable.users(found, time.time()))
 
 
 @app.command("delete")
 def delete(name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")]) -> None:
     """Delete a user; its tokens are revoked, its runs go on."""
     with connect() as api:
-        answer = api.delete_user(name)
-    terminal().say(f"Deleted {name}; revoked {answer.tokens_revoked} of its tokens")
+        revoked = api.delete_user(name)
+    terminal().say(f"Deleted {name}; revoked {revoked} of its tokens")

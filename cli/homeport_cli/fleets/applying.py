@@ -5,13 +5,14 @@ import getpass
 import os
 from collections.abc import Sequence
 
+from homeport import Client, Error, config
+from homeport.manifest import Manifest
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.ssh import remote
 from homeport_protos.ssh.places import Place
 from homeport_protos.ssh.reach import CannotReach, Reach
 
-from homeport_cli import config, render, trust
-from homeport_cli.client import Api
+from homeport_cli import render, trust
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError, UsageError
 from homeport_cli.fleets import show
@@ -19,21 +20,20 @@ from homeport_cli.fleets.board import Board
 from homeport_cli.fleets.hostkeys import HostKeys
 from homeport_cli.fleets.keys import Keys
 from homeport_cli.fleets.registering import Registering, Source
-from homeport_cli.manifest import Manifest
 from homeport_cli.removing import remove_host
 
 AT_ONCE = 64
 
 
 def apply(
-    api: Api, terminal: Terminal, source: Manifest, *, yes: bool, only_plan: bool, as_json: bool, force: bool
+    api: Client, terminal: Terminal, source: Manifest, *, yes: bool, only_plan: bool, as_json: bool, force: bool
 ) -> None:
-    """Raises CliError."""
+    """Raises Error."""
     asyncio.run(_apply(api, terminal, source, yes=yes, only_plan=only_plan, as_json=as_json, force=force))
 
 
 async def _apply(
-    api: Api, terminal: Terminal, source: Manifest, *, yes: bool, only_plan: bool, as_json: bool, force: bool
+    api: Client, terminal: Terminal, source: Manifest, *, yes: bool, only_plan: bool, as_json: bool, force: bool
 ) -> None:
     settings = config.load(os.environ)
     planned = api.plan_fleet(source.document_json)
@@ -56,7 +56,7 @@ async def _apply(
             terminal.say("Nothing was changed.")
             return
         keep(host_keys, terminal)
-        applied = api.apply_fleet(source.document_json, settings.server, reinstall=force)
+        applied = api.apply_fleet(source.document_json, server=settings.server, reinstall=force)
         _refuse(source, applied.problems)
         failed = await install(api, terminal, reach, keys, applied.name, applied.installs, settings)
         gone = [host for host in planned.hosts if host.action == "gone" and host.host]
@@ -118,7 +118,7 @@ def server_host(settings: config.Config) -> str:
 
 
 async def install(
-    api: Api,
+    api: Client,
     terminal: Terminal,
     reach: Reach,
     keys: Keys,
@@ -126,11 +126,11 @@ async def install(
     installs: Sequence[api_pb2.Install],
     settings: config.Config,
 ) -> dict[str, str]:
-    """Why those failed that did, by name. Raises CliError."""
+    """Why those failed that did, by name. Raises Error."""
     if not installs:
         return {}
     host = server_host(settings)
-    joining = api.get_server().joining
+    joining = api.server().joining
     script = trust.fetch(host, joining.web_port, "/install.sh", settings.ca_pem).decode()
     source = Source.of(fleet, script, settings.server, joining.web_port)
     names = [show.name_of(it.place) for it in installs]
@@ -150,13 +150,13 @@ async def install(
     return registering.failed
 
 
-async def _take_out(api: Api, terminal: Terminal, reach: Reach, gone: Sequence[api_pb2.FleetHost]) -> dict[str, str]:
+async def _take_out(api: Client, terminal: Terminal, reach: Reach, gone: Sequence[api_pb2.FleetHost]) -> dict[str, str]:
     """Drain, remove, and clean over SSH as far as it is reached: the rest it does by itself."""
     failed: dict[str, str] = {}
     for host in gone:
         try:
             terminal.say(remove_host(api, terminal, host.host, force=False))
-        except CliError as error:
+        except Error as error:
             failed[show.name_of(host.place)] = str(error)
             continue
         await clean(terminal, reach, host)

@@ -8,21 +8,21 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from homeport import Client, config
+from homeport.manifest import Manifest
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.ssh.reach import Reach
 
-from homeport_cli import config, gateways, render
-from homeport_cli.client import Api
+from homeport_cli import gateways, render
 from homeport_cli.context import Terminal
 from homeport_cli.errors import CliError
 from homeport_cli.fleets import applying, show
 from homeport_cli.fleets.hostkeys import HostKeys
 from homeport_cli.fleets.keys import Keys
-from homeport_cli.manifest import Manifest
 
 
 async def apply(
-    api: Api,
+    api: Client,
     terminal: Terminal,
     source: Manifest,
     planned: api_pb2.PlanGatewayResponse,
@@ -33,7 +33,7 @@ async def apply(
     as_json: bool,
     force: bool,
 ) -> str:
-    """What came of it; empty: nothing was done. Raises CliError."""
+    """What came of it; empty: nothing was done. Raises Error."""
     settings = config.load(os.environ)
     if force or any(it.action not in {"unchanged", "gone"} for it in planned.machines):
         applying.server_host(settings)  # what cannot be installed is not applied
@@ -52,7 +52,7 @@ async def apply(
             terminal.say("Nothing was changed.")
             return ""
         applying.keep(host_keys, terminal)
-        applied = api.apply_gateway(source.document_json, planned.plan_token, reinstall=force)
+        applied = api.apply_gateway(source.document_json, plan_token=planned.plan_token, reinstall=force)
         source.refuse(applied.problems)
         failed = await applying.install(api, terminal, reach, keys, applied.fleet, applied.installs, settings)
         for name, reason in failed.items():  # one at most
@@ -67,12 +67,12 @@ async def apply(
         await reach.close()
 
 
-def take_out(api: Api, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
-    """Machines that no gateway needs any more; one that is not reached cleans itself as far as it can. Raises CliError."""
+def take_out(api: Client, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
+    """Machines that no gateway needs any more; one that is not reached cleans itself as far as it can. Raises Error."""
     asyncio.run(_take_out_alone(api, terminal, machines))
 
 
-async def _take_out_alone(api: Api, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
+async def _take_out_alone(api: Client, terminal: Terminal, machines: Sequence[api_pb2.FleetHost]) -> None:
     reach = Reach(Keys(interactive=terminal.interactive), HostKeys(_known_hosts()))
     try:
         await _take_out(api, terminal, reach, machines)
@@ -80,9 +80,9 @@ async def _take_out_alone(api: Api, terminal: Terminal, machines: Sequence[api_p
         await reach.close()
 
 
-async def _take_out(api: Api, terminal: Terminal, reach: Reach, machines: Sequence[api_pb2.FleetHost]) -> None:
+async def _take_out(api: Client, terminal: Terminal, reach: Reach, machines: Sequence[api_pb2.FleetHost]) -> None:
     for machine in machines:
-        terminal.say(api.delete_host(machine.host, force=False))
+        terminal.say(api.delete_host(machine.host))
         await applying.clean(terminal, reach, machine)
 
 

@@ -10,13 +10,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import asyncssh
+from homeport import Client, Error
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.ssh import remote
 from homeport_protos.ssh.reach import CannotReach, Reach
 from homeport_protos.ssh.waking import awake
 
-from homeport_cli.client import Api
-from homeport_cli.errors import CliError
 from homeport_cli.fleets.board import Board
 from homeport_cli.fleets.keys import Keys
 from homeport_cli.fleets.show import name_of, place_of
@@ -42,7 +41,7 @@ class Registering:
 
     def __init__(
         self,
-        api: Api,
+        api: Client,
         reach: Reach,
         keys: Keys,
         board: Board,
@@ -67,7 +66,7 @@ class Registering:
             if asking:
                 try:
                     password = self._ask_password(asking)
-                except CliError as error:
+                except Error as error:
                     for it, _, root in ready:
                         if root is None:
                             await self._fail(it.place, str(error))
@@ -111,7 +110,7 @@ class Registering:
                     ssh, root, self._source.script, arguments, wanted.token, self._show(place)
                 )
                 await self._tell(api_pb2.RegistrationReport(step="connected", host_id=host_id), place)
-            except (CannotReach, CliError) as error:
+            except (CannotReach, Error) as error:
                 await self._fail(place, str(error))
             except remote.WantsPassword:
                 await self._fail(place, "sudo wants a password for that user")
@@ -146,7 +145,7 @@ class Registering:
         self._board.step(name_of(place), "provisioning", text)
         try:
             await self._tell(api_pb2.RegistrationReport(step=text), place)
-        except CliError:
+        except Error:
             return  # the server shows an older step for a while; the installation goes on
 
     async def _fail(self, place: api_pb2.Place, reason: str) -> None:
@@ -154,7 +153,7 @@ class Registering:
         self._board.step(name_of(place), "failed", reason)
         try:
             await self._tell(api_pb2.RegistrationReport(error=reason), place)
-        except CliError:
+        except Error:
             return  # it is said here all the same
 
     async def _tell(self, report: api_pb2.RegistrationReport, place: api_pb2.Place) -> None:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from homeport_cli.errors import CliError, UsageError, one_line
+from homeport.errors import one_line
+
+from homeport_cli.errors import CliError, UsageError
 from homeport_cli.images import suites
 
 REPOSITORY = "homeport/base"
@@ -55,7 +57,7 @@ class Wish:
 
 
 def build(wish: Wish, say: Say, *, dry_run: bool = False) -> str:
-    """The name of the image, which Docker has then. Raises CliError."""
+    """The name of the image, which Docker has then. Raises Error."""
     if wish.variant not in VARIANTS:
         raise UsageError(f"there is no variant {wish.variant!r}: cuda and nvcc, or none")
     if wish.from_registry:
@@ -108,7 +110,7 @@ def dockerfiles() -> Path:
 
 
 def _check(suite: suites.Suite) -> None:
-    """Before anything begins: all that could stop it later. Raises CliError."""
+    """Before anything begins: all that could stop it later. Raises Error."""
     if os.geteuid() != 0:
         raise CliError("making an image from packages needs root: run it with sudo")
     if shutil.which("mmdebstrap") is None:
@@ -207,7 +209,7 @@ def _ask(*command: str, limit_s: float = ASK_S) -> subprocess.CompletedProcess[s
 
 
 def _run(command: Sequence[str], limit_s: float, *, stdin: str = "", env: Mapping[str, str] | None = None) -> None:
-    """Run one step. However it ends, its process has ended too. Raises CliError with the last line that it said."""
+    """Run one step. However it ends, its process has ended too. Raises Error with the last line that it said."""
     with subprocess.Popen(
         command, stdin=-1, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env
     ) as process:

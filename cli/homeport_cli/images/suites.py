@@ -111,7 +111,7 @@ def sources_of(suite: Suite, own: Iterable[Source], mirror: str = "") -> tuple[S
 
 
 def need_keyring(suite: Suite) -> None:
-    """Without its keys nothing of an archive can be trusted. Raises CliError."""
+    """Without its keys nothing of an archive can be trusted. Raises Error."""
     if not Path(suite.archive.keyring).exists():
         raise CliError(
             f"the keys of {suite.archive.name}'s archive are not on this machine; "

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
-PACKAGES = ("homeport_agent", "homeport_cli", "homeport_protos")
+PACKAGES = ("homeport_agent", "homeport_cli", "homeport", "homeport_protos")
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: homeport\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip file can tell
 

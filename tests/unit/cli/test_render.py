@@ -227,21 +227,6 @@ def test_a_moment_that_is_not_set_has_no_age() -> None:
     assert render.age(Timestamp(), NOW_S) == ""
 
 
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (0, "0B"),
-        (999, "999B"),
-        (1000, "1kB"),
-        (123_456_789, "123MB"),
-        (999_700_000, "1.0GB"),
-        (123_400_000_000, "123GB"),
-    ],
-)
-def test_a_size_is_decimal_and_short(count: int, words: str) -> None:
-    assert render.size(count) == words
-
-
 def test_ps_verbose_says_what_is_reserved_of_gpu_memory_and_what_the_peak_was() -> None:
     held = {"gpu_memory_reserved_mib": 24576, "gpu_memory_peak_mib": 17715}
     alike = run(replica(0, **held), replica(1, **held))

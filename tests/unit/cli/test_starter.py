@@ -2,7 +2,8 @@ import re
 from pathlib import Path
 
 import pytest
-from homeport_cli import manifest, starter
+from homeport import manifest
+from homeport_cli import starter
 from homeport_cli.errors import CliError, UsageError
 from homeport_control.spec.document import load_json, parse
 

@@ -7,8 +7,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from fakes.api import self_signed
 from fakes.web import Web
+from homeport import Unreachable
 from homeport_cli import trust
-from homeport_cli.errors import CliError, Unreachable
+from homeport_cli.errors import CliError
 
 CERTIFICATE = self_signed()
 

@@ -2,9 +2,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from fakes.api import TOKEN, FakeApi
-from homeport_cli.client import Api
-from homeport_cli.config import Config
+from fakes.api import FakeApi
 from homeport_protos.api.v1 import api_pb2
 from typer.testing import Result
 
@@ -52,17 +50,3 @@ def test_flags_that_make_no_sense_are_usage_and_nothing_is_asked(
 ) -> None:
     assert homeport("event", *flags).exit_code == 2
     assert logged_in.asked == []
-
-
-def test_a_watch_goes_on_after_what_it_was_told(logged_in: FakeApi) -> None:
-    """The stream ends twice, as with a server that restarts; the second time the filter let nothing through."""
-    logged_in.answers["Events"], logged_in.finish_streams = [answer(1, 2), answer(last_id=9)], True
-    troubles: list[str] = []
-    with Api(Config(logged_in.address, TOKEN, logged_in.certificate.pem.decode())) as api:
-        watching = api.watch_events(api_pb2.EventsRequest(limit=2), on_trouble=troubles.append)
-        for expected in ([1, 2], [], [1, 2]):
-            assert [event.id for event in next(watching).events] == expected
-    asked = logged_in.requests("Events")
-    assert [(request.follow, request.after_id) for request in asked] == [(True, 0), (True, 9)]
-    assert len(troubles) == 1
-    assert "trying again" in troubles[0]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from fakes.api import TOKEN, FakeApi
 from fakes.web import Web
-from homeport_cli import config, trust
+from homeport import config
+from homeport_cli import trust
 from homeport_protos.api.v1 import api_pb2
 from typer.testing import Result
 

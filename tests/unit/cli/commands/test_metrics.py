@@ -36,7 +36,7 @@ def test_metrics_says_how_requests_were_answered(logged_in: FakeApi, homeport: H
     waiting.held = 3
     logged_in.answers["Metrics"] = [nothing_known, idle, busy, waiting]
     logged_in.finish_streams = True
-    done = homeport("metrics", "web")
+    done = homeport("metrics", "web", "-w")
     assert [line for line in done.stdout.splitlines() if line.startswith("web: ")] == [
         "web: 0 held; per second 2xx 0.0, 4xx 0.0, 5xx 0.0",
         "web: 0 held; p50 1 ms, p99 61 s; per second 2xx 10.0, 3xx 1.0, 4xx 0.0, 5xx 0.0",

@@ -17,7 +17,7 @@ def test_it_holds_agent_command_line_and_protocol_and_nothing_of_the_server() ->
     assert name.startswith("homeport-")
     assert "homeport_agent/__main__.py" in names
     assert "homeport_agent/envoy/supervisor.sh" in names
-    assert "homeport_cli/main.py" in names
+    assert {"homeport_cli/main.py", "homeport/client.py", "homeport/py.typed"} <= set(names)
     assert {it.split("/")[0].split("-")[0] for it in names} == {
         "homeport_agent", "homeport_cli", "homeport_protos", "homeport",
     }  # fmt: skip
