@@ -77,6 +77,7 @@ class AsyncClient:
     stop = done(running.stop)
     plan_rollback = done(running.plan_rollback)
     rollback = done(running.rollback)
+    scale = done(running.scale)
     offers = done(running.offers)
     list_offers = done(running.list_offers)
 

@@ -81,6 +81,7 @@ class Client:
     stop = done(running.stop)
     plan_rollback = done(running.plan_rollback)
     rollback = done(running.rollback)
+    scale = done(running.scale)
     offers = done(running.offers)
     list_offers = done(running.list_offers)
 

@@ -50,6 +50,7 @@ PLAN_GATEWAY = Method("PlanGateway", pb.PlanGatewayRequest, pb.PlanGatewayRespon
 REPORT_REGISTRATION = Method("ReportRegistration", pb.RegistrationReport, pb.RegistrationAnswer)
 REVOKE_TOKEN = Method("RevokeToken", pb.RevokeTokenRequest, pb.RevokeTokenResponse)
 ROLLBACK = Method("Rollback", pb.RollbackRequest, pb.RollbackResponse)
+SCALE = Method("Scale", pb.ScaleRequest, pb.ScaleResponse)
 SET_DEFAULT_GATEWAY = Method("SetDefaultGateway", pb.GatewayRequest, pb.GatewayAnswer)
 STOP_RUNS = Method("StopRuns", pb.StopRunsRequest, pb.StopRunsResponse)
 UNDRAIN = Method("Undrain", pb.DrainRequest, pb.DrainResponse)

@@ -80,6 +80,16 @@ def rollback(
     return done
 
 
+def scale(name: str, replicas: int | str, *, from_revision: int = 0) -> Steps[pb.ScaleResponse]:
+    """The newest revision again with so many replicas, as its file says it: 3, or "1..4" for a service with `scaling`.
+
+    Nothing that goes on is restarted; the next apply of the file has the file's number again. `from_revision`: Refused when
+    another one is the newest by now; 0: whichever it is.
+    """
+    request = pb.ScaleRequest(name=name, replicas=str(replicas), from_revision=from_revision)
+    return (yield from call(methods.SCALE, request))
+
+
 def offers(wanted: Mapping[str, Any] | None = None, *, reuse: bool = False) -> Steps[pb.ListOffersResponse]:
     """The hosts on which something could run, and why it could not on the others.
 

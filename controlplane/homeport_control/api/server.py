@@ -24,6 +24,7 @@ from homeport_control.api.plans import Plans
 from homeport_control.api.readings import Readings
 from homeport_control.api.removals import EndSession, remove_host
 from homeport_control.api.rollbacks import roll_back
+from homeport_control.api.scales import Scales
 from homeport_control.api.stops import stop_runs
 from homeport_control.api.upgrades import AskUpgrade, upgrade_hosts
 from homeport_control.api.usage import usage_of
@@ -88,6 +89,7 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
         self._gateways = Gateways(database, gateway_start_s, facts.ca_sha256)
         self._fleets = Fleets(database, sealer, facts.ca_sha256, read_facts)
         self._plans = Plans(database, sealer, code, self._gateways.must_be_ready, facts.base_image)
+        self._scales = Scales(database, sealer)
         self._code = CodeApi(code) if push_code is None else CodeApi(code, push_code)
         self._code_store = code
         self._views = Views(database, readings, scaling_of)
@@ -159,6 +161,9 @@ class ApiServicer(api_pb2_grpc.ApiServicer):
     async def Rollback(self, request: api_pb2.RollbackRequest, context: Context) -> api_pb2.RollbackResponse:
         method = partial(roll_back, self._database, self._code_store)
         return await answer(self._callers, context, lambda caller: method(caller, request))
+
+    async def Scale(self, request: api_pb2.ScaleRequest, context: Context) -> api_pb2.ScaleResponse:
+        return await answer(self._callers, context, lambda caller: self._scales.scale(caller, request))
 
     async def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
         logs = self._access if request.access else self._logs

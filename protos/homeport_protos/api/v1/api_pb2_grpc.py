@@ -69,6 +69,11 @@ class ApiStub:
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.SerializeToString,
                 response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.FromString,
                 _registered_method=True)
+        self.Scale = channel.unary_unary(
+                '/homeport_protos.api.v1.Api/Scale',
+                request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleRequest.SerializeToString,
+                response_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleResponse.FromString,
+                _registered_method=True)
         self.Logs = channel.unary_stream(
                 '/homeport_protos.api.v1.Api/Logs',
                 request_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.LogsRequest.SerializeToString,
@@ -273,6 +278,13 @@ class ApiServicer:
 
     def Rollback(self, request, context):
         """to the revision before the present one
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scale(self, request, context):
+        """the newest revision with another number of replicas; nothing restarts
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -532,6 +544,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.Rollback,
                     request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.FromString,
                     response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.SerializeToString,
+            ),
+            'Scale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Scale,
+                    request_deserializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleRequest.FromString,
+                    response_serializer=homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleResponse.SerializeToString,
             ),
             'Logs': grpc.unary_stream_rpc_method_handler(
                     servicer.Logs,
@@ -878,6 +895,33 @@ class Api:
             '/homeport_protos.api.v1.Api/Rollback',
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackRequest.SerializeToString,
             homeport__protos_dot_api_dot_v1_dot_api__pb2.RollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeport_protos.api.v1.Api/Scale',
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleRequest.SerializeToString,
+            homeport__protos_dot_api_dot_v1_dot_api__pb2.ScaleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,8 @@ class ApiStub:
     """ends them; their replicas drain first, unless it is an abort"""
     Rollback: _aio.UnaryUnaryMultiCallable[_api_pb2.RollbackRequest, _api_pb2.RollbackResponse]
     """to the revision before the present one"""
+    Scale: _aio.UnaryUnaryMultiCallable[_api_pb2.ScaleRequest, _api_pb2.ScaleResponse]
+    """the newest revision with another number of replicas; nothing restarts"""
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
     """of a run's replicas, in the order of their time"""
     ListHosts: _aio.UnaryUnaryMultiCallable[_api_pb2.ListHostsRequest, _api_pb2.ListHostsResponse]
@@ -151,6 +153,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_api_pb2.RollbackRequest, _abc.Awaitable[_api_pb2.RollbackResponse]],
     ) -> _abc.Awaitable[_api_pb2.RollbackResponse]:
         """to the revision before the present one"""
+
+    @_abc_1.abstractmethod
+    def Scale(
+        self,
+        request: _api_pb2.ScaleRequest,
+        context: _aio.ServicerContext[_api_pb2.ScaleRequest, _abc.Awaitable[_api_pb2.ScaleResponse]],
+    ) -> _abc.Awaitable[_api_pb2.ScaleResponse]:
+        """the newest revision with another number of replicas; nothing restarts"""
 
     @_abc_1.abstractmethod
     def Logs(
