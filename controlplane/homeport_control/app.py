@@ -19,7 +19,7 @@ import structlog
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control import __version__
+from homeport_control import __version__, garbage
 from homeport_control.api.auth import Callers
 from homeport_control.api.gate import Gate
 from homeport_control.api.tokens import create_join
@@ -138,7 +138,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        measuring = group.create_task(late.run(), name="lag")
+        measuring = [group.create_task(late.run(), name="lag"), group.create_task(garbage.run(), name="garbage")]
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
@@ -148,7 +148,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         terms.end()
         await leading
         hearing.cancel()
-        measuring.cancel()
+        for task in measuring:
+            task.cancel()
         await leader.close()
 
 
