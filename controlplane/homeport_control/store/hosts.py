@@ -1,5 +1,6 @@
 """Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -269,6 +270,7 @@ async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> 
             if what := happenings.of_host(before, replace(before, facts=facts)):
                 tell(write, before, what)
             rows.append({"which": before.id, "said": _stored(facts)})
+            await asyncio.sleep(0)  # others have their turn: of dozens of hosts it takes long
     write.actor = actor
     if rows:
         query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
