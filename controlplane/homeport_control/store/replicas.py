@@ -83,16 +83,30 @@ def _values(replica: Replica) -> dict[str, Any]:
     return values
 
 
+def _query(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Of those after one, by id."""
+    return (
+        sa.select(*_COLUMNS)
+        .where(*conditions, replicas.c.id > sa.bindparam("after"))
+        .order_by(replicas.c.id)
+        .limit(PIECE)
+    )
+
+
 async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[Replica, ...]:
+    """Oldest first."""
+    return await _read(connection, _query(*conditions))
+
+
+async def _read(connection: AsyncConnection, query: sa.Select[Any], **parameters: object) -> tuple[Replica, ...]:
     """Oldest first. A piece at a time, so that others have their turn on the event loop between them."""
-    query = sa.select(*_COLUMNS).where(*conditions).order_by(replicas.c.id).limit(PIECE)
     found: list[Replica] = []
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query, {"after": "", **parameters})).all()
     while rows:
         found += [_replica(row) for row in rows]
         if len(rows) < PIECE:
             break
-        rows = (await connection.execute(query.where(replicas.c.id > found[-1].id))).all()
+        rows = (await connection.execute(query, {"after": found[-1].id, **parameters})).all()
     return tuple(sorted(found, key=lambda it: (it.created_at_s, it.id)))
 
 
@@ -168,8 +182,12 @@ async def places(connection: AsyncConnection, host_ids: Iterable[str] | None = N
     return tuple([Place(*row) for each in queries for row in await connection.execute(each)])
 
 
+# Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
+_ON_HOST = _query(replicas.c.host_id == sa.bindparam("there"), replicas.c.ended_at_s.is_(None))
+
+
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
-    return await _select(connection, replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
+    return await _read(connection, _ON_HOST, there=host_id)
 
 
 async def strangers(connection: AsyncConnection, replica_ids: Iterable[str]) -> tuple[str, ...]:
