@@ -1,10 +1,10 @@
 """When Python looks for garbage that refers to itself: nobody is served while it looks at everything that lives, which takes
 half a second with a thousand agents, and by its own rule it does so most often while a fleet comes.
 
-What is young is looked at as ever, and most garbage dies there. (With a higher threshold such a look takes 75 ms.) Everything is
-looked at by this module alone, the rarer the longer it takes, so that it costs a thousandth of the time. What was there when the
-server began to serve (its code) is never looked at again. Does not cover what is freed at once because nobody refers to it,
-which is nearly all.
+What is young is looked at as ever, and most garbage dies there. (With a higher threshold such a look takes 75 ms.) All of it
+is looked at by this module alone, the rarer the longer it takes, so that it costs a thousandth of the time. What was there
+when the server began to serve (its code) is never looked at again. Does not cover what is freed at once because nobody
+refers to it, which is nearly all.
 """
 
 import asyncio
