@@ -61,11 +61,14 @@ class Hosts:
                     message.reading.CopyFrom(reading.host)
             return message
 
+        def answer() -> api_pb2.ListHostsResponse:
+            messages = list(map(message_of, shown))
+            if not names:
+                messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, now_s)
+            return api_pb2.ListHostsResponse(hosts=messages)
+
         # In a thread: of a thousand hosts it takes as long as nobody may hold the event loop.
-        messages = await asyncio.to_thread(lambda: list(map(message_of, shown)))
-        if not request.names:
-            messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, time.time())
-        return api_pb2.ListHostsResponse(hosts=messages)
+        return await asyncio.to_thread(answer)
 
     async def watch(self, request: api_pb2.ListHostsRequest) -> AsyncGenerator[api_pb2.ListHostsResponse, None]:
         """At once, then when something that a reader could see is another, once a second at most. Raises NotFound."""

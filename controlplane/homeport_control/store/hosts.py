@@ -145,7 +145,7 @@ async def named(connection: AsyncConnection, names: Iterable[str]) -> tuple[Host
 async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
     """Those of these that there are."""
     found: dict[str, Host] = {}
-    for some in chunks(host_ids, PIECE):
+    for some in chunks(host_ids):
         rows = await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some)))
         found |= {row[_ID]: _host(row) for row in rows}
     return found
