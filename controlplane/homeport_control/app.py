@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import signal
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -19,7 +20,7 @@ import structlog
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control import __version__
+from homeport_control import __version__, garbage
 from homeport_control.api.auth import Callers
 from homeport_control.api.gate import Gate
 from homeport_control.api.tokens import create_join
@@ -50,6 +51,9 @@ from homeport_control.web.metrics import Metrics
 from homeport_control.web.server import web_app
 
 STOP_GRACE_S = 2.0
+# After which a thread that works lets the event loop go on, which waits for it each time that it has been asleep. With
+# Python's 5 ms a read of the database takes twice as long (p95 16 to 24 ms, 9 to 13 now) while a thread plans for 1,000 hosts.
+SWITCH_S = 0.001
 COPY_EVERY_S = 5.0
 LEAD_AGAIN_S = 0.5  # after a term whose beginning failed: the database went away in it
 # What comes in at the API's port. Other servers pass it on to the link port of the leader, and nobody else may there.
@@ -96,6 +100,7 @@ async def admin_token(settings: ServerSettings) -> str:
 async def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises HomeportError when a port or the state directory is taken."""
     configure_logs()
+    sys.setswitchinterval(SWITCH_S)
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_server(settings.state_dir):
         async with opened(settings) as state:
@@ -143,7 +148,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        measuring = group.create_task(late.run(), name="lag")
+        measuring = [group.create_task(late.run(), name="lag"), group.create_task(garbage.run(), name="garbage")]
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
@@ -153,7 +158,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         terms.end()
         await leading
         hearing.cancel()
-        measuring.cancel()
+        for task in measuring:
+            task.cancel()
         await leader.close()
 
 

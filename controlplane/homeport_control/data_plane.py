@@ -42,6 +42,7 @@ class DataPlane:
         authorize = self.gateway.authorize
         self._xds = GatewayXds(authorize=authorize, on_acked=self._on_acked, on_nacked=self.gateway.on_nacked)
         self.gateway.publish, self.gateway.forget = self._xds.publish, self._forget
+        self.gateway.prepare = self._xds.prepare
         self.gateway.try_again = self._xds.try_again
         hold = HoldLoop(database, lambda: self._waiting.held, self._waiting.tell)
         self.loops = [

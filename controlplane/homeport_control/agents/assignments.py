@@ -74,12 +74,14 @@ class Assignments:
     async def look(self, host_id: str) -> "Basis":
         """What the list is made of. Equal ones give equal lists. Raises NotReady."""
         async with self._room, self._database.read() as connection:
-            host = await hosts.get(connection, host_id)
+            host = await hosts.get_without_facts(connection, host_id)
             there = await gateways.list_all(connection)
             roles = tuple(it for it in there if it.host_id == host_id)
             doors = await hosts.doors(connection) if roles else {}
             dials = sorted(host.door.dials) if host is not None else []
-            dialled = [it for gateway in dials if (it := await hosts.get(connection, gateway)) is not None]
+            dialled = [
+                it for gateway in dials if (it := await hosts.get_without_facts(connection, gateway)) is not None
+            ]
             placed = await replicas.on_host(connection, host_id)
         has_replicas = host is None or not host.is_for_gateways
         strangers = tuple(sorted({it.host_id for it in there} - {host_id, ""})) if has_replicas else ()

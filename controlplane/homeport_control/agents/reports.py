@@ -1,5 +1,6 @@
 """What reports of agents change: one guarded write. An older report than the last one seen changes nothing."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ async def _write(write: Write, said: Sequence[Said]) -> set[str]:
     accepted = await hosts.accept_reports(write, places)
     news = [it for it in said if it.host_id in accepted]
     # Facts first: what was found is told of GPUs that are known by then.
-    facts = {it.host_id: (it.actor, facts_from(it.report.facts)) for it in news if it.report.HasField("facts")}
+    facts = {}
+    for it in news:
+        if it.report.HasField("facts"):
+            facts[it.host_id] = (it.actor, facts_from(it.report.facts))
+            await asyncio.sleep(0)  # of dozens of hosts in one go it takes as long as nobody may hold the event loop
     await hosts.put_facts(write, facts)
     for it in news:
         if it.report.HasField("findings"):

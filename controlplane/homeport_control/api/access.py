@@ -104,7 +104,7 @@ class AccessLogs:
             if not found:
                 raise NotFound(f"no run {name}; `homeport ps -a` shows all")
             known = await gateways.list_all(connection)
-            by_id = {host.id: host for host in await hosts.list_all(connection)}
+            by_id = {host.id: host for host in await hosts.list_without_facts(connection)}
         run = found[0]
         home = choose(spec_from_json((run.current or run.newest).spec_json).gateway, known)
         names = {*self._publishers(run.name), *([home.name] if home else [])}

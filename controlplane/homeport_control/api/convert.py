@@ -167,7 +167,7 @@ def host_message(
         health=Health.FAILING if host.facts.docker_unavailable else host.health,
         reason=reason,
         created_at=timestamp(host.created_at_s),
-        facts=_facts_message(host.facts),
+        facts=_kept_facts(host),
         replicas=replicas,
         findings=[
             _finding(it)
@@ -217,6 +217,23 @@ def _process(it: GpuProcess) -> host_pb2.GpuProcess:
         container=it.container,
         graphics=it.graphics,
     )
+
+
+_facts: dict[str, tuple[HostFacts, host_pb2.HostFacts]] = {}  # by host: what it said last, as a message
+MOST_FACTS = 50_000
+
+
+def _kept_facts(host: Host) -> host_pb2.HostFacts:
+    """Never changed by who gets it. They are nearly all of a host's message, and few hosts say something new between two
+    answers."""
+    known = _facts.get(host.id)
+    if known is not None and known[0] is host.facts:
+        return known[1]
+    if len(_facts) >= MOST_FACTS:  # of hosts that are gone, too
+        _facts.clear()
+    made = _facts_message(host.facts)
+    _facts[host.id] = (host.facts, made)
+    return made
 
 
 def _facts_message(facts: HostFacts) -> host_pb2.HostFacts:

@@ -139,7 +139,7 @@ class Gateways:
         """By name."""
         async with self._database.read() as connection:
             known = await gateways.list_all(connection)
-            by_id = {host.id: host for host in await hosts.list_all(connection)}
+            by_id = await hosts.by_id(connection, {it.host_id for it in known if it.host_id})
             published = _services(await runs.list_unsettled(connection), known)
             kept = await certificates.list_all(connection)
             machines = await fleets.registered(connection)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 
 from homeport_protos.api.v1 import api_pb2
@@ -27,41 +28,47 @@ class Hosts:
 
     async def list(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
         """Raises NotFound for a name that no host has."""
+        names = list(request.names)
         async with self._database.read() as connection:
-            joined = await hosts.list_all(connection)
+            joined = await (hosts.named(connection, names) if names else hosts.list_all(connection))
             ids = {host.id for host in joined}
-            active = await replicas.list_active(connection)
-            claims = await replicas.list_reservations(connection)
+            some = ids if names else None
+            there = await replicas.places(connection, some)
+            claims = await replicas.list_reservations(connection, some)
             registered = await fleets.registered(connection)
-            there = await gateways.list_all(connection)
+            gates = await gateways.list_all(connection)
             known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]
-        shown = [host for host in _named(known, request.names) if not request.fleet or host.fleet == request.fleet]
-        count: dict[str, int] = {}
-        for replica in active:
-            count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
+        shown = [host for host in _named(known, names) if not request.fleet or host.fleet == request.fleet]
         standbys = {it.host_id: it.standby for it in registered if it.standby is not None}
-        index_of = {replica.id: replica.index for replica in active}
         held: dict[str, list[Reservation]] = {}
         for claim in claims:
             held.setdefault(claim.host_id, []).append(claim)
-        messages = []
-        for host in shown:
-            mine = held.get(host.id, [])
+        count = Counter(place.host_id for place in there)
+        index_of = {place.id: place.index for place in there}
+        now_s = time.time()
+
+        def message_of(host: Host) -> api_pb2.Host:
             standby = standbys.get(host.id)
             phase = standby.phase if standby is not None else None
-            message = host_message(host, count.get(host.id, 0), mine, index_of, phase, there)
+            message = host_message(host, count[host.id], held.get(host.id, []), index_of, phase, gates)
             if standby is not None and host.connection is Connection.RELEASED:
-                message.reason += next_try(standby, time.time())
+                message.reason += next_try(standby, now_s)
             if request.telemetry and (reading := self._readings.of(host.id)):
                 message.gpu_readings.extend(
                     reading.gpus[gpu.uuid] for gpu in host.facts.gpus if gpu.uuid in reading.gpus
                 )
                 if reading.host is not None:
                     message.reading.CopyFrom(reading.host)
-            messages.append(message)
-        if not request.names:
-            messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, time.time())
-        return api_pb2.ListHostsResponse(hosts=messages)
+            return message
+
+        def answer() -> api_pb2.ListHostsResponse:
+            messages = list(map(message_of, shown))
+            if not names:
+                messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, now_s)
+            return api_pb2.ListHostsResponse(hosts=messages)
+
+        # In a thread: of a thousand hosts it takes as long as nobody may hold the event loop.
+        return await asyncio.to_thread(answer)
 
     async def watch(self, request: api_pb2.ListHostsRequest) -> AsyncGenerator[api_pb2.ListHostsResponse, None]:
         """At once, then when something that a reader could see is another, once a second at most. Raises NotFound."""

@@ -122,8 +122,9 @@ class Follower(Following):
         async with self._database.read() as connection:
             run = await runs.get(connection, self._run.id)
             found = await replicas.of_runs(connection, [run.id], ended_since_s=ended_since_s)
-            known = {host.id: host for host in await hosts.list_all(connection)}
-        return run, found.get(run.id, []), known
+            present = found.get(run.id, [])
+            known = await hosts.by_id(connection, {it.host_id for it in present if it.host_id})
+        return run, present, known
 
 
 def _seen(replica: Replica, host: Host | None, run: Run) -> Seen:

@@ -47,8 +47,9 @@ class RunLogs:
             if not found:
                 raise NotFound(f"no run {name}; `homeport ps -a` shows all")
             of_run = await replicas.of_runs(connection, [found[0].id], ended_since_s=0.0)
-            names = {host.id: host.name for host in await hosts.list_all(connection)}
-        return found[0], of_run.get(found[0].id, []), names
+            present = of_run.get(found[0].id, [])
+            there = await hosts.by_id(connection, {it.host_id for it in present if it.host_id})
+        return found[0], present, {host.id: host.name for host in there.values()}
 
     async def _as_it_is(
         self,

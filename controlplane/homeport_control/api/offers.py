@@ -1,7 +1,9 @@
 """Where something could run: the hosts that fit, and why others do not. For a plan and for `offer`; reserves nothing."""
 
+import asyncio
 import json
 import time
+from collections.abc import Mapping, Sequence
 
 from homeport_protos.api.v1 import api_pb2
 
@@ -9,6 +11,7 @@ from homeport_control.decide.offers import Offer, offers
 from homeport_control.decide.placement import Ask, Filters
 from homeport_control.decide.standing import standing
 from homeport_control.domain.errors import BadRequest
+from homeport_control.domain.hosts import Host, Reservation
 from homeport_control.spec.document import parse_service
 from homeport_control.spec.problems import BadDocument, Problem, closest, quoted
 from homeport_control.spec.service import ServiceSpec
@@ -27,17 +30,17 @@ MAX_BYTES = 64 * 1024
 async def fitting(database: Database, ask: Ask) -> tuple[list[api_pb2.Offer], list[api_pb2.Refusal]]:
     """As placement would choose now, and a reason for each host that is not idle."""
     async with database.read() as connection:
-        found, refused = offers(
-            standing(
-                await hosts.list_all(connection),
-                await fleets.registered(connection),
-                await fleets.by_name(connection),
-            ),
-            await replicas.list_reservations(connection),
-            ask,
-            time.time(),
-            await volumes.homes(connection),
-        )
+        joined = await hosts.list_all(connection)
+        known = standing(joined, await fleets.registered(connection), await fleets.by_name(connection))
+        held = await replicas.list_reservations(connection)
+        homes = await volumes.homes(connection)
+    return await asyncio.to_thread(_fitting, known, held, ask, homes)
+
+
+def _fitting(
+    known: Sequence[Host], held: Sequence[Reservation], ask: Ask, homes: Mapping[str, str]
+) -> tuple[list[api_pb2.Offer], list[api_pb2.Refusal]]:
+    found, refused = offers(known, held, ask, time.time(), homes)
     return [_offer(each) for each in found], [api_pb2.Refusal(host=each.host, reason=each.reason) for each in refused]
 
 

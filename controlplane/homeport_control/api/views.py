@@ -1,6 +1,8 @@
 """What runs are there, for `ps`: read from the database, shown as messages, watched by topics."""
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 
@@ -9,6 +11,9 @@ from homeport_control.api.gpu_memory import memory_of
 from homeport_control.api.readings import Readings
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.scaling import count_of
+from homeport_control.domain.gateway import Gateway
+from homeport_control.domain.hosts import Host
+from homeport_control.domain.replicas import Replica
 from homeport_control.domain.services import Run
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import gateways, hosts, replicas, runs
@@ -16,6 +21,16 @@ from homeport_control.store.connect import Database
 
 KEEP_ALIVE_S = 15.0
 ScalingOf = Callable[[str], str]  # the last verdict on a run by its id; empty: there is none
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A run that is shown."""
+
+    run: Run
+    spec: ServiceSpec
+    count: int
+    replicas: tuple[Replica, ...]
 
 
 class Views:
@@ -34,15 +49,23 @@ class Views:
             counts = {run.id: count_of(specs[run.id].replicas, run.scaled_to) for run in found}
             most = max((counts[run_id] for run_id in over), default=0)
             present |= await replicas.last_of(connection, over, most)
-            by_id = {host.id: host for host in await hosts.list_all(connection)}
+            there = {it.host_id for replicas_of in present.values() for it in replicas_of if it.host_id}
+            by_id = await hosts.by_id(connection, there)
             known = await gateways.list_all(connection)
+        found_there = [_Found(run, specs[run.id], counts[run.id], tuple(present.get(run.id, ()))) for run in found]
+        # In a thread: of thousands of replicas it takes as long as nobody may hold the event loop.
+        return await asyncio.to_thread(self._answer, found_there, by_id, known)
+
+    def _answer(
+        self, found: Sequence["_Found"], hosts_by_id: Mapping[str, Host], known: Sequence[Gateway]
+    ) -> api_pb2.ListRunsResponse:
         messages = []
-        for run in found:
-            spec = specs[run.id]
+        for it in found:
+            run, spec = it.run, it.spec
             gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
             url = gateway.url_of(run.name, https=spec.https is not False) if gateway else ""
-            memory = memory_of(run, by_id.get, self._readings)
-            message = run_message(run, present.get(run.id, ()), by_id, counts[run.id], spec.replicas, url, memory)
+            memory = memory_of(run, hosts_by_id.get, self._readings)
+            message = run_message(run, it.replicas, hosts_by_id, it.count, spec.replicas, url, memory)
             message.open = not spec.auth
             if run.ended_at_s is None:
                 message.scaling = self._scaling_of(run.id)

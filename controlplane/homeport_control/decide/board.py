@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeport_control.decide.ask import Ask, Filters, Home, image_tag
-from homeport_control.decide.capacity import Capacity, capacity
+from homeport_control.decide.capacity import Capacity, capacity, known_capacity
 from homeport_control.decide.choice import Choice
 from homeport_control.decide.fit import lacks
 from homeport_control.decide.ranking import Key, Ranking
@@ -52,7 +52,9 @@ class Board:
         self._images: dict[str, frozenset[int]] = {}  # by name: the hosts that have it
         for reservation in reservations:
             self._hold(reservation)
-        self.free: list[Capacity] = [capacity(host, held) for host, held in zip(self.hosts, self.held, strict=True)]
+        self.free: list[Capacity] = [
+            known_capacity(host, held) for host, held in zip(self.hosts, self.held, strict=True)
+        ]
         self.changed: list[int] = []  # hosts, in the order in which claims changed them
 
     def best(self, ask: Ask) -> Fit | None:

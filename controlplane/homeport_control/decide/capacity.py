@@ -4,7 +4,7 @@ Pure. Does not decide what fits (fit) nor which GPUs a replica gets (choice). A 
 itself; its instances are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from homeport_protos.gpu_memory import gigabytes
@@ -13,7 +13,7 @@ from homeport_control.decide.gpu_room import GpuRoom, gpu_room
 from homeport_control.decide.near import Near
 from homeport_control.domain.hosts import Gpu, Health, Host, Reservation
 
-__all__ = ["Capacity", "capacity", "emptied", "gigabytes"]
+__all__ = ["Capacity", "capacity", "emptied", "gigabytes", "known_capacity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,24 @@ def capacity(host: Host, reservations: Iterable[Reservation], near: Near | None 
         near=near or Near(facts.gpus),
         warned="" in warned,
     )
+
+
+_known: dict[str, tuple[Host, tuple[Reservation, ...], Capacity]] = {}
+MOST_KNOWN = 50_000
+
+
+def known_capacity(host: Host, mine: Sequence[Reservation]) -> Capacity:
+    """As `capacity`, of which it is the answer of the last time when nothing has changed: each plan and each placement asks for
+    all hosts, and few have. mine: those on it. Compared is the host itself, not its value: that would take as long."""
+    held = tuple(mine)
+    known = _known.get(host.id)
+    if known is not None and known[0] is host and known[1] == held:
+        return known[2]
+    if len(_known) >= MOST_KNOWN:  # of hosts that are gone, too
+        _known.clear()
+    made = capacity(host, held)
+    _known[host.id] = (host, held, made)
+    return made
 
 
 def emptied(host: Host, reservations: Iterable[Reservation]) -> Host:

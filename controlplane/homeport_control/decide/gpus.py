@@ -54,10 +54,15 @@ def has_capability(gpu: Gpu, wanted: Range[float] | None) -> bool:
 
 def short_name(gpu: Gpu) -> str:
     """ "A100", "RTX4090", "A5000"."""
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", gpu.name) if word and not _NOISE.fullmatch(word)]
+    return _shortened(gpu.name)
+
+
+@lru_cache(maxsize=4096)  # a fleet has few kinds
+def _shortened(name: str) -> str:
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word and not _NOISE.fullmatch(word)]
     if len(words) > 1 and words[0].upper() == "RTX" and re.fullmatch(r"[A-Z]\d+", words[1]):
         words = words[1:]
-    return "".join(words) or gpu.name
+    return "".join(words) or name
 
 
 @lru_cache(maxsize=4096)

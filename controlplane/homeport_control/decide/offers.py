@@ -45,7 +45,10 @@ def offers(
     away = [] if ask.filters.reuse else [raised(host) for host in hosts if host.connection is Connection.RELEASED]
     to_come = Board(away, reservations, now_s, volumes).ranked(ask) if away else ()
     free = {fit.host.id for fit in (*now, *to_come)}
-    without_ours = [emptied(host, reservations) for host in hosts if host.id not in free]
+    held: dict[str, list[Reservation]] = {}
+    for reservation in reservations:
+        held.setdefault(reservation.host_id, []).append(reservation)
+    without_ours = [emptied(host, held.get(host.id, ())) for host in hosts if host.id not in free]
     offered = {fit.host.name for fit in to_come}
     return (
         *(_offer(fit, "idle") for fit in now),

@@ -274,7 +274,8 @@ def _removals(goal: Goal, present: Sequence[Replica], now_s: float) -> list[Drai
         serving -= is_serving(replica)
         old_left -= 1
         chosen.append((replica, f"revision {goal.revision} replaces revision {replica.revision}"))
-    for replica in first_to_go(new, goal.in_flight, goal.warned)[: max(0, len(new) - goal.count)]:
+    too_many = max(0, len(new) - goal.count)
+    for replica in first_to_go(new, goal.in_flight, goal.warned)[:too_many] if too_many else ():
         serving -= is_serving(replica)  # one that serves is chosen only when more than `count` of them do
         chosen.append((replica, f"{plural(len(new), 'replica')}, wanted {goal.count}"))
     if serving >= goal.count:

@@ -56,8 +56,8 @@ class Home:
 
 
 class GatewayLoop:
-    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish`, `forget` and `try_again` are xds' own, set
-    by app."""
+    """The `on_…` methods and `authorize` are callbacks of xds and load; `publish`, `prepare`, `forget` and `try_again` are xds'
+    own, set by app."""
 
     topics = ("runs", "replicas", "tokens", "gateways", "gateway", "doors")
 
@@ -66,6 +66,8 @@ class GatewayLoop:
         self._open_key = lru_cache(maxsize=20_000)(open_key)  # at each turn all of them
         self.publish: Callable[[GatewaySnapshot], int]  # hands a snapshot to xds, answers with its version
         self.forget: Callable[[str], None]  # that gateway is no more, or stands on another host now
+        # Makes what is dear of a snapshot, before it is published; called in a thread.
+        self.prepare: Callable[[GatewaySnapshot], None] = lambda snapshot: None
         self.try_again: Callable[[str], None] = lambda gateway: None  # send it anew what it refused
         self._database = database
         self._known: dict[str, Acknowledged] = {}
@@ -140,7 +142,7 @@ class GatewayLoop:
         return found if theirs else None
 
     async def turn(self, now_s: float) -> Turn:
-        async with self._database.read() as connection:
+        async with self._database.snapshot() as connection:  # what is read in pieces is of one moment
             there = await gateways.list_all(connection)
             active = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in active])
@@ -164,7 +166,7 @@ class GatewayLoop:
                 for run in active
                 if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
             ]
-            sentences.append(self._give(gateway, services, grants, shown, doors))
+            sentences.append(await self._give(gateway, services, grants, shown, doors))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone, now_s)
@@ -200,7 +202,7 @@ class GatewayLoop:
         leaves, comes = self._known.get(gateway.name), self._known.get(home.gateway.name)
         return leaves is not None and leaves.publishes(home.run) and not (comes is not None and comes.serves(home.run))
 
-    def _give(
+    async def _give(
         self,
         gateway: Gateway,
         services: list[ServiceInput],
@@ -216,8 +218,11 @@ class GatewayLoop:
         asleep = {it.name for it in known.newest.services if it.held} if known.newest else ()
         services = [replace(it, sleeps=True) if it.run.name in asleep else it for it in services]
         gateway = replace(gateway, http3=known.may_have_http3(gateway, time.time()))
-        candidate = snapshot(gateway, services, grants, shown, self._proofs.get(gateway.name, ()), doors)
-        wrong = problems(candidate)
+        proofs = tuple(self._proofs.get(gateway.name, ()))
+        # In a thread: with thousands of replicas it takes as long as nobody may hold the event loop.
+        candidate, wrong = await asyncio.to_thread(
+            self._made, known.newest, lambda: snapshot(gateway, services, grants, shown, proofs, doors)
+        )
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"
         version = self.publish(candidate)
@@ -229,6 +234,18 @@ class GatewayLoop:
         endpoints = sum(len(service.endpoints) for service in candidate.services)
         sentence = f"gateway {gateway.name} serves {len(candidate.services)} services with {endpoints} endpoints"
         return sentence if known.version == version else f"{sentence}; version {version} is not acknowledged yet"
+
+    def _made(
+        self, newest: GatewaySnapshot | None, make: Callable[[], GatewaySnapshot]
+    ) -> tuple[GatewaySnapshot, tuple[str, ...]]:
+        """What it must serve, and why that must not be published; what it was given already, when nothing has changed."""
+        candidate = make()
+        if newest is not None and candidate == newest:
+            return newest, ()
+        wrong = problems(candidate)
+        if not wrong:
+            self.prepare(candidate)
+        return candidate, wrong
 
     async def _mark(
         self, there: Sequence[Gateway], homes: Mapping[str, Home], everyone: list[Replica], now_s: float

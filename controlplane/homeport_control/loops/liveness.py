@@ -12,7 +12,7 @@ from homeport_control.store.connect import Database
 
 
 class LivenessLoop:
-    topics = ("hosts",)
+    topics = ("presence",)
 
     def __init__(self, database: Database, lost_after_s: float) -> None:
         self._database = database

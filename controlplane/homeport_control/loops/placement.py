@@ -1,5 +1,7 @@
 """Placement: waiting replicas get a host and their claim, in the transaction that read what is free."""
 
+import asyncio
+
 from homeport_control.decide.placement import Ask, Filters, Placed, place
 from homeport_control.decide.standing import standing
 from homeport_control.domain.replicas import Replica
@@ -27,7 +29,9 @@ class PlacementLoop:
             waiting = await replicas.waiting(connection)
             known = {run.id: run for run in await runs.list_active(connection)}
             asks = [ask_of(known[r.run_id], r, self._base_image) for r in waiting if r.run_id in known]
-            answers = place(
+            # In a thread: with a thousand hosts it takes as long as nobody may hold the event loop.
+            answers = await asyncio.to_thread(
+                place,
                 standing(
                     await hosts.list_all(connection),
                     await fleets.registered(connection),

@@ -1,7 +1,8 @@
 """Runs: what is wanted of each, against what is there; creates, drains, stops and ends replicas by decide/rollout."""
 
+import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import structlog
@@ -54,14 +55,17 @@ class RunsLoop:
         self._in_flight = in_flight
 
     async def turn(self, now_s: float) -> Turn:
-        async with self._database.read() as connection:
+        async with self._database.snapshot() as connection:
             found = await runs.list_unsettled(connection)
             present = await replicas.of_runs(connection, [run.id for run in found], ended_since_s=now_s - REMEMBERED_S)
             unwell = await hosts.not_well(connection)
         wakes, sentences = [], []
-        for run in found:
+        # In a thread: of thousands of replicas it takes as long as nobody may hold the event loop.
+        looked_at = await asyncio.to_thread(_decide_all, found, present, unwell, now_s)
+        for run, decided in zip(found, looked_at, strict=True):
             try:
-                decided = _decide(run, tuple(present.get(run.id, ())), unwell, now_s)
+                if isinstance(decided, Exception):
+                    raise decided
                 if _is_news(run, decided):
                     decided = await self._advance(run.id, now_s)
             except HomeportError:
@@ -106,6 +110,19 @@ def _decide(
     in_flight: Mapping[str, int] | None = None,
 ) -> Step:
     return step(goal_of(run, present, unwell, in_flight), present, now_s)
+
+
+def _decide_all(
+    found: Sequence[Run], present: Mapping[str, Sequence[Replica]], unwell: Mapping[str, Host], now_s: float
+) -> list[Step | Exception]:
+    """Of each run; the exception of one that could not be decided."""
+    decided: list[Step | Exception] = []
+    for run in found:
+        try:
+            decided.append(_decide(run, tuple(present.get(run.id, ())), unwell, now_s))
+        except Exception as error:
+            decided.append(error)
+    return decided
 
 
 def _causes_of(

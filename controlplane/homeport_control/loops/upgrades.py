@@ -15,7 +15,7 @@ Send = Callable[[str, str], Awaitable[bool]]
 
 
 class UpgradesLoop:
-    topics = ("hosts", "upgrades")
+    topics = ("presence", "upgrades")
 
     def __init__(self, database: Database, build: str, send: Send) -> None:
         """`send` tells a host to become a build; False: it is not connected, or its agent is too old to hear it."""

@@ -2,8 +2,10 @@
 
 A topic says only *that* something changed; who waits reads it anew. So a missed or doubled signal costs a look, never a
 state. Those of other servers on the same database come by listening.py. Topics: "runs", "replicas", "hosts", "tokens",
-"users", "events", "gateways" (which there are, and how they are), "gateway" (what one has acknowledged), "health" (what
-makes replicas leave a host), "held" (requests wait for a service that is asleep), and "host:<id>" for what one host must run.
+"users", "events", "gateways" (which there are, and how they are), "gateway" (what one has acknowledged), "presence" (which
+hosts there are, who is connected, with which build, and what is claimed there: not what a host says of itself, as "hosts"
+does), "health" (what makes replicas leave a host), "held" (requests wait for a service that is asleep), and "host:<id>" for
+what one host must run.
 """
 
 import asyncio

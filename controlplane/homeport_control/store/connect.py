@@ -94,7 +94,7 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """For who copies all of it: every statement sees the same moment. Nobody waits for it."""
+        """For who copies all of it, or reads it in pieces: every statement sees the same moment. Nobody waits for it."""
         with _translated(self._driver):
             async with self._driver.connection(self.engine) as connection:
                 await self._driver.begin_snapshot(connection)

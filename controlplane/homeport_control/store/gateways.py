@@ -29,9 +29,12 @@ def _gateway(row: sa.Row[Any]) -> Gateway:
     return Gateway(**values)
 
 
+_ALL = sa.select(gateways).order_by(gateways.c.name)  # made once: that takes as long as its answer
+
+
 async def list_all(connection: AsyncConnection) -> tuple[Gateway, ...]:
     """All gateways, by name."""
-    return tuple(_gateway(row) for row in await connection.execute(sa.select(gateways).order_by(gateways.c.name)))
+    return tuple(_gateway(row) for row in await connection.execute(_ALL))
 
 
 async def get(connection: AsyncConnection, name: str) -> Gateway | None:

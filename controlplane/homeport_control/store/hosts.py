@@ -1,5 +1,6 @@
 """Hosts in the database: guarded writes, domain values in and out, each change with its event."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ from homeport_control.store.schema import gateways, hosts, removed_hosts
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
+PIECE = 100  # hosts that are read at once
 
 
 # What is JSON comes as its text, so that a row can be compared with one that was read before.
@@ -38,9 +40,7 @@ _FIELDS = tuple(column for column in hosts.c if column.name not in _NOT_IN_DOMAI
 _COLUMNS = tuple(
     sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column for column in _FIELDS
 )
-_BARE = sa.select(*(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)).order_by(
-    hosts.c.name
-)
+_BARE = tuple(sa.literal("{}").label("facts") if it.name == "facts" else it for it in _COLUMNS)
 _JSON = frozenset(column.name for column in _FIELDS if isinstance(column.type, sa.JSON))
 
 
@@ -110,17 +110,60 @@ def facts_from_row(stored: dict[str, Any]) -> HostFacts:
 
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
-    return tuple(_host(row) for row in await connection.execute(sa.select(*_COLUMNS).order_by(hosts.c.name)))
+    return await _in_pieces(connection, _COLUMNS, _KEPT)
 
 
 async def list_without_facts(connection: AsyncConnection) -> tuple[Host, ...]:
     """As `list_all`, for who asks for none of the facts: they are nearly all of what is kept of a host."""
-    return tuple(_KEPT_BARE.of(row[_ID], tuple(row)) for row in await connection.execute(_BARE))
+    return await _in_pieces(connection, _BARE, _KEPT_BARE)
+
+
+async def _in_pieces(
+    connection: AsyncConnection, columns: Sequence[sa.ColumnElement[Any]], kept: Kept[Host]
+) -> tuple[Host, ...]:
+    """A piece at a time, so that others have their turn on the event loop: a thousand hosts are megabytes of facts."""
+    query = sa.select(*columns).order_by(hosts.c.name).limit(PIECE)
+    found: list[Host] = []
+    rows = (await connection.execute(query)).all()
+    while rows:
+        found += [kept.of(row[_ID], tuple(row)) for row in rows]
+        if len(rows) < PIECE:
+            break
+        rows = (await connection.execute(query.where(hosts.c.name > found[-1].name))).all()
+    return tuple(found)
+
+
+async def named(connection: AsyncConnection, names: Iterable[str]) -> tuple[Host, ...]:
+    """Those of these names or ids, by name."""
+    found: dict[str, Host] = {}
+    for some in chunks(names):
+        query = sa.select(*_COLUMNS).where(hosts.c.name.in_(some) | hosts.c.id.in_(some))
+        found |= {row[_ID]: _host(row) for row in await connection.execute(query)}
+    return tuple(sorted(found.values(), key=lambda host: host.name))
+
+
+async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
+    """Those of these that there are."""
+    found: dict[str, Host] = {}
+    for some in chunks(host_ids):
+        rows = await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some)))
+        found |= {row[_ID]: _host(row) for row in rows}
+    return found
+
+
+# Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
+_GET, _GET_BARE = (sa.select(*columns).where(hosts.c.id == sa.bindparam("which")) for columns in (_COLUMNS, _BARE))
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
-    row = (await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id == host_id))).one_or_none()
+    row = (await connection.execute(_GET, {"which": host_id})).one_or_none()
     return _host(row) if row else None
+
+
+async def get_without_facts(connection: AsyncConnection, host_id: str) -> Host | None:
+    """As `get`, for who asks for none of the facts, which change again and again."""
+    row = (await connection.execute(_GET_BARE, {"which": host_id})).one_or_none()
+    return _KEPT_BARE.of(host_id, tuple(row)) if row else None
 
 
 async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Host]:
@@ -146,7 +189,7 @@ async def insert(write: Write, host: Host) -> None:
         values.pop(field)
     await write.connection.execute(sa.insert(hosts).values(**values, boot_id="", sequence=0, generation=0))
     tell(write, host, f"host {host.name} has joined the fleet {host.fleet} from {host.address}")
-    write.touch("hosts")
+    write.touch("hosts", "presence")
 
 
 async def remove(write: Write, host: Host, now_s: float) -> None:
@@ -155,7 +198,7 @@ async def remove(write: Write, host: Host, now_s: float) -> None:
     await write.connection.execute(sa.insert(removed_hosts).values(tombstone))
     await write.connection.execute(sa.delete(hosts).where(hosts.c.id == host.id))
     tell(write, host, f"host {host.name} was removed from the fleet {host.fleet}")
-    write.touch("hosts", "health")
+    write.touch("hosts", "health", "presence")
 
 
 async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
@@ -237,6 +280,7 @@ async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> 
             if what := happenings.of_host(before, replace(before, facts=facts)):
                 tell(write, before, what)
             rows.append({"which": before.id, "said": _stored(facts)})
+            await asyncio.sleep(0)  # others have their turn: of dozens of hosts it takes long
     write.actor = actor
     if rows:
         query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
@@ -282,7 +326,8 @@ async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None
     if _TOLD & values.keys():
         values |= await _told(write, host_id, changed)
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
-    write.touch("hosts", *(("health",) if not changed.keys().isdisjoint(_MOVES) else ()))
+    moves = not changed.keys().isdisjoint(_MOVES)
+    write.touch("hosts", *(("health",) if moves else ()), *(("presence",) if changed.keys() - {"facts"} else ()))
 
 
 async def certified(write: Write, host_id: str, serial: str, presented: str = "") -> None:
@@ -318,7 +363,7 @@ async def after_restore(write: Write, now_s: float) -> None:
     """
     ahead = sa.case((hosts.c.generation < int(now_s), int(now_s)), else_=hosts.c.generation + 1)
     await write.connection.execute(sa.update(hosts).values(generation=ahead, serials=[]))
-    write.touch("hosts")
+    write.touch("hosts", "presence")
 
 
 async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[str, Any]:

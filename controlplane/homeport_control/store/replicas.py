@@ -37,6 +37,7 @@ _OBSERVED = (
 )
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
 _ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
+PIECE = 500  # rows that are read at once
 _WHICH = "which"  # the parameter that says which replica a statement is for
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
@@ -59,6 +60,15 @@ def _made(row: tuple[Any, ...]) -> Replica:
     return Replica(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replica is, for who asks for no more."""
+
+    id: str
+    host_id: str
+    index: int
+
+
 _KEPT = Kept(_made)
 _ID = Replica.__slots__.index("id")
 
@@ -73,9 +83,31 @@ def _values(replica: Replica) -> dict[str, Any]:
     return values
 
 
+def _query(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Of those after one, by id."""
+    return (
+        sa.select(*_COLUMNS)
+        .where(*conditions, replicas.c.id > sa.bindparam("after"))
+        .order_by(replicas.c.id)
+        .limit(PIECE)
+    )
+
+
 async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[Replica, ...]:
-    query = sa.select(*_COLUMNS).where(*conditions).order_by(replicas.c.created_at_s, replicas.c.id)
-    return tuple(_replica(row) for row in (await connection.execute(query)).all())
+    """Oldest first."""
+    return await _read(connection, _query(*conditions))
+
+
+async def _read(connection: AsyncConnection, query: sa.Select[Any], **parameters: object) -> tuple[Replica, ...]:
+    """Oldest first. A piece at a time, so that others have their turn on the event loop between them."""
+    found: list[Replica] = []
+    rows = (await connection.execute(query, {"after": "", **parameters})).all()
+    while rows:
+        found += [_replica(row) for row in rows]
+        if len(rows) < PIECE:
+            break
+        rows = (await connection.execute(query, {"after": found[-1].id, **parameters})).all()
+    return tuple(sorted(found, key=lambda it: (it.created_at_s, it.id)))
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
@@ -142,8 +174,20 @@ async def last_of(connection: AsyncConnection, run_ids: Iterable[str], most: int
     }
 
 
+async def places(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> tuple[Place, ...]:
+    """Of all replicas that have a host and of which something is left; or of those on these hosts."""
+    query = sa.select(replicas.c.id, replicas.c.host_id, replicas.c.index)
+    query = query.where(replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_not(None))
+    queries = [query] if host_ids is None else [query.where(replicas.c.host_id.in_(some)) for some in chunks(host_ids)]
+    return tuple([Place(*row) for each in queries for row in await connection.execute(each)])
+
+
+# Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
+_ON_HOST = _query(replicas.c.host_id == sa.bindparam("there"), replicas.c.ended_at_s.is_(None))
+
+
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
-    return await _select(connection, replicas.c.host_id == host_id, replicas.c.ended_at_s.is_(None))
+    return await _read(connection, _ON_HOST, there=host_id)
 
 
 async def strangers(connection: AsyncConnection, replica_ids: Iterable[str]) -> tuple[str, ...]:
@@ -390,15 +434,43 @@ async def claim_all(write: Write, wanted: Iterable[Reservation]) -> frozenset[st
         write.touch(f"host:{reservation.host_id}")
     await _set(write, rows)
     await write.connection.execute(sa.insert(reservations), claims)
-    write.touch("replicas", "hosts")
+    write.touch("replicas", "hosts", "presence")
     return frozenset(placed)
 
 
-async def list_reservations(connection: AsyncConnection) -> tuple[Reservation, ...]:
-    query = sa.select(reservations).order_by(reservations.c.replica_id)
-    result = []
-    for row in await connection.execute(query):
-        values = dict(row._mapping)
-        values["gpu_uuids"] = tuple(values["gpu_uuids"])
-        result.append(Reservation(**values))
-    return tuple(result)
+_CLAIMS = tuple(
+    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+    for column in (reservations.c[field] for field in Reservation.__slots__)
+)
+
+
+def _claim(row: tuple[Any, ...]) -> Reservation:
+    values = dict(zip(Reservation.__slots__, row, strict=True))
+    return Reservation(**{**values, "gpu_uuids": tuple(json.loads(values["gpu_uuids"]))})
+
+
+_KEPT_CLAIMS = Kept(_claim)
+_OF = Reservation.__slots__.index("replica_id")
+
+
+async def list_reservations(
+    connection: AsyncConnection, host_ids: Iterable[str] | None = None
+) -> tuple[Reservation, ...]:
+    """By replica: all, or those on these hosts."""
+    if host_ids is None:
+        return tuple(await _claims(connection))
+    found = [it for some in chunks(host_ids) for it in await _claims(connection, reservations.c.host_id.in_(some))]
+    return tuple(sorted(found, key=lambda it: it.replica_id))
+
+
+async def _claims(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[Reservation]:
+    """A piece at a time, as `_select`."""
+    query = sa.select(*_CLAIMS).where(*conditions).order_by(reservations.c.replica_id).limit(PIECE)
+    found: list[Reservation] = []
+    rows = (await connection.execute(query)).all()
+    while rows:
+        found += [_KEPT_CLAIMS.of(row[_OF], tuple(row)) for row in rows]
+        if len(rows) < PIECE:
+            break
+        rows = (await connection.execute(query.where(reservations.c.replica_id > found[-1].replica_id))).all()
+    return found

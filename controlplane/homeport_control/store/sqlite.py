@@ -18,9 +18,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from homeport_control.domain.errors import NotReady
+from homeport_control.store import one_trip
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.same_file import IS_AWAY, keep_to
+
+CONNECTIONS = 10  # each has a thread
 
 
 class Sqlite:
@@ -33,7 +36,8 @@ class Sqlite:
     def engine(self) -> AsyncEngine:
         engine = create_async_engine(
             f"sqlite+aiosqlite:///{self._file}",
-            connect_args={"timeout": self._busy_timeout_s},
+            connect_args={"timeout": self._busy_timeout_s, "async_creator_fn": one_trip.connect},
+            pool_size=CONNECTIONS,  # those beyond are opened and closed for each use
             hide_parameters=True,  # an error's text goes to the log
             json_deserializer=from_json,
         )

@@ -50,8 +50,11 @@ async def insert(write: Write, record: TokenRecord) -> None:
     write.touch("tokens")
 
 
+_BY_HASH = sa.select(tokens).where(tokens.c.sha256 == sa.bindparam("which"))  # made once: at each call of the API
+
+
 async def by_hash(connection: AsyncConnection, sha256: str) -> TokenRecord | None:
-    row = (await connection.execute(sa.select(tokens).where(tokens.c.sha256 == sha256))).one_or_none()
+    row = (await connection.execute(_BY_HASH, {"which": sha256})).one_or_none()
     return _record(row) if row else None
 
 

@@ -21,8 +21,11 @@ def _record(row: sa.Row[tuple[object, ...]]) -> UserRecord:
     return UserRecord(**row._mapping)
 
 
+_GET = sa.select(users).where(users.c.name == sa.bindparam("which"))  # made once: at each call of the API
+
+
 async def get(connection: AsyncConnection, name: str) -> UserRecord | None:
-    row = (await connection.execute(sa.select(users).where(users.c.name == name))).one_or_none()
+    row = (await connection.execute(_GET, {"which": name})).one_or_none()
     return _record(row) if row else None
 
 

@@ -116,6 +116,11 @@ class GatewayXds:
         self._aim(gateway)
         return self._version
 
+    @staticmethod
+    def prepare(snapshot: GatewaySnapshot) -> None:
+        """Make its resources, which are kept: `publish` finds them then, in a moment. From any thread."""
+        world(snapshot, 0)
+
     def try_again(self, name: str) -> None:
         """Send what was refused once more, also where the last good world was refused too and nothing is sent any more."""
         gateway = self._gateway(name)

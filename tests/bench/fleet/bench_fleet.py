@@ -1,11 +1,13 @@
 """What a fleet costs the server: 10, 100 and 1,000 simulated agents with ten replicas each, over real gRPC with mTLS.
 
     .venv/bin/python -P tests/bench/fleet/bench_fleet.py [--agents 10,100,1000] [--per-agent 10] [--services N]
-        [--database URL] [--json FILE] [--no-storm]
+        [--database URL] [--json FILE] [--no-storm] [--limit-s 540]
 
 For each number of agents: until all are connected, until all replicas are placed, ready and in rotation after they were
 applied, then what a quiet fleet costs (processor, memory, threads, files), the latency of the API in it, and a kill -9 of
-the server: until all are connected again, while `homeport ps` is asked again and again. Asserts nothing.
+the server: until all are connected again, while `homeport ps` is asked again and again. How late the server's event loop was
+is counted for each of these. What ends early (`--limit-s`, SIGTERM, a step that takes too long) shows what it has. Asserts
+nothing.
 """
 
 import argparse
@@ -15,15 +17,18 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.fleet.stand import Client, Crowd, Server, stand, until
+from homeport_protos.lag import quantile_ms
 
 QUIET_S = 20.0
 CALLS = 40
+SMALL = "small"  # a service with one replica in each fleet: what asking for it costs can be compared
 DEADLINE_S = 600.0
 
 
@@ -40,8 +45,11 @@ def service(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
-async def measured(server: Server, crowd: Crowd, services: int, replicas: int, storm: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"agents": crowd.count, "replicas": services * replicas}
+async def measured(
+    server: Server, crowd: Crowd, services: int, replicas: int, storm: bool, found: dict[str, Any]
+) -> None:
+    """Into `found`, as far as it comes."""
+    found |= {"agents": crowd.count, "replicas": services * replicas}
     async with server.client() as client:
 
         async def all_connected() -> bool:
@@ -49,19 +57,28 @@ async def measured(server: Server, crowd: Crowd, services: int, replicas: int, s
 
         found["connected_s"] = await until("all are connected", all_connected, DEADLINE_S)
         say(f"{crowd.count} agents are connected; server's pid {server.process.pid}, cpu {server.used().cpu_s:.1f} s")
-        before, began_s = server.used(), time.monotonic()
+        before, began_s, late = server.used(), time.monotonic(), server.late()
         for number in range(services):
             await client.apply(service(f"service-{number:04}", replicas))
+        await client.apply(service(SMALL, 1))
         found["applied_s"] = time.monotonic() - began_s
-        found |= await placed(server, client, crowd, services * replicas, began_s)
+        found |= await placed(server, client, crowd, services * replicas + 1, began_s)
         found["apply_cpu_s"] = server.used().cpu_s - before.cpu_s
+        found["apply_late_ms"] = late_ms(late, server.late())
         say("quiet")
         found |= await quiet(server, crowd)
         say("latencies")
-        found["api_ms"] = await latencies(client)
+        late = server.late()
+        await latencies(client, found.setdefault("api_ms", {}))
+        found["api_late_ms"] = late_ms(late, server.late())
         if storm:
             found["storm"] = await stormed(server, client, crowd)
-    return found
+
+
+def late_ms(before: Sequence[int], after: Sequence[int]) -> list[float]:
+    """How late the server's event loop was between two looks, in ms: at most so much in 50, 95 and 99 % of the times."""
+    counts = [now - then for now, then in zip(after, before, strict=True)]
+    return [quantile_ms(counts, share) for share in (0.5, 0.95, 0.99)]
 
 
 def say(what: str) -> None:
@@ -92,7 +109,7 @@ async def placed(server: Server, client: Client, crowd: Crowd, wanted: int, bega
 async def quiet(server: Server, crowd: Crowd) -> dict[str, Any]:
     """What it costs while nothing is asked."""
     await asyncio.sleep(5)
-    used, said = server.used(), crowd.look()
+    used, said, late = server.used(), crowd.look(), server.late()
     await asyncio.sleep(QUIET_S)
     now, then = server.used(), crowd.look()
     wall_s = now.at_s - used.at_s
@@ -103,18 +120,19 @@ async def quiet(server: Server, crowd: Crowd) -> dict[str, Any]:
         "reports_s": (then["reports"] - said["reports"]) / wall_s,
         "telemetry_s": (then["telemetry"] - said["telemetry"]) / wall_s,
         "agents_cores": (then["cpu_s"] - said["cpu_s"]) / wall_s,
+        "quiet_late_ms": late_ms(late, server.late()),
         "rss_mib": now.rss_mib,
         "threads": now.threads,
         "files": now.files,
     }
 
 
-async def latencies(client: Client) -> dict[str, list[float]]:
-    """By call: p50, p95 and worst, in ms."""
-    first = service("service-0000", 1)
+async def latencies(client: Client, found: dict[str, list[float]]) -> None:
+    """By call: p50, p95 and worst, in ms, of those that were made so far."""
+    first = service(SMALL, 1)
     calls = {
         "server": client.server,
-        "ps NAME": lambda: client.ps("service-0000"),
+        "ps NAME": lambda: client.ps(SMALL),
         "ps": client.ps,
         "fleet get NAME": lambda: client.hosts("sim-00001"),
         "fleet list": client.hosts,
@@ -128,7 +146,9 @@ async def latencies(client: Client) -> dict[str, list[float]]:
             await call()
             taken[name].append((time.perf_counter() - began_s) * 1000)
             await asyncio.sleep(0.02)
-    return {name: [statistics.median(ms), statistics.quantiles(ms, n=20)[-1], max(ms)] for name, ms in taken.items()}
+        if len(taken["server"]) > 1:
+            for name, ms in taken.items():
+                found[name] = [statistics.median(ms), statistics.quantiles(ms, n=20)[-1], max(ms)]
 
 
 async def stormed(server: Server, client: Client, crowd: Crowd) -> dict[str, Any]:
@@ -183,17 +203,25 @@ async def stormed(server: Server, client: Client, crowd: Crowd) -> dict[str, Any
 
 
 def show(results: list[dict[str, Any]]) -> None:
-    def row(name: str, values: list[Any]) -> None:
-        print(f"{name:34}" + "".join(f"{it:>24}" if isinstance(it, str) else f"{it:>24.3f}" for it in values))
+    """A column for each number of agents; what was not reached is left out."""
 
-    row("agents", [str(it["agents"]) for it in results])
-    for key in results[0]:
-        if key not in {"agents", "api_ms", "storm"}:
-            row(key, [float(it[key]) for it in results])
-    for call in results[0]["api_ms"]:
-        row(f"{call}: p50, p95, worst ms", [" ".join(f"{ms:.1f}" for ms in it["api_ms"][call]) for it in results])
-    for key in results[0].get("storm", {}):
-        row(f"storm: {key}", [str(round(v, 2) if isinstance(v := it["storm"][key], float) else v) for it in results])
+    def row(name: str, values: list[Any]) -> None:
+        print(f"{name:34}" + "".join(f"{_text(it):>24}" for it in values), flush=True)
+
+    keys = dict.fromkeys(key for it in results for key in it)
+    for key in keys:
+        found = [it.get(key) for it in results]
+        if any(isinstance(it, dict) for it in found):
+            for inner in dict.fromkeys(name for it in found for name in it or ()):
+                row(f"{key}: {inner}", [(it or {}).get(inner) for it in found])
+        else:
+            row(key, found)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(it, float) for it in value):
+        return " ".join(f"{it:.1f}" for it in value)
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
@@ -206,18 +234,25 @@ def main() -> None:
     parser.add_argument("--facts-every-s", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--no-storm", action="store_true")
+    parser.add_argument("--limit-s", type=float, default=0.0, help="of all of it; then it ends and shows what it has")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"it took {arguments.limit_s:g} s, its limit"))
+    signal.setitimer(signal.ITIMER_REAL, arguments.limit_s)
     more = ("--database", arguments.database) if arguments.database else ()
-    results = []
-    for count in map(int, arguments.agents.split(",")):
-        total = count * arguments.per_agent
-        services = arguments.services or max(10, total // 50)
-        with stand(count, *more, facts_every_s=arguments.facts_every_s) as (server, crowd):
-            results.append(asyncio.run(measured(server, crowd, services, total // services, not arguments.no_storm)))
-        show(results[-1:])
+    results: list[dict[str, Any]] = []
+    try:
+        for count in map(int, arguments.agents.split(",")):
+            total = count * arguments.per_agent
+            services = arguments.services or max(10, total // 50)
+            results.append({"agents": count})
+            with stand(count, *more, facts_every_s=arguments.facts_every_s) as (server, crowd):
+                work = measured(server, crowd, services, total // services, not arguments.no_storm, results[-1])
+                asyncio.run(work)
+            show(results[-1:])
+    finally:
+        show(results)
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
-    show(results)
 
 
 if __name__ == "__main__":

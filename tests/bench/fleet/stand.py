@@ -16,10 +16,11 @@ from typing import Any
 
 import grpc
 import psutil
+from homeport_protos import lag
 from homeport_protos.api.v1 import api_pb2 as api
 from homeport_protos.api.v1.api_pb2_grpc import ApiStub
 from rig.ports import free_ports
-from rig.stack import Process
+from rig.stack import Process, lag_file
 
 TESTS = Path(__file__).resolve().parents[2]
 CONTROL = [sys.executable, "-P", "-m", "homeport_control"]
@@ -50,12 +51,16 @@ class Server:
             "HOMEPORT_CONFIG": str(folder / "cli.yml"),
             "LANG": "C.UTF-8",
         }
+        self._late = lag_file(folder, "server")
         ports = (self.api_port, self.link_port, self.web_port, gateway, edge)
         names = ("api", "link", "web", "gateway", "edge")
         flags = [part for name, port in zip(names, ports, strict=True) for part in (f"--{name}-port", str(port))]
         self.flags = ["--state-dir", str(folder / "server"), *flags, *arguments]
         self.process = Process(
-            "server", [*wrapper, *CONTROL, "run", *self.flags], folder / "server.log", self.environment
+            "server",
+            [*wrapper, *CONTROL, "run", *self.flags],
+            folder / "server.log",
+            {**self.environment, lag.VARIABLE: str(self._late)},
         )
         self.token = ""
 
@@ -84,6 +89,13 @@ class Server:
                 process.num_threads(),
                 process.num_fds(),
             )
+
+    def late(self) -> list[int]:
+        """How late its event loop was since it started, counted by classes (homeport_protos.lag)."""
+        try:
+            return list(json.loads(self._late.read_text())["counts"])
+        except FileNotFoundError:  # it has just started
+            return [0] * (len(lag.BOUNDS_MS) + 1)
 
     def homeport(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line, as a user runs it."""

@@ -170,3 +170,12 @@ async def test_the_gpus_that_a_replica_holds_are_named(state: State, user: Api) 
     assert (await get_replica(state, "r1")).gpu_uuids == ("GPU-2",)
     (replica,) = (await user("ListRuns", ALL)).runs[0].replicas
     assert replica.gpus == "NVIDIA A100-SXM4-80GB:80GB:1"
+
+
+def test_the_facts_of_a_host_are_those_that_it_said_last() -> None:
+    host = replace(a_host("h1"), facts=replace(FACTS, gpus=(GPU,)))
+    first = host_message(host, 0, (), {})
+    assert [it.uuid for it in first.facts.gpus] == [GPU.uuid]
+    first.facts.hostname = "changed by who got it"
+    assert host_message(host, 0, (), {}).facts.hostname == FACTS.hostname
+    assert not host_message(replace(host, facts=FACTS), 0, (), {}).facts.gpus

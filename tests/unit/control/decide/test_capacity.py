@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fakes.hosts import claim, finding, gpu, host, part, process
-from homeport_control.decide.capacity import capacity, emptied, gigabytes
+from homeport_control.decide.capacity import capacity, emptied, gigabytes, known_capacity
 from homeport_control.domain.hosts import Health
 
 
@@ -52,3 +52,13 @@ def test_a_part_keeps_its_gpu_from_being_given_away_whole() -> None:
 
 def test_amounts_are_written_as_users_write_them() -> None:
     assert [gigabytes(mib) for mib in (0, 512, 1024, 11469, 24576)] == ["0GB", "512MB", "1GB", "11.2GB", "24GB"]
+
+
+def test_what_is_known_of_a_host_is_not_worked_out_again_until_it_or_its_claims_are_others() -> None:
+    machine, mine = host("a", gpu("G1"), gpu("G2")), (claim("a", "G1"),)
+    known = known_capacity(machine, mine)
+    assert known.rooms == capacity(machine, mine).rooms
+    assert known_capacity(machine, [claim("a", "G1")]) is known
+    assert known_capacity(machine, ()).whole == 2
+    changed = replace(machine, facts=replace(machine.facts, gpus=(gpu("G1"),)))
+    assert [room.gpu.uuid for room in known_capacity(changed, mine).rooms] == ["G1"]

@@ -1,5 +1,6 @@
 """loops/gateway: published before in rotation, acknowledged and idle before drained, nothing that is inconsistent."""
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -427,3 +428,16 @@ async def test_how_busy_replicas_are_is_told_only_when_every_gateway_of_the_run_
     gateway.load((PORT, 4))
     assert gateway.loop.in_flight("hello") == {"r1": 4}
     assert gateway.loop.in_flight("another") is None
+
+
+async def test_what_is_dear_is_made_before_it_is_published_and_not_on_the_event_loop(
+    state: State, gateway: Gateway
+) -> None:
+    loop_thread, prepared = threading.get_ident(), []
+    gateway.loop.prepare = lambda snapshot: prepared.append((threading.get_ident(), snapshot))
+    await gateway.turn()
+    ((where, snapshot),) = prepared
+    assert where != loop_thread
+    assert gateway.published[-1] is snapshot
+    await gateway.turn()
+    assert len(prepared) == 1, "nothing has changed"

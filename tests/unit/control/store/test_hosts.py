@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.control import FACTS, GPU, State, add_host, get_host, opened
-from homeport_control.domain.hosts import GpuNear, GpuProcess
+from homeport_control.domain.hosts import Connection, GpuNear, GpuProcess
 from homeport_control.store import hosts
 from homeport_control.store.connect import Write
 
@@ -91,3 +91,30 @@ async def test_reports_of_many_are_each_held_to_the_last_one_of_its_host(state: 
         assert await hosts.accept_reports(write, said) == {"h1"}
     async with state.database.write() as write:
         assert await hosts.accept_reports(write, said) == frozenset()
+
+
+async def test_all_are_read_however_many_pieces_that_takes(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "PIECE", 2)
+    names = ["h1", "h2", "h3", "h4", "h5"]
+    for count, name in enumerate(names, 1):
+        await add_host(state, name)
+        async with state.database.read() as connection:
+            assert [host.name for host in await hosts.list_all(connection)] == names[:count]
+            assert [host.name for host in await hosts.list_without_facts(connection)] == names[:count]
+    async with state.database.read() as connection:
+        assert sorted(await hosts.by_id(connection, [*names, "h9"])) == names
+        assert [host.id for host in await hosts.named(connection, ["h4", "h2", "h9"])] == ["h2", "h4"]
+
+
+async def test_what_a_host_says_of_itself_is_no_news_of_who_is_there(state: State) -> None:
+    await add_host(state)
+    with state.database.changes.subscribe("presence") as there, state.database.changes.subscribe("hosts") as all_of_it:
+        async with state.database.write() as write:
+            await hosts.put_facts(write, {"h1": ("host h1", replace(FACTS, memory_available_mib=1))})
+        assert (await there.wait(0), await all_of_it.wait(0)) == (False, True)
+        for changed in ({"connection": Connection.UNREACHABLE}, {"build": "2"}, {"upgrade_error": "it failed"}):
+            async with state.database.write() as write:
+                await hosts.update(write, "h1", changed)
+            assert (await there.wait(0), await all_of_it.wait(0)) == (True, True), changed
+        await add_host(state, "h2")
+        assert await there.wait(0)

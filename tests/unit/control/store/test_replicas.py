@@ -148,3 +148,38 @@ async def test_those_that_wait_and_those_that_a_lost_host_has(state: State) -> N
         assert [it.id for it in await replicas.waiting(connection)] == ["r0"]
         assert {it.id for it in await replicas.lost_or_on(connection, ["h1"])} == {"r1", "r3"}
         assert {it.id for it in await replicas.lost_or_on(connection, [])} == {"r3"}
+
+
+async def test_all_are_read_in_their_order_however_many_pieces_that_takes(
+    state: State, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PIECE", 2)
+    ids = ["r3", "r1", "r5", "r2", "r4"]  # in the order in which they were made
+    for number, replica_id in enumerate(ids):
+        await add_replica(state, run_id, replica_id, index=number)
+        async with state.database.write() as write:
+            assert await replicas.claim(write, claim(replica_id, "h1" if number % 2 else "h2"))
+        async with state.database.snapshot() as connection:
+            found = await replicas.of_runs(connection, [run_id])
+            assert [it.id for it in found[run_id]] == [it.id for it in await replicas.list_active(connection)]
+            assert sorted(it.id for it in found[run_id]) == sorted(ids[: number + 1])
+            assert [it.created_at_s for it in found[run_id]] == sorted(it.created_at_s for it in found[run_id])
+            claims = await replicas.list_reservations(connection)
+            assert [it.replica_id for it in claims] == sorted(ids[: number + 1])
+    async with state.database.read() as connection:
+        assert {it.id: it.index for it in await replicas.places(connection, ["h1"])} == {"r1": 1, "r2": 3}
+        assert {it.host_id for it in await replicas.places(connection)} == {"h1", "h2"}
+        assert [it.replica_id for it in await replicas.list_reservations(connection, ["h1"])] == ["r1", "r2"]
+
+
+async def test_what_is_read_in_pieces_within_a_snapshot_is_of_one_moment(
+    state: State, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PIECE", 2)
+    for number in range(4):
+        await add_replica(state, run_id, f"r{number}", index=number, host_id="h1")
+    async with state.database.snapshot() as connection:
+        assert len(await replicas.of_runs(connection, [run_id])) == 1  # it begins with the first statement
+        await observe(state, "h1", "r3", Phase.READY, host_port=1)
+        (found,) = (await replicas.of_runs(connection, [run_id])).values()
+        assert {it.phase for it in found} == {Phase.QUEUED}
