@@ -73,9 +73,11 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise("host-engine-hang", Struck.HOST, Fault.ENGINE_HANG, "for 30 s", never=_NOTHING, least=1500),
     Promise(
-        "host-certificate", Struck.HOST, Fault.CERTIFICATE, "while its agent was away",
-        may_fail=4, may_break=20, failing_s=30.0, times_s={BACK: 15.0}, never=f"a GET fails; {_NOTHING}",
-        note="The agent asks for a new one with the old one's key, up to 30 days after its end",
+        "host-certificate", Struck.HOST, Fault.CERTIFICATE, "while its agent was away for 15 s",
+        may_fail=4, may_break=20, failing_s=30.0, times_s={REPLACED: REPLACED_S, BACK: 15.0, STOPPED: 60.0},
+        never=f"a GET fails; {_ONCE}",
+        note="The agent asks for a new one with the old one's key, up to 30 days after its end. Its replicas were replaced as "
+        "with any host whose agent is away for longer than `lost_after` (10 s)",
     ),
 )  # fmt: skip
 ABSENT: tuple[Absent, ...] = (

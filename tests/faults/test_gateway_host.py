@@ -45,7 +45,7 @@ def test_its_agent_is_killed(here: Scene) -> None:
     machine, before = here.machine(GATEWAY), envoy_pid(here)
     with measuring(here.stage, "gateway-agent-kill", FLOWS) as it:
         it.struck()
-        machine.shell("systemctl kill -s KILL homeport-agent")
+        machine.shell("kill -9 $(systemctl show -P MainPID homeport-agent)")
         it.until("its session ended", lambda: GATEWAY in here.away())
         it.until(KNOWN, lambda: GATEWAY not in here.away())
     assert envoy_pid(here) == before

@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import grpc
@@ -141,7 +141,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
                 await self._session(host_id, hello, request_iterator, context, is_first_of_two=is_first_of_two)
         except RemovedHost:
-            await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
+            with suppress(grpc.aio.InternalError):  # it hung up meanwhile
+                await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
         except HomeportError as error:
             await context.abort(code_of(error), one_line(str(error)))
 
@@ -184,7 +185,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             reason, silent_s = f"silent for {self._silence_s:.0f} s", self._silence_s
         except* Replaced:
             reason = "a newer session took over"
-        except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+        except* (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError):
             reason = "the connection broke"
         except* HomeportError as failed:  # the agent comes back by itself
             reason, is_ours = one_line(f"the server ended the session: {failed.exceptions[0]}"), True

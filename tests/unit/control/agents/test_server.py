@@ -338,6 +338,17 @@ async def test_a_silent_session_makes_its_host_unreachable(state: State) -> None
         await agent.close()
 
 
+async def test_an_agent_that_leaves_while_it_is_written_to_has_only_left(
+    plane: Plane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It reads nothing: its window is full, and a write is under way when the connection goes."""
+    async with connected(plane) as agent:
+        for _ in range(5):
+            assert await plane.sessions.clear_findings(agent.host_id, ["x" * 1_000_000], DEADLINE_S)
+    assert await away(plane, agent.host_id) in {"the connection broke", "the agent closed its session"}
+    assert "a session failed" not in capsys.readouterr().out
+
+
 async def test_a_newer_session_takes_over_from_an_older_one(plane: Plane) -> None:
     async with connected(plane) as agent:
         newer = WireAgent(plane, agent.key, agent.joined)
