@@ -24,6 +24,7 @@ from homeport_control.api.auth import Callers
 from homeport_control.api.gate import Gate
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
+from homeport_control.dashboard.site import Site
 from homeport_control.domain.errors import Conflict, HomeportError, NotLeading, NotReady
 from homeport_control.domain.leadership import Standing
 from homeport_control.lag import Lag
@@ -36,6 +37,7 @@ from homeport_control.metrics.process import ApiCalls
 from homeport_control.opening import Opened, opened
 from homeport_control.relay.door import Door
 from homeport_control.relay.forward import Forward
+from homeport_control.relay.inside import Inside
 from homeport_control.relay.leader import LeaderChannel
 from homeport_control.settings import ServerSettings
 from homeport_control.store import meta
@@ -128,7 +130,8 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     numbers = Metrics(callers.check_metrics_reader, CONTENT_TYPE)
     premises = Premises(settings, state, downloads, pair, link_door, api_door, callers, calls, late, numbers)
     terms = Terms(premises, leader)
-    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route])
+    site = Site(Inside(leader, name), state.sealer)
+    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route, *site.routes])
     web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -140,6 +143,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await api.start()
         await link.start()
         measuring = group.create_task(late.run(), name="lag")
+        watching = group.create_task(site.run(), name="dashboard")
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
@@ -150,6 +154,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await leading
         hearing.cancel()
         measuring.cancel()
+        watching.cancel()
         await leader.close()
 
 
