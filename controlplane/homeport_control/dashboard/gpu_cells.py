@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from homeport_protos.api.v1 import api_pb2
 from homeport_protos.common.v1 import host_pb2
 
-from homeport_control.dashboard.words import gb_of, percent, tone
+from homeport_control.dashboard.words import gb_of, gpu_name, percent, tone
 
 MOST_HOLDERS = 6  # that a line names
 
@@ -68,7 +68,7 @@ def _cell(index: int, gpu: host_pb2.Gpu, reading: host_pb2.GpuReading, use: api_
     return GpuCell(
         index=index,
         uuid=gpu.uuid,
-        name=gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
+        name=gpu_name(gpu.name),
         memory="cut into MIG instances" if gpu.mig_enabled else memory,
         ours_percent=ours,
         other_percent=other,
@@ -84,7 +84,9 @@ def _cell(index: int, gpu: host_pb2.Gpu, reading: host_pb2.GpuReading, use: api_
     )
 
 
-def _ours_mib(used: int, use: api_pb2.GpuUse, processes: Sequence[host_pb2.GpuProcess], others: list[host_pb2.GpuProcess]) -> int:
+def _ours_mib(
+    used: int, use: api_pb2.GpuUse, processes: Sequence[host_pb2.GpuProcess], others: Sequence[host_pb2.GpuProcess]
+) -> int:
     """By the processes that are known to be ours; where none is told, all is whose claim stands alone on it."""
     told = [it.memory_mib for it in processes if it.replica_id and it.HasField("memory_mib")]
     if told:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.dashboard.words import counted, gb, key_of, milliseconds, percent, rate, tone
+from homeport_control.dashboard.words import counted, gb, gpus_text, key_of, milliseconds, percent, rate, tone
 
 ENDED = frozenset({"terminated", "failed", "done"})
 
@@ -151,7 +151,7 @@ def _replica(it: api_pb2.Replica, run: api_pb2.Run) -> ReplicaCell:
         revision=it.revision,
         is_old=it.revision != run.revision,
         host=it.host,
-        gpus=it.gpus,
+        gpus=gpus_text(it.gpus) if it.gpus else "",
         state=it.state,
         tone=tone(it.state),
         in_rotation=it.in_rotation,

@@ -13,7 +13,7 @@ from homeport_control.dashboard.pages import Pages
 from homeport_control.dashboard.playground import Playground
 from homeport_control.dashboard.render import Renderer, load_static
 from homeport_control.dashboard.session import Sessions, is_token
-from homeport_control.dashboard.streams import Streams
+from homeport_control.dashboard.streams import CHECK_AGAIN_S, Streams
 from homeport_control.dashboard.visits import STATUS, LoggedOut, Visit, Visits, reader_of
 from homeport_control.relay.inside import Failed, Inside
 from homeport_control.trust.sealing import Sealer
@@ -25,13 +25,15 @@ NO_TOKEN = "That is no token of this server. `homeport token create NAME` makes 
 class Site:
     """`routes` are for web_app. Constructing it starts nothing."""
 
-    def __init__(self, inside: Inside, sealer: Sealer, hubs: Hubs | None = None) -> None:
+    def __init__(
+        self, inside: Inside, sealer: Sealer, hubs: Hubs | None = None, *, check_again_s: float = CHECK_AGAIN_S
+    ) -> None:
         self._static = load_static()
         self._renderer = Renderer(self._static)
         self._sessions = Sessions(sealer)
         self._hubs = hubs or Hubs()
         self._visits = visits = Visits(inside, self._sessions, self._renderer)
-        pages = Pages(inside, self._renderer, self._hubs, Streams(self._hubs, visits))
+        pages = Pages(inside, self._renderer, self._hubs, Streams(self._hubs, visits, check_again_s))
         actions = Actions(inside, self._renderer)
         playground = Playground(inside, self._renderer)
         page, action, anyone = visits.page, visits.action, visits.open

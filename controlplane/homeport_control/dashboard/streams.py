@@ -68,11 +68,14 @@ class Streams:
         loop = asyncio.get_running_loop()
         checked_s, told = loop.time(), ""
         yield f"retry: {RETRY_MS}\n\n"
-        while not any(hub.is_closed for hub in hubs):
-            if loop.time() - checked_s >= self._check_again_s:
+        while True:
+            is_closed = any(hub.is_closed for hub in hubs)
+            if is_closed or loop.time() - checked_s >= self._check_again_s:
                 if not await self._may(visit):
                     yield f"event: ended\ndata: {_state('You were signed out.')}\n\n"
                     return
+                if is_closed:
+                    return  # comes again
                 checked_s = loop.time()
                 yield ": still there\n\n"
             bell.clear()

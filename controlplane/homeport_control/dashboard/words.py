@@ -4,6 +4,7 @@ Sizes are in GB as `nvidia-smi` counts them; a number that is not known is empty
 """
 
 import hashlib
+import re
 
 MIB = 1024.0  # of a GB
 TONES = {
@@ -44,6 +45,18 @@ def milliseconds(ms: float) -> str:
 
 def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def gpu_name(name: str) -> str:
+    """ "NVIDIA A100-SXM4-80GB" as a row has room for it: its memory stands beside it."""
+    return re.sub(r"[- ]\d+GB( HBM\w*)?$", "", name.removeprefix("NVIDIA ").removeprefix("GeForce ")) or name
+
+
+def gpus_text(said: str) -> str:
+    """ "A5000:24GB:2" of the API: "2 x A5000"."""
+    name, _, count = said.rpartition(":")
+    shown = gpu_name(name.rpartition(":")[0])
+    return said if not shown else shown if count == "1" else f"{count} × {shown}"
 
 
 def key_of(kind: str, name: str) -> str:
