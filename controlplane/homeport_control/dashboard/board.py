@@ -72,7 +72,7 @@ class Board:
         parts: dict[str, _Part] = {}
         for item in items:
             part = self._parts.get(item.key)
-            if part is None or part.cell != item.cell:
+            if part is None or (part.cell is not item.cell and part.cell != item.cell):
                 html = self._draw(item.kind, item.key, item.cell)
                 if part is None or part.html != html:
                     part, is_other = _Part(item.cell, html, version), True

@@ -33,7 +33,7 @@ async def fleet_feed(inside: Inside, draw: Part, page: Board, reader: Reader) ->
             for host in fleet_cells.in_order(answer.hosts):
                 name = host.id or host.address
                 before = known.get(name)
-                made[name] = before if before and before[0] == host else (host, fleet_cells.host_cells(host))
+                made[name] = before if before and before[0] == host else (host, fleet_cells.host_cells(host, before))
             known = made
             cells = [it for _, it in made.values()]
             if put_fleet(draw, page, fleet_cells.summary(answer.hosts), cells):

@@ -73,7 +73,8 @@ class Summary:
     drained: int
 
 
-def host_cells(host: api_pb2.Host) -> HostCells:
+def host_cells(host: api_pb2.Host, before: tuple[api_pb2.Host, HostCells] | None = None) -> HostCells:
+    """`before`: of the same host, from which is taken what is the same."""
     facts = host.facts
     reading = host.reading if host.HasField("reading") else None
     connection = host.connection if host.connection not in {"", "connected", RELEASED} else ""
@@ -101,7 +102,8 @@ def host_cells(host: api_pb2.Host) -> HostCells:
         is_cordoned=host.cordoned,
         has_joined=bool(facts.cpus),
     )
-    return HostCells(key_of("h", host.id or host.address), head, gpu_cells(host), notes)
+    gpus = gpu_cells(host, (before[0], before[1].gpus) if before else None)
+    return HostCells(key_of("h", host.id or host.address), head, gpus, notes)
 
 
 def in_order(hosts: Sequence[api_pb2.Host]) -> list[api_pb2.Host]:

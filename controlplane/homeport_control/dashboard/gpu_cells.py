@@ -39,14 +39,26 @@ class GpuCell:
     more: int  # holders that are not named
 
 
-def gpu_cells(host: api_pb2.Host) -> tuple[GpuCell, ...]:
+def gpu_cells(
+    host: api_pb2.Host, before: tuple[api_pb2.Host, tuple[GpuCell, ...]] | None = None
+) -> tuple[GpuCell, ...]:
+    """`before`: of the same host, from which is taken what is the same."""
     readings = {it.uuid: it for it in host.gpu_readings}
     uses = {it.uuid: it for it in host.gpus}
     nothing, none = host_pb2.GpuReading(), api_pb2.GpuUse()
-    return tuple(
-        _cell(index, gpu, readings.get(gpu.uuid, nothing), uses.get(gpu.uuid, none))
-        for index, gpu in enumerate(host.facts.gpus)
-    )
+    known: dict[str, tuple[host_pb2.GpuReading, GpuCell]] = {}
+    if before is not None and before[0].facts == host.facts and before[0].gpus == host.gpus:
+        old = {it.uuid: it for it in before[0].gpu_readings}
+        known = {cell.uuid: (old.get(cell.uuid, nothing), cell) for cell in before[1]}
+    cells = []
+    for index, gpu in enumerate(host.facts.gpus):
+        uuid = gpu.uuid
+        reading, same = readings.get(uuid, nothing), known.get(uuid)
+        if same is not None and same[0] == reading:
+            cells.append(same[1])
+        else:
+            cells.append(_cell(index, gpu, reading, uses.get(uuid, none)))
+    return tuple(cells)
 
 
 def used_mib_of(host: api_pb2.Host) -> int:
