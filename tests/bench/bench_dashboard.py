@@ -121,52 +121,71 @@ async def numbers_ms(client: httpx.AsyncClient, token: str, tries: int = 10) -> 
     return took
 
 
-async def measured(server: Server, hosts: int, viewers: int, crowd: Crowd) -> list[tuple[str, float, float, str]]:
+class Table:
+    """Rows as they are measured."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def row(self, what: str, value: float, bar: float = 0.0, more: str = "") -> None:
+        is_missed = bool(bar) and value > bar
+        self.missed += is_missed
+        told = f"bar {bar:g}" if bar else ""
+        print(f"{what:42} {value:10.3f}  {told:10} {'MISSED' if is_missed else '':7} {more}", flush=True)
+
+
+async def measured(server: Server, hosts: int, viewers: int, crowd: Crowd, table: Table) -> None:
     identity = await enrol(server.api, server.ca.read_text(), server.join_token(), "measured")
     agent = OneMore(99_999, identity, Counters(), 3600.0)
     running = asyncio.create_task(agent.run())
     client = await logged_in(server)
-    cookie = client.cookies[COOKIE]
     deadline_s = time.monotonic() + 60
     while crowd.look()["connected"] < hosts and time.monotonic() < deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(0.2)
     await asyncio.sleep(SETTLE_S)
-    idle = await used_s(server, MEASURE_S)
-    counts = [0]
-    watching = [asyncio.create_task(view(client, counts)) for _ in range(viewers)]
-    await asyncio.sleep(5)
-    counts[0] = 0
-    busy = await used_s(server, MEASURE_S)
-    sent = counts[0]
-    print(f"without viewers {idle:.3f} of a core, with {viewers} of them {busy:.3f}", flush=True)
-    one, *others = watching
-    for task in others:
-        task.cancel()
-    await asyncio.sleep(1)
-    alone = await used_s(server, MEASURE_S)
-    one.cancel()
-    await asyncio.gather(*watching, return_exceptions=True)
-    numbers = await numbers_ms(client, server.token)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        await asyncio.sleep(12)  # the feed has ended: the first of these is a page that nobody looks at
-        painted, loaded = await paints(browser, server, cookie)
-        took = await updates(browser, server, cookie, agent)
-        await browser.close()
+    await looked_at(server, client, agent, table)
+    await watched(server, client, viewers, table)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await client.aclose()
-    return [
-        ("first paint, nobody looked before (ms)", painted[0], PAINT_MS, ""),
-        ("first paint, median (ms)", statistics.median(painted), PAINT_MS, f"worst {max(painted):.0f}"),
-        ("whole page there, median (ms)", statistics.median(loaded), 0.0, f"worst {max(loaded):.0f}"),
-        ("update, median (s)", statistics.median(took), UPDATE_S, ""),
-        ("update, worst (s)", max(took), UPDATE_S, ""),
-        (f"{viewers} viewers (share of a core)", busy - idle, CORE_SHARE, f"{idle:.3f} without, {busy:.3f} with"),
-        ("1 viewer (share of a core)", alone - idle, CORE_SHARE, ""),
-        ("sent to each viewer (kB/s)", sent / viewers / MEASURE_S / 1000, 0.0, ""),
-        ("/metrics, median (ms)", statistics.median(numbers), METRICS_MS, f"worst {max(numbers):.0f}"),
-    ]
+
+
+async def looked_at(server: Server, client: httpx.AsyncClient, agent: OneMore, table: Table) -> None:
+    cookie = client.cookies[COOKIE]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        painted, loaded = await paints(browser, server, cookie)
+        table.row("first paint, nobody looked before (ms)", painted[0], PAINT_MS)
+        table.row("first paint, median (ms)", statistics.median(painted), PAINT_MS, f"worst {max(painted):.0f}")
+        table.row("whole page there, median (ms)", statistics.median(loaded), 0.0, f"worst {max(loaded):.0f}")
+        took = await updates(browser, server, cookie, agent)
+        table.row("update, median (s)", statistics.median(took), UPDATE_S)
+        table.row("update, worst (s)", max(took), UPDATE_S)
+        await browser.close()
+    numbers = await numbers_ms(client, server.token)
+    table.row("/metrics, median (ms)", statistics.median(numbers), METRICS_MS, f"worst {max(numbers):.0f}")
+    await asyncio.sleep(12)  # until the feed has ended
+
+
+async def watched(server: Server, client: httpx.AsyncClient, viewers: int, table: Table) -> None:
+    """What viewers cost: none, one, all, none again; the machine's own noise is the first less the last."""
+    shares = {}
+    sent = 0
+    for count in (0, 1, viewers):
+        counts = [0]
+        watching = [asyncio.create_task(view(client, counts)) for _ in range(count)]
+        await asyncio.sleep(3)
+        counts[0] = 0
+        shares[count] = await used_s(server, MEASURE_S)
+        sent = counts[0]
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+    await asyncio.sleep(12)
+    idle = (shares[0] + await used_s(server, MEASURE_S)) / 2
+    table.row("1 viewer (share of a core)", shares[1] - idle, CORE_SHARE, f"{shares[1]:.3f} with, {idle:.3f} without")
+    table.row(f"{viewers} viewers (share of a core)", shares[viewers] - idle, CORE_SHARE, f"{shares[viewers]:.3f} with")
+    table.row("sent to each viewer (kB/s)", sent / viewers / MEASURE_S / 1000)
 
 
 def main() -> int:
@@ -174,15 +193,11 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=HOSTS)
     parser.add_argument("--viewers", type=int, default=VIEWERS)
     arguments = parser.parse_args()
+    table = Table()
     with stand(arguments.hosts) as (server, crowd):
-        rows = asyncio.run(measured(server, arguments.hosts, arguments.viewers, crowd))
-    print(f"{arguments.hosts} hosts with 8 GPUs each, {arguments.viewers} viewers")
-    missed = 0
-    for what, value, bar, more in rows:
-        is_missed = bool(bar) and value > bar
-        missed += is_missed
-        print(f"{what:42} {value:10.3f}  {f'bar {bar:g}' if bar else '':10} {'MISSED' if is_missed else ''} {more}")
-    return 1 if missed else 0
+        print(f"{arguments.hosts} hosts with 8 GPUs each, {arguments.viewers} viewers", flush=True)
+        asyncio.run(measured(server, arguments.hosts, arguments.viewers, crowd, table))
+    return 1 if table.missed else 0
 
 
 if __name__ == "__main__":

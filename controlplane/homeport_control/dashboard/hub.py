@@ -93,7 +93,7 @@ class Hub:
                 await asyncio.sleep(PAUSE_S)
 
     def close(self) -> None:
-        self.is_closed = True
+        self.is_over = self.is_closed = True
         self._tell()
 
     def _tell(self) -> None:

@@ -36,6 +36,7 @@ class Streams:
         self._visits = visits
         self._check_again_s = check_again_s
         self._viewers = 0
+        self._said = ("", b"")  # the event that was made last: the same for all who saw the same
 
     def stream(self, visit: Visit, sources: Sequence[Source]) -> StreamingResponse:
         """Raises Failed when too many look."""
@@ -46,7 +47,7 @@ class Streams:
         seen = request.headers.get("last-event-id") or request.query_params.get("since", "")
         return StreamingResponse(self._events(visit, sources, seen), media_type="text/event-stream")
 
-    async def _events(self, visit: Visit, sources: Sequence[Source], since: str) -> AsyncIterator[str]:
+    async def _events(self, visit: Visit, sources: Sequence[Source], since: str) -> AsyncIterator[str | bytes]:
         self._viewers += 1
         try:
             async with AsyncExitStack() as stack:
@@ -63,7 +64,9 @@ class Streams:
         finally:
             self._viewers -= 1
 
-    async def _changes(self, visit: Visit, hubs: list[Hub], bell: asyncio.Event, since: str) -> AsyncIterator[str]:
+    async def _changes(
+        self, visit: Visit, hubs: list[Hub], bell: asyncio.Event, since: str
+    ) -> AsyncIterator[str | bytes]:
         seen = versions(since, hubs)
         loop = asyncio.get_running_loop()
         checked_s, told = loop.time(), ""
@@ -89,12 +92,17 @@ class Streams:
                 told = trouble
                 text += _state(trouble)
             if text:
-                yield _event(text, mark(hubs, seen))
+                yield self._bytes(_name(mark(hubs, seen)), text)
                 await asyncio.sleep(PACE_S)
             left_s = max(0.1, self._check_again_s - (loop.time() - checked_s))
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await bell.wait()
+
+    def _bytes(self, name: str, text: str) -> bytes:
+        if self._said[0] != name + text:
+            self._said = (name + text, (name + _event(text)).encode())
+        return self._said[1]
 
     async def _may(self, visit: Visit) -> bool:
         try:
@@ -121,6 +129,9 @@ def _state(words: str) -> str:
     return f'<p id="trouble" role="alert" hx-swap-oob="true">{escape(words)}</p>'
 
 
-def _event(text: str, name: str = "") -> str:
-    lines = "".join(f"data: {line}\n" for line in text.split("\n") if line)
-    return (f"id: {name}\n" if name else "") + f"{lines}\n"
+def _name(mark_: str) -> str:
+    return f"id: {mark_}\n"
+
+
+def _event(text: str) -> str:
+    return "".join(f"data: {line}\n" for line in text.split("\n") if line) + "\n"
