@@ -92,7 +92,7 @@ class Playground:
                     yield text
                 return
             except NotAnswered as error:
-                if error.status != 401 or time.monotonic() > deadline_s:
+                if error.status not in {401, 403} or not token or time.monotonic() > deadline_s:
                     self._tokens.pop((sha256_hex(visit.session.token), run.name), None)
                     raise
             await asyncio.sleep(AGAIN_S)

@@ -50,16 +50,19 @@ class Renderer:
         self._parts: dict[str, Callable[[str, Any], str]] = {}  # by kind
         self._environment.globals["static"] = f"/static/{static.version}"
         self._environment.filters["iso"] = iso
+        for name in self._loader.list_templates():  # now: a reader does not wait for it
+            if name.startswith("parts/"):
+                kind = name.removeprefix("parts/").removesuffix(".html")
+                self._parts[kind] = self._macro(kind)
+            else:
+                self._environment.get_template(name)
 
     def page(self, template: str, /, **values: Any) -> str:
         return self._environment.get_template(f"{template}.html").render(values)
 
     def part(self, kind: str, key: str, cell: Any) -> str:
         """A fragment, whose element has `key` as its id."""
-        draw = self._parts.get(kind)
-        if draw is None:
-            draw = self._parts[kind] = self._macro(kind)
-        return str(draw(key, cell))
+        return str(self._parts[kind](key, cell))
 
     def _macro(self, kind: str) -> Callable[[str, Any], str]:
         """Hundreds are drawn each second, and a macro is drawn in half of the time of a template."""

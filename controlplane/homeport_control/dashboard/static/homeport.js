@@ -54,6 +54,33 @@
     say("off", "signed out");
     location.assign("/login");
   });
+  // Hundreds of parts may come in one message. htmx looks through the whole page for each; their ids find them at once.
+  const put = (piece) => {
+    const [how, where] = piece.getAttribute("hx-swap-oob").split(":#");
+    const old = at(where ?? piece.id);
+    if (!old) return;
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    localise(piece);
+    if (how === "true") {
+      old.replaceWith(piece);
+      if (piece.querySelector("[hx-get]")) htmx.process(piece);
+    } else if (how === "innerHTML") {
+      old.replaceChildren(...piece.childNodes);
+      htmx.process(old);
+    } else if (how === "beforeend") {
+      old.append(...piece.childNodes);
+    } else if (how === "afterbegin") {
+      old.prepend(...piece.childNodes);
+      while (old.childElementCount > MOST_LINES) old.lastElementChild.remove();
+    }
+    if (focused) at(focused)?.focus({ preventScroll: true });
+  };
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    event.preventDefault();
+    const parsed = document.createElement("template");
+    parsed.innerHTML = event.detail.data;
+    for (const piece of [...parsed.content.children]) put(piece);
+  });
   let hiding = 0;
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);
