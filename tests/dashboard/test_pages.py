@@ -37,7 +37,7 @@ async def test_a_reader_logs_in_sees_the_fleet_and_signs_out(viewer: Viewer) -> 
     await expect(page.locator(".host", has_text="xid-79")).to_contain_text("reboot the host; if it comes back")
     await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url("**/login")
-    await page.goto(f"{viewer.dashboard.url}/")
+    await viewer.goto(page, "/")
     await page.wait_for_url("**/login")
 
 
