@@ -58,7 +58,7 @@ class Actions:
         words = f"{moves}, one by one and without losing requests; it gets nothing new until it is undrained."
         if not host.replicas:
             words = f"{moves}; it gets nothing new until it is undrained."
-        return self._asked(visit, Question(f"Drain {host.name}?", words, "Drain it", True, "/"))
+        return self._asked(visit, Question(f"Drain {host.name}?", words, "Drain it", False, "/"))
 
     async def drain(self, visit: Visit) -> Response:
         request = api_pb2.DrainRequest(host=_given(visit, "host"))
