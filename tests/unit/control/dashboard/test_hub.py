@@ -1,6 +1,7 @@
 """hub: one feed for all who look, by the token of one of them; another's when that one's is refused."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
@@ -9,7 +10,7 @@ from fixtures.control import until_true
 from homeport_control.dashboard import hub as hub_module
 from homeport_control.dashboard.board import Tail
 from homeport_control.dashboard.hub import MOST_HUBS, Hub, Hubs
-from homeport_control.dashboard.streams import mark, versions
+from homeport_control.dashboard.streams import GZIP_HEAD, mark, pack, versions
 from homeport_control.relay.inside import Failed, Reader
 
 ANN, BOB = Reader("ann"), Reader("bob")
@@ -142,3 +143,9 @@ def test_a_mark_means_something_for_its_own_hub_alone(source: Source) -> None:
     assert versions(said, [one, other]) == [3, -1]
     for odd in ("", "x", f"{one.epoch}-x", f"{one.epoch}--1", "..", "-", f"{one.epoch}-²"):
         assert versions(odd, [one]) == [-1]
+
+
+def test_pieces_that_were_packed_alone_are_one_stream() -> None:
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    said = [reader.decompress(piece) for piece in (GZIP_HEAD, pack("one"), pack("one"), pack("zwö" * 1000))]
+    assert [it.decode() for it in said] == ["", "one", "one", "zwö" * 1000], "each is there at once"
