@@ -46,18 +46,20 @@ def gpu_cells(
     readings = {it.uuid: it for it in host.gpu_readings}
     uses = {it.uuid: it for it in host.gpus}
     nothing, none = host_pb2.GpuReading(), api_pb2.GpuUse()
-    known: dict[str, tuple[host_pb2.GpuReading, GpuCell]] = {}
-    if before is not None and before[0].facts == host.facts and before[0].gpus == host.gpus:
-        old = {it.uuid: it for it in before[0].gpu_readings}
-        known = {cell.uuid: (old.get(cell.uuid, nothing), cell) for cell in before[1]}
+    gpus = host.facts.gpus
+    if before is None or before[0].facts != host.facts or before[0].gpus != host.gpus:
+        return tuple(
+            _cell(index, gpu, readings.get(gpu.uuid, nothing), uses.get(gpu.uuid, none))
+            for index, gpu in enumerate(gpus)
+        )
+    old = {it.uuid: it for it in before[0].gpu_readings}
     cells = []
-    for index, gpu in enumerate(host.facts.gpus):
-        uuid = gpu.uuid
-        reading, same = readings.get(uuid, nothing), known.get(uuid)
-        if same is not None and same[0] == reading:
-            cells.append(same[1])
+    for cell in before[1]:
+        reading = readings.get(cell.uuid, nothing)
+        if old.get(cell.uuid, nothing) != reading:
+            cells.append(_cell(cell.index, gpus[cell.index], reading, uses.get(cell.uuid, none)))
         else:
-            cells.append(_cell(index, gpu, reading, uses.get(uuid, none)))
+            cells.append(cell)
     return tuple(cells)
 
 
