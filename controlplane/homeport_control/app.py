@@ -25,6 +25,7 @@ from homeport_control.api.auth import Callers
 from homeport_control.api.gate import Gate
 from homeport_control.api.tokens import create_join
 from homeport_control.api.users import first_admin, new_admin_token
+from homeport_control.dashboard.site import Site
 from homeport_control.domain.errors import Conflict, HomeportError, NotLeading, NotReady
 from homeport_control.domain.leadership import Standing
 from homeport_control.lag import Lag
@@ -136,8 +137,10 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
     numbers = Metrics(callers.check_metrics_reader, CONTENT_TYPE)
     premises = Premises(settings, state, downloads, pair, link_door, api_door, callers, calls, late, numbers)
     terms = Terms(premises, leader)
-    rest = Rest(Inside(leader, name), callers, __version__, most_bytes=MAX_API_MESSAGE_BYTES)
-    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route, *rest.routes])
+    inside = Inside(leader, name)
+    rest = Rest(inside, callers, __version__, most_bytes=MAX_API_MESSAGE_BYTES)
+    site = Site(inside, state.sealer)
+    pages = web_app(state.ca.pem, downloads, terms.why_not, [numbers.route, *rest.routes, *site.routes])
     web = web_server(pages, settings.bind, settings.web_port, pair, settings.state_dir)
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -148,7 +151,11 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         await _first_of(terms.known.wait(), stopping.wait())
         await api.start()
         await link.start()
-        measuring = [group.create_task(late.run(), name="lag"), group.create_task(garbage.run(), name="garbage")]
+        beside = [
+            group.create_task(late.run(), name="lag"),
+            group.create_task(garbage.run(), name="garbage"),
+            group.create_task(site.run(), name="dashboard"),
+        ]
         serving = group.create_task(web.serve(), name="web")
         log.info("serving", api=settings.api_port, link=settings.link_port, gateway=settings.gateway_port)
         await stopping.wait()
@@ -158,7 +165,7 @@ async def _serve(settings: ServerSettings, state: Opened) -> None:
         terms.end()
         await leading
         hearing.cancel()
-        for task in measuring:
+        for task in beside:
             task.cancel()
         await leader.close()
 

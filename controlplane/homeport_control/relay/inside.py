@@ -7,7 +7,7 @@ no more, on any server. Covers one call or stream. Does not cover how a page fin
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -27,7 +27,7 @@ SERVICE = api_pb2.DESCRIPTOR.services_by_name["Api"]
 class Reader:
     """Who looks at a page: `token` as it was sent, `host` and `port` of its connection."""
 
-    token: str
+    token: str = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 0
 
