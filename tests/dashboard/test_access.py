@@ -14,7 +14,14 @@ from homeport_control.trust.guesses import BURST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGES = ("/", "/services", "/services/llama-chat", "/events", "/playground")
-ACTIONS = ("/services/whisper/stop", "/hosts/{desk}/drain", "/hosts/{desk}/undrain", "/logout", "/playground/chat")
+ACTIONS = (
+    "/services/whisper/stop",
+    "/services/whisper/scale",
+    "/hosts/{desk}/drain",
+    "/hosts/{desk}/undrain",
+    "/logout",
+    "/playground/chat",
+)
 
 
 def desk(room: Showroom) -> str:

@@ -123,6 +123,26 @@ async def test_a_service_is_stopped_after_a_question(viewer: Viewer, room: Showr
     assert (await get_run(room.state, run_id)).wanted is RunWanted.STOP
 
 
+async def test_a_service_gets_more_replicas_after_a_question(viewer: Viewer, room: Showroom) -> None:
+    run_id = await room.run("wanted")
+    await viewer.logged_in(USER)
+    page = await viewer.page("/services/wanted")
+    dialog = page.get_by_role("dialog")
+    await page.get_by_role("link", name="Scale wanted").click()
+    field = dialog.get_by_label("Replicas")
+    await expect(field).to_be_focused()
+    viewer.expected.append("400")
+    await field.fill("none")
+    await dialog.get_by_role("button", name="Scale it").click()
+    await expect(dialog).to_contain_text("replicas 'none': ")
+    await dialog.get_by_role("link", name="Close").click()
+    await page.get_by_role("link", name="Scale wanted").click()
+    await field.fill("3")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_contain_text("wanted gets 3 replicas in place of 1, by revision 2.")
+    assert (await get_run(room.state, run_id)).newest.number == 2
+
+
 async def test_without_scripts_a_question_is_a_page(viewer: Viewer, room: Showroom) -> None:
     run_id = await room.run("plain")
     await viewer.logged_in()

@@ -1,4 +1,4 @@
-"""What can be done: stop a service, drain and undrain a host. A page asks and says what it does; then the API answers."""
+"""What can be done: stop and scale a service, drain and undrain a host. A page asks and says what comes; the API answers."""
 
 from dataclasses import dataclass
 
@@ -21,6 +21,18 @@ class Question:
     button: str
     is_grave: bool
     back: str
+    asked: "Asked | None" = None
+    hidden: tuple[tuple[str, str], ...] = ()  # what the form says besides
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A field of the question."""
+
+    name: str
+    label: str
+    value: str
+    hint: str
 
 
 class Actions:
@@ -49,6 +61,35 @@ class Actions:
         done = await self._inside.call("StopRuns", request, api_pb2.StopRunsResponse, visit.reader)
         sentence = f"{name} is being stopped." if done.stopping else f"{name} was stopped already."
         return self._done(visit, sentence, "/services")
+
+    async def ask_scale(self, visit: Visit) -> Response:
+        name = _given(visit, "name")
+        request = api_pb2.ListRunsRequest(names=[name])
+        found = await self._inside.call("ListRuns", request, api_pb2.ListRunsResponse, visit.reader)
+        if not found.runs:
+            raise Failed(grpc.StatusCode.NOT_FOUND, f"no run {name} that could be scaled")
+        run = found.runs[0]
+        words = "Nothing that runs is restarted. The next apply of its file has the file's number again."
+        hint = "a range, as 1..4: its `scaling` chooses within it" if run.replicas_range else "a number, as 3"
+        asked = Asked("replicas", "Replicas", run.replicas_range or str(run.replicas_wanted), hint)
+        hidden = (("from_revision", str(run.newest_revision or run.revision)),)
+        back = f"/services/{name}"
+        return self._asked(visit, Question(f"Scale {name}", words, "Scale it", False, back, asked, hidden))
+
+    async def scale(self, visit: Visit) -> Response:
+        name, said = _given(visit, "name"), visit.form.get("from_revision", "")
+        request = api_pb2.ScaleRequest(
+            name=name,
+            replicas=visit.form.get("replicas", "").strip(),
+            from_revision=int(said) if said.isdecimal() and len(said) < 10 else 0,
+        )
+        done = await self._inside.call("Scale", request, api_pb2.ScaleResponse, visit.reader)
+        if done.revision == done.from_revision:
+            return self._done(visit, f"{name} has {done.replicas} replicas already.", f"/services/{name}")
+        sentence = (
+            f"{name} gets {done.replicas} replicas in place of {done.replicas_before}, by revision {done.revision}."
+        )
+        return self._done(visit, sentence, f"/services/{name}")
 
     async def ask_drain(self, visit: Visit) -> Response:
         host = await self._host(visit)

@@ -50,6 +50,8 @@ class Site:
             Route("/live/events", page(pages.live_events)),
             Route("/services/{name}/stop", page(actions.ask_stop)),
             Route("/services/{name}/stop", action(actions.stop), methods=["POST"]),
+            Route("/services/{name}/scale", page(actions.ask_scale)),
+            Route("/services/{name}/scale", action(actions.scale), methods=["POST"]),
             Route("/hosts/{host}/drain", page(actions.ask_drain)),
             Route("/hosts/{host}/drain", action(actions.drain), methods=["POST"]),
             Route("/hosts/{host}/undrain", page(actions.ask_undrain)),

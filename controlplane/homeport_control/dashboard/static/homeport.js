@@ -28,7 +28,7 @@
   const dialog = at("dialog");
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target === dialog && !dialog.open) dialog.showModal();
-    if (event.detail.target === dialog) (dialog.querySelector("#close") ?? dialog.querySelector("[data-close]"))?.focus();
+    if (event.detail.target === dialog) dialog.querySelector("#close, #asked, [data-close]")?.focus();
   });
   document.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
