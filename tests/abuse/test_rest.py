@@ -14,8 +14,8 @@ import pytest
 import schemathesis
 from fixtures.hostile import ANSWER_S, TOKENS, Victim, bearer
 from homeport_control import __version__
+from homeport_control.relay.statuses import STATUSES
 from homeport_control.rest.endpoint import api_routes
-from homeport_control.rest.failures import STATUSES
 from homeport_control.rest.openapi import document
 from homeport_protos.api.v1 import api_pb2
 from hypothesis import HealthCheck, Phase, settings

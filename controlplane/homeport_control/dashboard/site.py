@@ -14,8 +14,9 @@ from homeport_control.dashboard.playground import Playground
 from homeport_control.dashboard.render import Renderer, load_static
 from homeport_control.dashboard.session import Sessions, is_token
 from homeport_control.dashboard.streams import CHECK_AGAIN_S, Streams
-from homeport_control.dashboard.visits import STATUS, LoggedOut, Visit, Visits, reader_of
+from homeport_control.dashboard.visits import LoggedOut, Visit, Visits, reader_of
 from homeport_control.relay.inside import Failed, Inside
+from homeport_control.relay.statuses import status_of
 from homeport_control.trust.sealing import Sealer
 
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -81,7 +82,7 @@ class Site:
         except LoggedOut as error:
             return self._not_in(str(error), 403)
         except Failed as failed:
-            return self._not_in(str(failed), STATUS.get(failed.code, 500))
+            return self._not_in(str(failed), status_of(failed.code))
         response = RedirectResponse("/", status_code=303)
         self._sessions.begin(response, token, time.time())
         return response

@@ -27,17 +27,8 @@ from homeport_control.dashboard.guard import (
 from homeport_control.dashboard.render import Renderer
 from homeport_control.dashboard.session import Session, Sessions
 from homeport_control.relay.inside import Failed, Inside, Reader
+from homeport_control.relay.statuses import status_of
 
-STATUS = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.FAILED_PRECONDITION: 409,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-}
 LINES = "application/x-ndjson"  # what a script of ours asks for
 log = structlog.get_logger()
 
@@ -115,7 +106,7 @@ class Visits:
             except Refused as error:
                 response = self._error(request, error.status, str(error))
             except Failed as error:
-                response = self._error(request, STATUS.get(error.code, 500), str(error))
+                response = self._error(request, status_of(error.code), str(error))
             except Exception:
                 log.exception("the dashboard failed")
                 response = self._error(request, 500, "the server failed at this; its log says why")

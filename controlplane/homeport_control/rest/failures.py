@@ -1,29 +1,11 @@
-"""What the Api refuses, as HTTP: its code as a status, its words as they are. PURE.
-
-The statuses are those of google.rpc.Code, with two exceptions: FAILED_PRECONDITION ("no gateway is ready") is 409 and not 400,
-since the request itself was good; and there is no 499.
-"""
+"""What the Api refuses, as HTTP: its code as a status, its words as they are. PURE."""
 
 import json
 from dataclasses import dataclass, field
 
 import grpc
 
-STATUSES = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.FAILED_PRECONDITION: 409,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.CANCELLED: 503,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-}
+from homeport_control.relay.statuses import status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +18,7 @@ class Failure:
     @classmethod
     def of(cls, code: grpc.StatusCode, message: str) -> "Failure":
         headers = {"www-authenticate": "Bearer"} if code is grpc.StatusCode.UNAUTHENTICATED else {}
-        return cls(code.name, message, STATUSES.get(code, 500), headers)
+        return cls(code.name, message, status_of(code), headers)
 
     @property
     def body(self) -> bytes:

@@ -7,7 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 from homeport_control.api.errors import _CODES
-from homeport_control.rest.failures import STATUSES, Failure
+from homeport_control.relay.statuses import STATUSES
+from homeport_control.rest.failures import Failure
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "rest.md").read_text()
 TOLD = {
