@@ -47,9 +47,9 @@ async def beside(server: Victim, honest: HostileHost) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(beat()), asyncio.create_task(hear())]
         yield
         assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
         assert (await asyncio.to_thread(server.host, "honest")).connection == "connected"
+        for task in tasks:  # a read that is cancelled ends its session
+            task.cancel()
     await asyncio.to_thread(server.must_be_well)
     assert server.rss_mib - before_mib < MOST_GROWTH_MIB
 
