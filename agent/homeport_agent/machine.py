@@ -32,6 +32,7 @@ class Machine:
         self.changes = 0
         self._accepted: Assignment | None = None
         self._server_heard = False  # an assignment of the server, not only of the journal
+        self.has_no_journal = False  # the first list came from the server: no probe of this host has an answer yet
         self._containers_known = False
         self._unavailable = ""
         self._replicas: dict[str, replica.Replica] = {}
@@ -127,6 +128,7 @@ class Machine:
         old = self._accepted
         if old is not None and old.server_id == assignment.server_id and assignment.generation < old.generation:
             return []
+        self.has_no_journal = self.has_no_journal or old is None
         self._accepted = assignment
         self._server_heard = True
         self.changes += 1

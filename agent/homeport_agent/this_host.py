@@ -65,6 +65,7 @@ class ThisHost:
         self._gateway = gateway
         self._known = asyncio.Event()
         self._listed = asyncio.Event()  # the server has said what is to run here
+        self._has_settled = False  # a session has begun before
         self.roles: asyncio.Queue[tuple[GatewayRole, ...]] = asyncio.Queue(1)  # only the newest wish
 
     def facts(self) -> HostFacts:
@@ -161,8 +162,10 @@ class ThisHost:
 
     async def settled(self) -> None:
         await self._known.wait()
+        # A report of nothing, or of replicas that no probe has asked yet, would take what serves out of the gateways.
         if self._machine.waits_for_a_list:
-            # A report of nothing, or of replicas that no probe has asked yet, would take what serves out of the gateways.
             await self._listed.wait()
+        is_first, self._has_settled = not self._has_settled, True
+        if is_first and self._machine.has_no_journal:  # also when the server's list was here before the engine's
             while any(it.phase is Phase.PROBING for it in self._machine.observe(None)):  # noqa: ASYNC110 - link bounds it
                 await asyncio.sleep(LOOK_AGAIN_S)
