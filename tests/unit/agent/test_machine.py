@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from fakes.agent import SERVER, assignment, container, ended, replica
 from homeport_agent import events as ev
 from homeport_agent import instructions as do
@@ -50,36 +49,6 @@ def test_a_new_replica_is_pulled_started_probed_and_ready() -> None:
     assert machine.handle(ev.ProbeAnswered("r1", 0, True), 4) == []
     observed = machine.observe(4)[0]
     assert (observed.phase, observed.host_port, observed.probes_passed) == (Phase.READY, 32768, 1)
-
-
-def test_containers_without_a_journal_wait_for_a_list() -> None:
-    machine = Machine()
-    assert not machine.waits_for_a_list
-    machine.handle(ev.JournalRead(None), 0)
-    machine.handle(ev.ContainersFound((container(),)), 0)
-    assert machine.waits_for_a_list
-    machine.handle(ev.AssignmentReceived(assignment(1, replica())), 1)
-    assert not machine.waits_for_a_list
-    assert not empty_host().waits_for_a_list
-
-
-@pytest.mark.parametrize("is_list_first", [True, False])
-def test_what_is_adopted_without_a_journal_has_no_probes_answer_yet(is_list_first: bool) -> None:
-    machine = Machine()
-    machine.handle(ev.JournalRead(None), 0)
-    heard = [ev.AssignmentReceived(assignment(1, replica())), ev.ContainersFound((container(),))]
-    for event in heard if is_list_first else reversed(heard):
-        machine.handle(event, 1)
-    assert machine.has_no_journal
-    assert machine.observe(1)[0].phase is Phase.PROBING
-    kept = Machine()
-    kept.handle(
-        ev.JournalRead(JournalEntry(assignment(1, replica()), (("r1", History(was_ready=True, is_ready=True)),))), 0
-    )
-    for event in heard:
-        kept.handle(event, 1)
-    assert not kept.has_no_journal
-    assert kept.observe(1)[0].phase is Phase.READY
 
 
 def test_nothing_is_begun_before_the_containers_are_known() -> None:
