@@ -78,7 +78,8 @@ def _scaled(before: ServiceSpec, words: str) -> ServiceSpec:
     try:
         replicas = parse_replicas(words)
     except Mistake as mistake:
-        raise BadRequest(f"replicas {words[:40]!r}: {mistake}") from None
+        hint = f". {mistake.hint}" if mistake.hint else ""
+        raise BadRequest(f"replicas {words[:40]!r}: {mistake.message}{hint}") from None
     if before.scaling is None and not replicas.is_exact:
         raise BadRequest(f"{before.name} has no `scaling`, so it has a fixed number of replicas; write one, as 3")
     if before.scaling is not None and replicas.is_exact:

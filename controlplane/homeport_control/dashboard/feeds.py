@@ -13,7 +13,6 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.dashboard import fleet_cells, service_cells
 from homeport_control.dashboard.board import Board, Item, Tail
 from homeport_control.dashboard.lines import event_row, log_line
-from homeport_control.dashboard.words import key_of
 from homeport_control.relay.inside import Failed, Inside, Reader
 
 REST_S = 0.5  # between two drawings of services: their numbers come one by one
@@ -168,6 +167,3 @@ async def log_feed(
                 pieces.append(draw("note", "", answer.note))
             page.add(pieces)
             yield
-
-
-__all__ = ["ServicesFeed", "events_feed", "fleet_feed", "key_of", "log_feed", "put_fleet", "put_services"]

@@ -28,6 +28,7 @@ from homeport_control.trust.tokens import sha256_hex
 TOKEN_S = 3600.0
 MOST_TOKENS = 256  # that are kept
 MOST_CHATS = 16  # at a time
+TOO_MANY = f"{MOST_CHATS} answers are under way here; try again in a moment"
 MOST_BYTES = 256 << 10
 MOST_MESSAGES = 64
 MOST_ANSWER_TOKENS = 2048
@@ -62,10 +63,13 @@ class Playground:
         if run is None:
             raise Refused(404, f"no service {name} answers as a model now; load the page anew")
         if self._chats >= MOST_CHATS:
-            raise Refused(429, f"{MOST_CHATS} answers are under way here; try again in a moment")
+            raise Refused(429, TOO_MANY)
         return StreamingResponse(self._lines(visit, run, messages), media_type="application/x-ndjson")
 
     async def _lines(self, visit: Visit, run: api_pb2.Run, messages: list[dict[str, str]]) -> AsyncIterator[str]:
+        if self._chats >= MOST_CHATS:  # many may have been let in since, and begun nothing yet
+            yield _line(error=TOO_MANY)
+            return
         self._chats += 1
         try:
             async with asyncio.timeout(ANSWER_S):

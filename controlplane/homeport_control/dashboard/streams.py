@@ -42,9 +42,7 @@ class Streams:
 
     def stream(self, visit: Visit, sources: Sequence[Source]) -> StreamingResponse:
         """Raises Failed when too many look."""
-        if self._viewers >= MOST_VIEWERS:
-            why = f"{MOST_VIEWERS} pages are looked at, more are refused; close some"
-            raise Failed(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
+        self._must_have_room()
         request = visit.request
         seen = request.headers.get("last-event-id") or request.query_params.get("since", "")
         events = self._events(visit, sources, seen)
@@ -55,7 +53,18 @@ class Streams:
             self._packed(events), media_type="text/event-stream", headers={"content-encoding": "gzip"}
         )
 
+    def _must_have_room(self) -> None:
+        """Raises Failed."""
+        if self._viewers >= MOST_VIEWERS:
+            why = f"{MOST_VIEWERS} pages are looked at, more are refused; close some"
+            raise Failed(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
+
     async def _events(self, visit: Visit, sources: Sequence[Source], since: str) -> AsyncGenerator[str, None]:
+        try:
+            self._must_have_room()  # many may have been let in since, and looked at nothing yet
+        except Failed as failed:
+            yield _event(_state(str(failed)))
+            return
         self._viewers += 1
         try:
             async with AsyncExitStack() as stack:

@@ -74,7 +74,7 @@ async def test_a_range_is_for_what_scales(state: State, user: Api) -> None:
     ("words", "because"),
     [
         ("1..4", "hello has no `scaling`, so it has a fixed number of replicas; write one, as 3"),
-        ("0", "replicas '0': must be at least 1"),
+        ("0", "replicas '0': must be at least 1. `homeport stop` stops a service"),
         ("many", "replicas 'many': "),
         ("", "replicas '': "),
         ("9" * 400, f"replicas '{'9' * 40}': "),
