@@ -7,6 +7,7 @@ import pytest
 from fixtures.control import add_token, get_host, get_run
 from fixtures.dashboard import Dashboard
 from fixtures.showroom import ADMIN, USER, Showroom
+from homeport_control.dashboard import streams
 from homeport_control.dashboard.guard import POLICY
 from homeport_control.domain.services import RunWanted
 from homeport_control.store import tokens
@@ -215,3 +216,11 @@ async def test_wrong_logins_count_as_guesses(dashboard: Dashboard) -> None:
     assert "too many wrong tokens came from 127.0.0.1" in answers[-1].text
     async with dashboard.browser(ADMIN) as ann:
         assert (await ann.get("/events")).status_code == 200, "who was good lately goes on"
+
+
+async def test_so_many_pages_are_looked_at_and_no_more(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST_VIEWERS", 0)
+    async with dashboard.browser(USER) as bob:
+        answer = await bob.get("/live/fleet")
+        assert answer.status_code == 429
+        assert "0 pages are looked at, more are refused" in answer.text
