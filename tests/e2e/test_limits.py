@@ -75,7 +75,7 @@ def test_retry_as_a_map_replaces_what_dies(homeport: Stack) -> None:
             and any(it.get("restarts", 0) and it.get("in_rotation") for it in homeport.run("again").get("replicas", []))
         ),
     )
-    assert homeport.run("again")["state"] == "running"
+    wait_for("its run says so", lambda: homeport.run("again")["state"] == "running")
     assert homeport.homeport("stop", "again", "-x", "-y").returncode == 0
 
 
