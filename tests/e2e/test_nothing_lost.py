@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from rig.load_client import Flow, Kind, LoadClient, loading
-from rig.nothing_lost import OF_A_RANGE, SCENARIOS, SERVER_FLAGS, Stage, flows
+from rig.nothing_lost import OF_A_RANGE, SCENARIOS, SERVER_FLAGS, Stage, flows, must_have_lost_nothing
 from rig.stack import stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.envoy, pytest.mark.slow]
@@ -29,9 +29,8 @@ def stage(images: None) -> Iterator[Stage]:
         yield stage
 
 
-def all_is_right(client: LoadClient) -> None:
-    print(client.results.table())
-    assert client.results.not_ok == 0, client.results.table()
+def all_is_right(stage: Stage, client: LoadClient) -> None:
+    must_have_lost_nothing(stage.stack, client)
     assert all(client.results.tallies[kind].ok for kind in Kind), f"a kind was not asked:\n{client.results.table()}"
 
 
@@ -41,7 +40,7 @@ def test_no_request_fails(stage: Stage, name: str) -> None:
         client.more(ANSWERS)
         for _ in range(TIMES.get(name, 1)):
             SCENARIOS[name](stage, client, ANSWERS)
-    all_is_right(client)
+    all_is_right(stage, client)
     stage.settled()
     # In all this time no program was told to end while it had anything to answer.
     told = stage.log_lines("SIGTERM with")
@@ -55,7 +54,7 @@ def test_no_request_fails_as_the_load_changes(stage: Stage, name: str) -> None:
         client.more(ANSWERS)
         for _ in range(TIMES.get(name, 1)):
             OF_A_RANGE[name](stage, client, ANSWERS)
-    all_is_right(client)
+    all_is_right(stage, client)
 
 
 def test_what_runs_has_stop_duration_to_end_and_is_cut_then(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from rig.load_client import Kind, LoadClient, loading
-from rig.nothing_lost import SERVER_FLAGS, Stage, flows
+from rig.nothing_lost import SERVER_FLAGS, Stage, flows, must_have_lost_nothing
 from rig.several import Several, several
 from rig.stack import wait_for
 
@@ -41,8 +41,7 @@ def begin_a_rollout(stage: Stage) -> None:
 
 
 def all_is_right(stage: Stage, client: LoadClient) -> None:
-    print(client.results.table())
-    assert client.results.not_ok == 0, client.results.table()
+    must_have_lost_nothing(stage.stack, client)
     assert all(client.results.tallies[kind].ok for kind in Kind)
     stage.settled()
     containers = Counter(it.labels["homeport.replica"] for it in stage.stack.containers(stage.name, everything=False))

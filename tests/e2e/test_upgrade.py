@@ -20,7 +20,7 @@ from homeport_control.store.before_migration import revisions
 from homeport_protos.versions import PROTOCOL
 from rig.later import LATER, SCHEMA, VERSION, packages
 from rig.load_client import LoadClient, loading
-from rig.nothing_lost import Stage, flows
+from rig.nothing_lost import Stage, flows, must_have_lost_nothing
 from rig.stack import Stack, stack, wait_for
 from rig.traffic import get
 
@@ -91,11 +91,6 @@ def put_back(homeport: Stack, copy: Path) -> None:
     shutil.copyfile(copy, state / "homeport.db")
 
 
-def all_is_right(client: LoadClient) -> None:
-    print(client.results.table())
-    assert client.results.not_ok == 0, client.results.table()
-
-
 def test_a_later_version_and_back_again_without_a_lost_request(stage: Stage, tmp_path: Path) -> None:
     homeport, head = stage.stack, revisions()[-1]
     later = packages(tmp_path, LATER, after_schema=head)
@@ -152,7 +147,7 @@ def test_a_later_version_and_back_again_without_a_lost_request(stage: Stage, tmp
         client.more(ANSWERS)
         assert processes(homeport) == rolled
         assert "the journal was broken" in homeport.agent.output
-    all_is_right(client)
+    must_have_lost_nothing(homeport, client)
 
 
 @pytest.mark.nightly
@@ -173,7 +168,7 @@ def test_an_agent_that_is_too_old_is_told_and_its_containers_go_on(stage: Stage,
         server_becomes(homeport, THIS)
         homeport.ready()
         assert processes(homeport) == began
-    all_is_right(client)
+    must_have_lost_nothing(homeport, client)
 
 
 @pytest.mark.nightly

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.load_client import Flow, Kind, LoadClient, Target
+from rig.log_excerpt import around
 from rig.stack import Stack, wait_for
 
 ROLLED_OUT_S = 90.0
@@ -115,6 +116,18 @@ class Stage:
             assert done.returncode == 0, done.stderr
             lines += [line for line in done.stdout.splitlines() if word in line]
         return lines
+
+
+def must_have_lost_nothing(stack: Stack, client: LoadClient) -> None:
+    """Raises AssertionError, with what server and agent wrote around the first request that failed."""
+    results = client.results
+    print(results.table())
+    said = []
+    for failure in results.failures[:1]:
+        for process in (stack.server, stack.agent):
+            lines = around(process.output, failure.began_at_s - 2, failure.began_at_s + 1)
+            said += [f"-- {process.name}, around {failure.number}", *lines]
+    assert results.not_ok == 0, "\n".join([*said, results.table()])
 
 
 Scenario = Callable[[Stage, LoadClient, int], None]  # stage, client, how many requests must be answered in it
