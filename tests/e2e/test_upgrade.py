@@ -19,7 +19,7 @@ from homeport_agent.envoy.host import run_dir
 from homeport_control.store.before_migration import revisions
 from homeport_protos.versions import PROTOCOL
 from rig.later import LATER, SCHEMA, VERSION, packages
-from rig.load_client import LoadClient, loading
+from rig.load_client import loading
 from rig.nothing_lost import Stage, flows, must_have_lost_nothing
 from rig.stack import Stack, stack, wait_for
 from rig.traffic import get
