@@ -29,7 +29,7 @@ def ended(homeport: Stack, name: str) -> dict[str, object]:
 
 
 def test_past_max_duration_a_run_is_terminated_and_has_not_failed(homeport: Stack) -> None:
-    apply(homeport, "short", "commands: [exec python3 /hello.py]\nmax_duration: 3s\nstop_duration: 5s\n")
+    apply(homeport, "short", "commands: [exec python3 /hello.py]\nmax_duration: 5s\nstop_duration: 5s\n")
     began_s = time.monotonic()
     assert homeport.run("short")["state"] == "running"
     run = ended(homeport, "short")

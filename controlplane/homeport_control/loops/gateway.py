@@ -262,6 +262,10 @@ class GatewayLoop:
 
     async def _write(self, rotate: list[Replica], drained: list[Replica], heard: Sequence[Heard]) -> None:
         async with self._database.write() as write:
+            # Others have written since it was looked. One that fell meanwhile and comes back would count as serving before a
+            # gateway has it again, and the one that serves could be drained for it.
+            now = await replicas.by_id(write.connection, [it.id for it in rotate if not it.in_rotation])
+            rotate = [it for it in rotate if it.in_rotation or _is_as_it_was(it, now.get(it.id))]
             await replicas.update_all(write, {it.id: {"in_rotation": not it.in_rotation} for it in rotate})
             for run_id in dict.fromkeys(it.run_id for it in rotate if not it.in_rotation):
                 await self._first_published(write, run_id)
@@ -310,6 +314,14 @@ class GatewayLoop:
             if (known := self._known.get(gateway.name)) is not None
             and (gateway == home.gateway or known.may_know(replica, home.run))
         )
+
+
+def _is_as_it_was(replica: Replica, now: Replica | None) -> bool:
+    return now is not None and (now.wanted, now.phase, now.host_port) == (
+        replica.wanted,
+        replica.phase,
+        replica.host_port,
+    )
 
 
 def _spec(run: Run) -> ServiceSpec:

@@ -155,6 +155,15 @@ async def of_runs(
     return result
 
 
+async def by_id(connection: AsyncConnection, replica_ids: Iterable[str]) -> dict[str, Replica]:
+    """Those of these of which something is left."""
+    result: dict[str, Replica] = {}
+    for some in chunks(replica_ids):
+        found = await _select(connection, replicas.c.id.in_(some), replicas.c.ended_at_s.is_(None))
+        result |= {replica.id: replica for replica in found}
+    return result
+
+
 async def last_of(connection: AsyncConnection, run_ids: Iterable[str], most: int) -> dict[str, list[Replica]]:
     """By run id: the `most` last replicas of its newest revision that had any, of those that ended; oldest first."""
     age = sa.func.row_number().over(

@@ -1,5 +1,6 @@
 """loops/gateway: published before in rotation, acknowledged and idle before drained, nothing that is inconsistent."""
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass, field
@@ -118,6 +119,25 @@ async def test_what_is_ready_is_published_but_in_rotation_only_when_acknowledged
         assert await woken.wait(0)
     assert await gateway.turn() == "gateway local serves 1 services with 1 endpoints"
     assert await in_rotation(gateway)
+
+
+async def test_what_fell_while_it_was_looked_is_not_marked_as_serving(gateway: Gateway) -> None:
+    await gateway.turn()
+    gateway.ack()
+    looked, publish = asyncio.Event(), gateway.loop.publish
+
+    def published(snapshot: GatewaySnapshot) -> int:
+        looked.set()
+        return publish(snapshot)
+
+    gateway.loop.publish = published
+    async with gateway.state.database.write() as write:  # nobody else writes until this has
+        turn = asyncio.create_task(gateway.turn())
+        async with asyncio.timeout(10):
+            await looked.wait()
+        await replicas.update(write, "r1", phase=Phase.UNREADY)
+    await turn
+    assert not await in_rotation(gateway)
 
 
 async def test_the_first_time_in_rotation_is_when_the_run_began_to_serve(gateway: Gateway) -> None:
