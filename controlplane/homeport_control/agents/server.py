@@ -22,6 +22,7 @@ from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
+from homeport_control.agents.fleet_size import FleetSize
 from homeport_control.agents.heard import Heard, Inbox
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import Said, write_reports
@@ -82,6 +83,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
+        self._fleet_size = FleetSize(database)
         self._reports = Batches(database, self._write_reports)
         self._parts = Batches(database, one_by_one)
         self._doubted: set[str] = set()  # hosts whose next report is written though it says nothing new
@@ -156,14 +158,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s, is_ours = "the agent closed its session", 0.0, False
         try:
-            fleet_size = await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
+            await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
             welcome = agent_pb2.Welcome(
                 protocol=PROTOCOL,
                 server_id=self._server_id,
                 report_interval_s=self._report_interval_s,
                 at_s=time.time(),
                 notice=COPY_NOTICE if is_first_of_two else "",
-                telemetry_interval_s=interval_s(fleet_size),
+                telemetry_interval_s=interval_s(await self._fleet_size.now()),
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
             inbox, silence = Inbox(), Silence(self._silence_s)
@@ -234,13 +236,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             raise BadRequest(f"the hello has {message.ByteSize()} bytes, that is no agent's")
         return message.hello
 
-    async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> int:
-        """How many hosts there are."""
-        count = 0
-
+    async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
         async def part(write: Write) -> None:
-            nonlocal count
-            count = await hosts.count(write.connection)
             host = await hosts.get(write.connection, host_id)
             write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
             await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
@@ -260,7 +257,6 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
         await self._parts.add(part)
         log.info("an agent connected", host=host_id, version=bounds.name(hello.agent_version))
-        return count
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float | None) -> None:
         """`heard_at_s`: lost_after counts from the last sign of life; None: from when it can be written, for it is not the
