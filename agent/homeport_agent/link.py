@@ -49,6 +49,8 @@ log = logging.getLogger("homeport.agent")
 WELCOME_S = 10.0
 SETTLE_S = 5.0  # how long the first report waits for the list of containers
 DEFAULT_REPORT_INTERVAL_S = 2.0
+MOST_TELEMETRY_INTERVAL_S = 60.0  # whatever a server says
+EARLY_S = 0.5  # a sample that comes so much before its time is sent all the same: there is one a second
 
 
 class Host(Protocol):
@@ -149,14 +151,18 @@ class Link:
         self._outbox = Outbox()
         self._is_welcome = asyncio.Event()
         self._report_interval_s = DEFAULT_REPORT_INTERVAL_S
+        self._telemetry_interval_s, self._telemetry_at_s = 0.0, float("-inf")
 
     def changed(self) -> None:
         """Something that the server is told has changed."""
         self._outbox.report_due()
 
     def has_readings(self) -> None:
-        """There is a new sample."""
-        self._outbox.telemetry_due()
+        """There is a new sample. In a large fleet not each of them is told: what moved since is in a later one."""
+        now_s = time.monotonic()
+        if now_s - self._telemetry_at_s >= self._telemetry_interval_s:
+            self._telemetry_at_s = now_s
+            self._outbox.telemetry_due()
 
     async def run(self) -> None:
         """Hold a session until cancelled; after a break try again, later and later, never all agents at once.
@@ -223,6 +229,8 @@ class Link:
         if message.welcome.notice:
             log.error("%s", message.welcome.notice)
         self._report_interval_s = message.welcome.report_interval_s or DEFAULT_REPORT_INTERVAL_S
+        self._telemetry_interval_s = min(message.welcome.telemetry_interval_s, MOST_TELEMETRY_INTERVAL_S) - EARLY_S
+        self._telemetry_at_s = float("-inf")
         self._is_welcome.set()
         self._on_session(identity.link_target)
         self._upgrades.opened(self._outbox)

@@ -26,6 +26,7 @@ Diary
                Install.gateway, GatewayAnswer.gone.
                How a service's requests were answered: MetricsResponse.held and answers. A gateway sends its statistics to the
                server (envoy/v1/metrics.proto); an older server refuses the stream, and Envoy asks again each second.
+               Readings less often than each second in a large fleet (Welcome.telemetry_interval_s); an older agent sends each.
 """
 
 PROTOCOL = 5

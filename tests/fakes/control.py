@@ -59,6 +59,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
         self.lifetime_s = 86400.0
         self.server_id = SERVER_ID
         self.report_interval_s = 0.05
+        self.telemetry_interval_s = 0.0
         self.clock_ahead_s = 3600.0
         self.is_removed = False  # it tells hosts that they are not of its fleet any more
         self.sessions: asyncio.Queue[Session] = asyncio.Queue()
@@ -130,6 +131,7 @@ class FakeControl(agent_pb2_grpc.EnrollmentServicer, agent_pb2_grpc.AgentLinkSer
             protocol=1,
             server_id=self.server_id,
             report_interval_s=self.report_interval_s,
+            telemetry_interval_s=self.telemetry_interval_s,
             at_s=time.time() + self.clock_ahead_s,
         )
         session.from_agent.put_nowait(await anext(request_iterator))

@@ -2,8 +2,9 @@
 and one that waits for the database while a newer one comes is never written.
 
 An agent reports each few seconds whether anything changed or not: with a thousand of them that was the disk's whole day.
-As a net what is said is written anew each `RESYNC_S` all the same. Reports of one session come in order, and the first one
-of each is always written, so a late one of an older session is still refused by its sequence (store/hosts.accept_report).
+As a net what is said is written anew each `RESYNC_S` all the same, in a large fleet more rarely. Reports of one session come
+in order, and the first one of each is always written, so a late one of an older session is still refused by its sequence
+(store/hosts.accept_report).
 """
 
 import asyncio
@@ -18,14 +19,16 @@ RESYNC_S = 30.0
 class Heard:
     """Of one session."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rarer: Callable[[], float] = lambda: 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """`rarer()`: how many times as long as `RESYNC_S` the net may wait (sessions.Sessions.rarer)."""
+        self._rarer = rarer
         self._clock = clock
         self._said: agent_pb2.Report | None = None
         self._written_s = float("-inf")
 
     def is_known(self, report: agent_pb2.Report) -> bool:
         """Whether all of it is written already."""
-        if self._said is None or self._clock() - self._written_s >= RESYNC_S:
+        if self._said is None or self._clock() - self._written_s >= RESYNC_S * self._rarer():
             return False
         return self._said == _content(report)
 

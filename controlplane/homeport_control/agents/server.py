@@ -22,11 +22,13 @@ from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
+from homeport_control.agents.fleet_size import FleetSize
 from homeport_control.agents.heard import Heard, Inbox
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
-from homeport_control.agents.telemetry import Telemetry
+from homeport_control.agents.silence import Silence, Silent
+from homeport_control.agents.telemetry import Telemetry, interval_s
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotLeading, NotReady
 from homeport_control.domain.hosts import Connection
@@ -37,7 +39,7 @@ from homeport_control.trust.ca import CertificateAuthority, serial_of
 from homeport_control.trust.pace import Crowd, Pace
 
 HELLO_TIMEOUT_S = 10.0
-RESYNC_S = 30.0  # the net under a missed topic; a push never waits for it
+RESYNC_S = 30.0  # the net under a missed topic, in a large fleet longer; a push never waits for it
 CLOSE_BACKOFF_S = 0.1
 MAX_CLOSE_BACKOFF_S = 5.0
 MOST_SESSIONS = 8  # of one host: an old one that nobody has noticed yet, a copy of its disk
@@ -50,10 +52,6 @@ COPY_NOTICE = "another machine speaks with its identity, a copy of its disk: tha
 
 class RemovedHost(Denied):
     """An admin removed it; it is told so in its session."""
-
-
-class Silent(Exception):
-    """An agent has not been heard for the allowed time."""
 
 
 class Replaced(Exception):
@@ -85,6 +83,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._code = code
         self._telemetry = telemetry
         self._copies = Copies()
+        self._fleet_size = FleetSize(database)
         self._reports = Batches(database, self._write_reports)
         self._parts = Batches(database, one_by_one)
         self._doubted: set[str] = set()  # hosts whose next report is written though it says nothing new
@@ -166,12 +165,14 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 report_interval_s=self._report_interval_s,
                 at_s=time.time(),
                 notice=COPY_NOTICE if is_first_of_two else "",
+                telemetry_interval_s=interval_s(await self._fleet_size.now()),
             )
             await context.write(agent_pb2.ToAgent(welcome=welcome))
-            inbox = Inbox()
+            inbox, silence = Inbox(), Silence(self._silence_s)
             async with asyncio.TaskGroup() as group:
-                reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox))
+                reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox, silence))
                 others = [
+                    group.create_task(silence.run()),
                     group.create_task(self._take_reports(host_id, inbox)),
                     group.create_task(self._write(session, context)),
                     group.create_task(self._assign(session)),
@@ -307,18 +308,23 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 log.error("that an agent is away cannot be written", host=host_id, because=str(error))
 
     async def _read(
-        self, session: AgentSession, boot_id: str, messages: AsyncIterator[agent_pb2.FromAgent], inbox: Inbox
+        self,
+        session: AgentSession,
+        boot_id: str,
+        messages: AsyncIterator[agent_pb2.FromAgent],
+        inbox: Inbox,
+        silence: Silence,
     ) -> None:
         pace = Pace()
         while True:
+            silence.waiting()
             try:
-                async with asyncio.timeout(self._silence_s):
-                    message = await anext(messages)
-            except TimeoutError:
-                raise Silent from None
+                message = await anext(messages)
             except StopAsyncIteration:
+                silence.heard()
                 await inbox.written()
                 return
+            silence.heard()
             kind = message.WhichOneof("message")
             if kind == "log_lines" and session.log_lines(message.log_lines):
                 continue  # held back by the credit of who reads them
@@ -360,7 +366,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._doubted |= await write_reports(write, said)
 
     async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
-        heard, is_first = Heard(), True
+        heard, is_first = Heard(self._sessions.rarer), True
         while True:
             report = await inbox.take()
             if not heard.is_known(report) or host_id in self._doubted:
@@ -388,7 +394,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                     await session.outgoing.put(message)
                     sent = assignment
                 seen = basis
-                await subscription.wait(RESYNC_S * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
+                net_s = RESYNC_S * self._sessions.rarer()
+                await subscription.wait(net_s * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
 
     async def _next_generation(self, host_id: str, above: int) -> int:
         found: list[int] = []

@@ -21,6 +21,8 @@ from homeport_control.domain.metrics import ReplicaUsage
 OUTGOING_BOUND = 256
 PUT_S = 10.0
 MAX_GENERATION = 1 << 62  # a column of the database holds one more
+MOST_AT_ONCE = 300  # sessions that look at the database, as a net, as often as each would alone
+MOST_RARER = 10.0
 LOG_CREDIT = 1000  # lines that an agent may send ahead of the reader; then it waits
 LOG_LINE_BYTES = 65 * 1024  # an agent cuts them to 64 KiB and says so in the line
 LOG_BYTES = 32 << 20  # of lines that wait for the reader; an agent's own are far below, since it sends pieces
@@ -141,6 +143,11 @@ class Sessions:
 
     def is_connected(self, host_id: str) -> bool:
         return host_id in self._by_host
+
+    def rarer(self) -> float:
+        """How many times as long as alone a session waits until it looks, as a net under what it was told, at what it knows
+        already: so that all of them together look no more often in a large fleet. 1 to `MOST_RARER`."""
+        return min(max(1.0, len(self._by_host) / MOST_AT_ONCE), MOST_RARER)
 
     def is_newest(self, session: AgentSession) -> bool:
         return self._by_host.get(session.host_id) is session

@@ -11,10 +11,18 @@ from dataclasses import dataclass, field
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
 
+FIRST_INTERVAL_S = 1.0  # agents take a sample a second
+MESSAGES_PER_S = 300.0  # of all hosts together: each costs a fifth of a millisecond, whether anybody looks or not
+MOST_INTERVAL_S = 5.0
 MOST_GPUS = 128  # of one host, MIG instances too
 MOST_REPLICAS = 1024  # of one host
 MOST_GPU_BYTES = 64 << 10  # of one GPU's reading: a few hundred processes on it
 MOST_BYTES = 4 << 10  # of any other reading
+
+
+def interval_s(hosts: int) -> float:
+    """How often each of so many hosts is to send its readings, in seconds."""
+    return min(max(FIRST_INTERVAL_S, hosts / MESSAGES_PER_S), MOST_INTERVAL_S)
 
 
 @dataclass(slots=True)

@@ -58,23 +58,26 @@ def replica_state(replica: Replica) -> str:
     return "draining" if replica.wanted is Wanted.DRAIN else "terminating"
 
 
-def run_message(
+def put_run(
+    message: api_pb2.Run,
     run: Run,
     replicas: Sequence[Replica],
-    hosts: Mapping[str, Host],
     count: int,
     allowed: Range[int],
     url: str,
-    memory: Callable[[Replica], GpuMemory | None],
-) -> api_pb2.Run:
-    """`count`: wanted now, of `allowed`. `memory`: what a replica has of its GPUs' memory."""
+    message_of: Callable[[Replica], api_pb2.Replica],
+) -> None:
+    """Into a message that is part of an answer already: of thousands of replicas a copy takes long.
+
+    `count`: wanted now, of `allowed`.
+    """
     current = run.current or run.newest
     shown = [replica for replica in replicas if replica.ended_at_s is None]
     if run.ended_at_s is not None and not shown:
         shown = [replica for replica in replicas if replica.revision == run.newest.number][-max(count, 1) :]
     newest_up = [r for r in shown if r.revision == current.number and r.in_rotation]
     failed = run.newest.failed or (run.reason if run.state == "failed" else "")
-    return api_pb2.Run(
+    own = api_pb2.Run(
         id=run.id,
         name=run.name,
         state=run.state,
@@ -85,13 +88,14 @@ def run_message(
         url=url,
         published=bool(newest_up),
         rolled_out=run.ended_at_s is None and _is_rolled_out(current.number, shown, newest_up, count, allowed),
-        replicas=[_replica_message(replica, hosts, memory(replica)) for replica in shown],
         error=failed,
         log_tail=run.log_tail,
         replicas_wanted=count,
         newest_revision=run.newest.number,
         replicas_range="" if allowed.is_exact else range_text(allowed, str),
     )
+    message.MergeFrom(own)
+    message.replicas.extend(map(message_of, shown))
 
 
 def _is_rolled_out(
@@ -107,8 +111,8 @@ def _is_rolled_out(
     return len(newest_up) >= enough and all(replica.revision == revision for replica in shown)
 
 
-def _replica_message(replica: Replica, hosts: Mapping[str, Host], memory: GpuMemory | None) -> api_pb2.Replica:
-    host = hosts.get(replica.host_id or "")
+def replica_message(replica: Replica, host: Host | None, memory: GpuMemory | None) -> api_pb2.Replica:
+    """`host`: its own. `memory`: what it has of its GPUs' memory."""
     held = [gpu for gpu in host.facts.gpus if gpu.uuid in replica.gpu_uuids] if host else []
     return api_pb2.Replica(
         id=replica.id,

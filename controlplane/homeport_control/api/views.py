@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.api.convert import run_message
-from homeport_control.api.gpu_memory import memory_of
+from homeport_control.api.convert import put_run
+from homeport_control.api.gpu_memory import GpuMemory, memory_of
+from homeport_control.api.kept_replicas import KeptReplicas
 from homeport_control.api.readings import Readings
 from homeport_control.decide.gateways import choose
 from homeport_control.decide.scaling import count_of
@@ -38,6 +39,7 @@ class Views:
         self._database = database
         self._readings = readings
         self._scaling_of = scaling_of
+        self._kept = KeptReplicas()
 
     async def runs(self, request: api_pb2.ListRunsRequest) -> api_pb2.ListRunsResponse:
         async with self._database.read() as connection:
@@ -59,13 +61,18 @@ class Views:
     def _answer(
         self, found: Sequence["_Found"], hosts_by_id: Mapping[str, Host], known: Sequence[Gateway]
     ) -> api_pb2.ListRunsResponse:
-        messages = []
+        response = api_pb2.ListRunsResponse()
         for it in found:
             run, spec = it.run, it.spec
             gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
             url = gateway.url_of(run.name, https=spec.https is not False) if gateway else ""
             memory = memory_of(run, hosts_by_id.get, self._readings)
-            message = run_message(run, it.replicas, hosts_by_id, it.count, spec.replicas, url, memory)
+
+            def message_of(replica: Replica, memory: Callable[[Replica], GpuMemory | None] = memory) -> api_pb2.Replica:
+                return self._kept.message(replica, hosts_by_id, memory(replica))
+
+            message = response.runs.add()
+            put_run(message, run, it.replicas, it.count, spec.replicas, url, message_of)
             message.open = not spec.auth
             if run.ended_at_s is None:
                 message.scaling = self._scaling_of(run.id)
@@ -73,8 +80,7 @@ class Views:
                 message.model, message.model_type = spec.model.names[0], spec.model.type
                 message.model_aliases.extend(spec.model.names[1:])
                 message.model_url = gateway.models_url if gateway else ""
-            messages.append(message)
-        return api_pb2.ListRunsResponse(runs=messages)
+        return response
 
     async def watch(self, request: api_pb2.ListRunsRequest) -> AsyncGenerator[api_pb2.ListRunsResponse, None]:
         """The list now, and again after each change that a reader could see."""

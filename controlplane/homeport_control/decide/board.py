@@ -25,11 +25,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A host that fits, with the GPUs that the replica would get there, and what was compared."""
+    """A host that fits, with the GPUs that the replica would get there."""
 
     host: Host
     choice: Choice
-    score: tuple[tuple[str, float], ...]
+    key: Key
+
+    @property
+    def score(self) -> tuple[tuple[str, float], ...]:
+        """What was compared, each part with its name."""
+        return told(self.key)
 
 
 Kind = tuple[Resources, Filters, tuple[Home, ...]]
@@ -73,8 +78,10 @@ class Board:
 
     def refusals(self, ask: Ask) -> tuple[Refusal, ...]:
         """One for each host that does not fit, by name."""
+        fitting = self._ranking(ask).fitting()
         ask = ask.at_home(self._homes, self._by_id)
-        found = ((free.host.name, lacks(free, ask, self.now_s)) for free in self.free)
+        others = (free for at, free in enumerate(self.free) if at not in fitting)
+        found = ((free.host.name, lacks(free, ask, self.now_s)) for free in others)
         return tuple(Refusal(name, "; ".join(lack.text for lack in against)) for name, against in found if against)
 
     def claim(self, reservation: Reservation, volumes: Sequence[str] = ()) -> None:
@@ -105,7 +112,7 @@ class Board:
 
     def _fit(self, ranking: Ranking, key: Key) -> Fit:
         at = int(key[-1])
-        return Fit(self.hosts[at], ranking.choices[at], told(key))
+        return Fit(self.hosts[at], ranking.choices[at], key)
 
     def _there(self, ask: Ask) -> Mapping[int, int]:
         return self._runs.get(ask.run_name, {})

@@ -63,9 +63,11 @@ def _part(free: Capacity, spec: GpuSpec) -> Choice | None:
     needs_mib = least_mib(spec)
     best: GpuRoom | None = None
     for room in free.rooms:
-        if room.free_mib < needs_mib or not room.is_shareable or not suits(room, spec):
+        if room.free_mib < needs_mib or (
+            best is not None and (room.warned, room.free_mib) >= (best.warned, best.free_mib)
+        ):
             continue
-        if best is None or (room.warned, room.free_mib) < (best.warned, best.free_mib):
+        if room.is_shareable and suits(room, spec):  # last: they take longest
             best = room
     if best is None:
         return None

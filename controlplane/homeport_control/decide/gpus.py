@@ -4,7 +4,6 @@ Pure. Does not choose GPUs (placement).
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -74,5 +73,14 @@ def size_gb(memory_mib: int) -> int:
 
 def gpus_text(gpus: Iterable[Gpu]) -> tuple[str, ...]:
     """("A5000:24GB:2",): one for each kind, in the order of its text."""
-    kinds = Counter(f"{short_name(gpu)}:{size_gb(gpu.memory_total_mib)}GB" for gpu in gpus if not gpu.mig_enabled)
+    kinds: dict[str, int] = {}
+    for gpu in gpus:
+        if not gpu.mig_enabled:
+            kind = _kind(gpu.name, gpu.memory_total_mib)
+            kinds[kind] = kinds.get(kind, 0) + 1
     return tuple(f"{kind}:{count}" for kind, count in sorted(kinds.items()))
+
+
+@lru_cache(maxsize=4096)
+def _kind(name: str, memory_mib: int) -> str:
+    return f"{_shortened(name)}:{size_gb(memory_mib)}GB"

@@ -51,6 +51,11 @@ class Ranking:
         at = ((int(key[-1]), key) for key in self._order)
         return sorted(of_the_ask(key, there.get(it, 0), it in with_image) for it, key in at)
 
+    def fitting(self) -> frozenset[int]:
+        """The places of the hosts that fit."""
+        self._catch_up()
+        return frozenset(int(key[-1]) for key in self._order)
+
     def summary(self) -> str:
         """Counted per first reason, most frequent first; of several hosts the one that comes closest gives the numbers."""
         self._catch_up()

@@ -146,8 +146,10 @@ async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[st
     """Those of these that there are."""
     found: dict[str, Host] = {}
     for some in chunks(host_ids):
-        rows = await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some)))
-        found |= {row[_ID]: _host(row) for row in rows}
+        rows = (await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some)))).all()
+        for start in range(0, len(rows), PIECE):
+            found |= {row[_ID]: _host(row) for row in rows[start : start + PIECE]}
+            await asyncio.sleep(0)  # others have their turn: in a fleet that has just come all of them are to be made
     return found
 
 

@@ -25,7 +25,7 @@ from homeport_protos.versions import PROTOCOL
 
 SESSION = "/homeport_protos.agent.v1.AgentLink/Session"
 GPUS, GPU_MIB = 8, 81920
-TELEMETRY_S, FACTS_SAMPLE_S = 1.0, 1.0
+TELEMETRY_S, FACTS_SAMPLE_S = 1.0, 1.0  # the first at least: in a large fleet as its server says
 FIRST_PORT = 20_000
 LIFE = (pb.PHASE_PULLING, pb.PHASE_STARTING, pb.PHASE_PROBING, pb.PHASE_READY)
 STEP_S = (0.05, 0.4)  # between two phases, at random
@@ -112,7 +112,7 @@ class SimulatedAgent:
         self._gateways: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
         self._is_report_due = False
-        self._interval_s = 2.0
+        self._interval_s, self._telemetry_s = 2.0, TELEMETRY_S
 
     @property
     def lives(self) -> list[Life]:
@@ -147,6 +147,7 @@ class SimulatedAgent:
             if first is grpc.aio.EOF or not first.HasField("welcome"):
                 raise StopAsyncIteration
             self._interval_s = first.welcome.report_interval_s or 2.0
+            self._telemetry_s = max(first.welcome.telemetry_interval_s, TELEMETRY_S)
             self._counters.connected += 1
             self._counters.sessions += 1
             pump = asyncio.create_task(self._pump(call.write))
@@ -166,7 +167,7 @@ class SimulatedAgent:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         report_s = now_s  # the first report at once, as settled agents do
-        telemetry_s = now_s + self._chance.uniform(0, TELEMETRY_S)
+        telemetry_s = now_s + self._chance.uniform(0, self._telemetry_s)
         sample_s = now_s + self._chance.uniform(0, FACTS_SAMPLE_S)
         moved_s = now_s + self._chance.uniform(0, self._facts_every_s)
         told = self._facts_key()
@@ -197,7 +198,7 @@ class SimulatedAgent:
                 self._counters.reports += 1
                 await write(pb.FromAgent(report=self._report(facts)).SerializeToString())
             if now_s >= telemetry_s:
-                telemetry_s = now_s + TELEMETRY_S
+                telemetry_s = now_s + self._telemetry_s
                 self._counters.telemetry += 1
                 turn += 1
                 await write(self._readings[turn % len(self._readings)])

@@ -234,6 +234,21 @@ async def test_readings_are_sent_when_there_are_new_ones(rig: Rig) -> None:
     assert rig.host.asked_anew == [True, False], "only to a new session everything is told"
 
 
+async def test_a_large_fleets_server_is_not_sent_each_sample(tmp_path: Path) -> None:
+    async with linked(tmp_path) as rig:
+        rig.control.telemetry_interval_s = 3600
+        session = await rig.control.session()
+        await session.next("report")
+        rig.host.fresh = [News(True, HostReading(cpu=cpu), (), ()) for cpu in (0.25, 0.5)]
+        rig.link.has_readings()
+        assert (await session.next("telemetry")).host.cpu == 0.25, "the first one of a session goes at once"
+        rig.link.has_readings()
+        for _ in range(2):  # reports go before readings: after the second one these would have been taken
+            rig.link.changed()
+            await session.next("report")
+        assert len(rig.host.fresh) == 1
+
+
 async def test_an_admins_word_reaches_the_health_of_the_host(rig: Rig) -> None:
     session = await rig.control.session()
     session.push(clear_findings=agent_pb2.ClearFindings(gpu_uuids=["GPU-1"]))

@@ -473,6 +473,7 @@ class Welcome(_message.Message):
     REPORT_INTERVAL_S_FIELD_NUMBER: _builtins.int
     AT_S_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    TELEMETRY_INTERVAL_S_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     server_id: _builtins.str
     report_interval_s: _builtins.float
@@ -481,6 +482,8 @@ class Welcome(_message.Message):
     """unix time by the server's clock; 0: a server that does not say"""
     notice: _builtins.str
     """for the log of the host: another machine speaks with its identity; empty: nothing"""
+    telemetry_interval_s: _builtins.float
+    """readings not more often than this; 0: after each sample"""
     def __init__(
         self,
         *,
@@ -489,10 +492,11 @@ class Welcome(_message.Message):
         report_interval_s: _builtins.float = ...,
         at_s: _builtins.float = ...,
         notice: _builtins.str = ...,
+        telemetry_interval_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "notice", b"notice", "protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "notice", b"notice", "protocol", b"protocol", "report_interval_s", b"report_interval_s", "server_id", b"server_id", "telemetry_interval_s", b"telemetry_interval_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -598,7 +602,7 @@ Global___Findings: _TypeAlias = Findings  # noqa: Y015
 
 @_typing.final
 class Telemetry(_message.Message):
-    """What was sampled, once a second at most and only when something changed; not ordered with reports. The first of a
+    """What was sampled, once a second at most (Welcome.telemetry_interval_s) and only when something changed; not ordered with reports. The first of a
     session is full.
     """
 

@@ -15,14 +15,14 @@ def report(
 
 
 def test_the_first_report_is_news_and_the_same_again_is_none() -> None:
-    heard = Heard(lambda: 0.0)
+    heard = Heard(clock=lambda: 0.0)
     assert not heard.is_known(report(1))
     heard.written(report(1))
     assert heard.is_known(report(2, accepted_generation=7))
 
 
 def test_another_phase_facts_or_findings_are_news() -> None:
-    heard = Heard(lambda: 0.0)
+    heard = Heard(clock=lambda: 0.0)
     heard.written(report(1))
     assert not heard.is_known(report(2, agent_pb2.PHASE_UNREADY))
     assert not heard.is_known(report(2, facts=host_pb2.HostFacts(cpus=4)))
@@ -30,13 +30,13 @@ def test_another_phase_facts_or_findings_are_news() -> None:
 
 
 def test_facts_are_told_once_and_not_missed_in_the_next_report() -> None:
-    heard = Heard(lambda: 0.0)
+    heard = Heard(clock=lambda: 0.0)
     heard.written(report(1, facts=host_pb2.HostFacts(cpus=4), findings=agent_pb2.Findings()))
     assert heard.is_known(report(2))
 
 
 def test_what_was_not_written_is_news_again() -> None:
-    heard = Heard(lambda: 0.0)
+    heard = Heard(clock=lambda: 0.0)
     heard.written(report(1))
     assert not heard.is_known(report(2, agent_pb2.PHASE_FAILED))  # and its write failed
     assert not heard.is_known(report(3, agent_pb2.PHASE_FAILED))
@@ -44,10 +44,20 @@ def test_what_was_not_written_is_news_again() -> None:
 
 def test_now_and_then_it_is_written_all_the_same() -> None:
     now_s = [0.0]
-    heard = Heard(lambda: now_s[0])
+    heard = Heard(clock=lambda: now_s[0])
     heard.written(report(1))
     now_s[0] = RESYNC_S
     assert not heard.is_known(report(2))
+
+
+def test_in_a_large_fleet_it_is_written_anew_more_rarely() -> None:
+    now_s, rarer = [0.0], [4.0]
+    heard = Heard(lambda: rarer[0], lambda: now_s[0])
+    heard.written(report(1))
+    now_s[0] = 4 * RESYNC_S - 1
+    assert heard.is_known(report(2))
+    rarer[0] = 3.0  # some have gone
+    assert not heard.is_known(report(3))
 
 
 async def test_only_the_newest_report_is_taken_with_facts_and_findings_that_came_before_it() -> None:

@@ -92,6 +92,7 @@ async def test_a_session_begins_with_hello_and_welcome_and_brings_the_hosts_fact
     agent = await plane.joined()
     welcome = await agent.connect()
     assert (welcome.protocol, welcome.server_id, welcome.report_interval_s) == (PROTOCOL, "server1", 2.0)
+    assert welcome.telemetry_interval_s == 1.0
     host = await get_host(plane.state, agent.host_id)
     assert (host.connection, host.facts.cpus) == (Connection.CONNECTED, 8)
     first = (await agent.hear()).assignment

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fixtures.control import DEADLINE_S
-from homeport_control.agents.sessions import LOG_CREDIT, AgentSession, Sessions
+from homeport_control.agents.sessions import LOG_CREDIT, MOST_AT_ONCE, AgentSession, Sessions
 from homeport_control.domain.errors import NotReady
 from homeport_control.domain.logs import LogLine, LogQuery
 from homeport_control.domain.metrics import GpuUsage, ReplicaUsage
@@ -160,3 +160,13 @@ def test_the_end_of_an_older_session_is_not_the_end_of_the_host() -> None:
     assert sessions.is_connected("h1")
     assert sessions.close(newer)
     assert not sessions.is_connected("h1")
+
+
+def test_in_a_large_fleet_the_nets_of_all_sessions_together_are_thrown_no_more_often() -> None:
+    sessions = Sessions()
+    for number in range(MOST_AT_ONCE):
+        sessions.open(f"h{number}")
+    assert sessions.rarer() == 1.0
+    for number in range(MOST_AT_ONCE, 4 * MOST_AT_ONCE):
+        sessions.open(f"h{number}")
+    assert sessions.rarer() == 4.0

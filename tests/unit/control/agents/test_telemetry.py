@@ -1,7 +1,7 @@
 """What hosts sampled: merged, bounded, forgotten with the session."""
 
 import pytest
-from homeport_control.agents.telemetry import MOST_GPUS, Telemetry
+from homeport_control.agents.telemetry import MOST_GPUS, MOST_INTERVAL_S, Telemetry, interval_s
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
 
@@ -67,3 +67,8 @@ def test_who_watches_is_woken_and_what_replicas_hold_is_passed_on() -> None:
 def test_a_host_that_said_nothing_has_none(host_id: str) -> None:
     assert Telemetry().of(host_id) is None
     assert Telemetry().replicas(["r1"], host_id) == {}
+
+
+@pytest.mark.parametrize(("hosts", "expected_s"), [(0, 1.0), (300, 1.0), (600, 2.0), (100_000, MOST_INTERVAL_S)])
+def test_a_large_fleet_sends_readings_less_often(hosts: int, expected_s: float) -> None:
+    assert interval_s(hosts) == expected_s
