@@ -18,7 +18,7 @@ MOST = 50_000
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """All that a message is made of. An unchanged Host is one and the same value (store/kept.py), so this is quickly compared."""
+    """All that a message is made of. Quickly compared: an unchanged Host is one and the same value (store/kept.py)."""
 
     host: Host
     replicas: int
