@@ -10,10 +10,11 @@ from fixtures.viewers import Viewer, viewing
 from homeport_control.domain.services import RunWanted
 from homeport_control.store import tokens
 from homeport_control.trust.tokens import sha256_hex
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 UPDATE_MS = 2000.0
+PAINTED = "performance.getEntriesByName('first-contentful-paint').length"
 
 
 def gpu(page: Page, host: str, index: int) -> Locator:
@@ -39,6 +40,30 @@ async def test_a_reader_logs_in_sees_the_fleet_and_signs_out(viewer: Viewer) -> 
     await page.wait_for_url("**/login")
     await viewer.goto(page, "/")
     await page.wait_for_url("**/login")
+
+
+async def test_the_top_of_the_fleet_is_painted_before_the_style_of_its_cards_is_there(viewer: Viewer) -> None:
+    page = await viewer.logged_in()
+    asked, may_come = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await may_come.wait()
+        await route.continue_()
+
+    await page.route("**/parts.css", hold)
+    try:
+        await page.goto(f"{viewer.dashboard.url}/", wait_until="commit")
+        await asyncio.wait_for(asked.wait(), 10)
+        async with asyncio.timeout(10):
+            while not await page.evaluate(PAINTED):  # the CSP lets nobody but the debugger evaluate
+                pass
+        await expect(page.locator("#top-summary")).to_be_visible()
+        assert await page.locator(".card").count() == 0  # not even read: nothing of it can flash up without its style
+    finally:
+        may_come.set()
+    await expect(page.get_by_role("heading", name="atlas", exact=True)).to_be_visible()
+    await live(page)
 
 
 async def test_a_wrong_token_is_told_on_the_page(viewer: Viewer) -> None:

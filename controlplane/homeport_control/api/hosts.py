@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Iterable
 
 from homeport_protos.api.v1 import api_pb2
 
-from homeport_control.api.convert import host_message
 from homeport_control.api.fleets import pending
+from homeport_control.api.kept_hosts import KeptHosts
 from homeport_control.api.readings import Readings
 from homeport_control.decide.standing import next_try, standing
 from homeport_control.domain.errors import NotFound
@@ -25,6 +25,7 @@ class Hosts:
         self._database = database
         self._readings = readings
         self._picture_s = picture_s
+        self._kept = KeptHosts()
 
     async def list(self, request: api_pb2.ListHostsRequest) -> api_pb2.ListHostsResponse:
         """Raises NotFound for a name that no host has."""
@@ -47,10 +48,11 @@ class Hosts:
         index_of = {place.id: place.index for place in there}
         now_s = time.time()
 
-        def message_of(host: Host) -> api_pb2.Host:
+        def tell(host: Host, message: api_pb2.Host) -> None:
             standby = standbys.get(host.id)
             phase = standby.phase if standby is not None else None
-            message = host_message(host, count[host.id], held.get(host.id, []), index_of, phase, gates)
+            kept = self._kept.message(host, count[host.id], held.get(host.id, []), index_of, phase, gates)
+            message.CopyFrom(kept)
             if standby is not None and host.connection is Connection.RELEASED:
                 message.reason += next_try(standby, now_s)
             if request.telemetry and (reading := self._readings.of(host.id)):
@@ -59,13 +61,15 @@ class Hosts:
                 )
                 if reading.host is not None:
                     message.reading.CopyFrom(reading.host)
-            return message
 
         def answer() -> api_pb2.ListHostsResponse:
-            messages = list(map(message_of, shown))
+            response = api_pb2.ListHostsResponse()
+            for host in shown:
+                tell(host, response.hosts.add())
             if not names:
-                messages += pending([it for it in registered if request.fleet in ("", it.fleet)], known, now_s)
-            return api_pb2.ListHostsResponse(hosts=messages)
+                of_fleet = [it for it in registered if request.fleet in ("", it.fleet)]
+                response.hosts.extend(pending(of_fleet, known, now_s))
+            return response
 
         # In a thread: of a thousand hosts it takes as long as nobody may hold the event loop.
         return await asyncio.to_thread(answer)

@@ -38,7 +38,9 @@ class Streams:
         self._visits = visits
         self._check_again_s = check_again_s
         self._viewers = 0
-        self._said = ("", b"")  # the event that was made last: the same for all who saw the same
+        # What was made last, of which parts: the same for all who saw the same, and as long as all that changed in a second.
+        self._told_last: tuple[str, str, str] = ("", "", "")  # mark, text, event
+        self._said = ("", b"")  # event, packed
 
     def stream(self, visit: Visit, sources: Sequence[Source]) -> StreamingResponse:
         """Raises Failed when too many look."""
@@ -109,12 +111,17 @@ class Streams:
                 told = trouble
                 text += _state(trouble)
             if text:
-                yield _name(mark(hubs, seen)) + _event(text)
+                yield self._told(mark(hubs, seen), text)
                 await asyncio.sleep(PACE_S)
             left_s = max(0.1, self._check_again_s - (loop.time() - checked_s))
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await bell.wait()
+
+    def _told(self, mark_: str, text: str) -> str:
+        if self._told_last[:2] != (mark_, text):
+            self._told_last = (mark_, text, f"id: {mark_}\n{_event(text)}")
+        return self._told_last[2]
 
     async def _packed(self, events: AsyncGenerator[str, None]) -> AsyncIterator[bytes]:
         """As gzip: a tenth of the bytes. Each event is packed by itself, so one packing is for all viewers who get the same."""
@@ -154,10 +161,6 @@ def versions(since: str, hubs: Sequence[Hub]) -> list[int]:
 
 def _state(words: str) -> str:
     return f'<p id="trouble" role="alert" hx-swap-oob="true">{escape(words)}</p>'
-
-
-def _name(mark_: str) -> str:
-    return f"id: {mark_}\n"
 
 
 def _event(text: str) -> str:

@@ -5,6 +5,7 @@ Sizes are in GB as `nvidia-smi` counts them; a number that is not known is empty
 
 import hashlib
 import re
+from functools import lru_cache
 
 MIB = 1024.0  # of a GB
 TONES = {
@@ -12,11 +13,12 @@ TONES = {
     "warn": frozenset({"warning", "draining", "pending", "pulling", "starting", "probing", "queued", "provisioning"}),
     "bad": frozenset({"failing", "failed", "unreachable"}),
 }
+_TONE_OF = {word: name for name, words in TONES.items() for word in words}
 
 
 def tone(word: str) -> str:
     """ "ok", "warn", "bad", or "off" for what is at rest."""
-    return next((name for name, words in TONES.items() if word in words), "off")
+    return _TONE_OF.get(word, "off")
 
 
 def gb(mib: float) -> str:
@@ -47,6 +49,7 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+@lru_cache(1024)  # a fleet has few kinds
 def gpu_name(name: str) -> str:
     """ "NVIDIA A100-SXM4-80GB" as a row has room for it: its memory stands beside it."""
     return re.sub(r"[- ]\d+GB( HBM\w*)?$", "", name.removeprefix("NVIDIA ").removeprefix("GeForce ")) or name
