@@ -8,6 +8,7 @@ from homeport_protos.common.v1 import host_pb2
 from homeport_protos.gpu_memory import gigabytes
 
 from homeport_control.api.gpu_memory import GpuMemory
+from homeport_control.api.kept_messages import KeptMessages
 from homeport_control.decide.offers import resources_text
 from homeport_control.decide.paths import Path, path
 from homeport_control.domain.fleets import Phase as DemandPhase
@@ -171,7 +172,7 @@ def host_message(
         health=Health.FAILING if host.facts.docker_unavailable else host.health,
         reason=reason,
         created_at=timestamp(host.created_at_s),
-        facts=_kept_facts(host),
+        facts=_facts.of(host.id, (host.facts,), lambda: _facts_message(host.facts)),
         replicas=replicas,
         findings=[
             _finding(it)
@@ -223,21 +224,7 @@ def _process(it: GpuProcess) -> host_pb2.GpuProcess:
     )
 
 
-_facts: dict[str, tuple[HostFacts, host_pb2.HostFacts]] = {}  # by host: what it said last, as a message
-MOST_FACTS = 50_000
-
-
-def _kept_facts(host: Host) -> host_pb2.HostFacts:
-    """Never changed by who gets it. They are nearly all of a host's message, and few hosts say something new between two
-    answers."""
-    known = _facts.get(host.id)
-    if known is not None and known[0] is host.facts:
-        return known[1]
-    if len(_facts) >= MOST_FACTS:  # of hosts that are gone, too
-        _facts.clear()
-    made = _facts_message(host.facts)
-    _facts[host.id] = (host.facts, made)
-    return made
+_facts: KeptMessages[host_pb2.HostFacts] = KeptMessages()  # nearly all of a host's message
 
 
 def _facts_message(facts: HostFacts) -> host_pb2.HostFacts:
