@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from homeport_agent.envoy import admin
+from homeport_agent.envoy.host import run_dir
 from rig.load_client import Flow, Kind, LoadClient, Target
 from rig.log_excerpt import around
 from rig.stack import Stack, wait_for
@@ -119,7 +121,7 @@ class Stage:
 
 
 def must_have_lost_nothing(stack: Stack, client: LoadClient) -> None:
-    """Raises AssertionError, with what server and agent wrote around the first request that failed."""
+    """Raises AssertionError, with what server and agent wrote around the first request that failed, and what Envoy says."""
     results = client.results
     print(results.table())
     said = []
@@ -127,7 +129,20 @@ def must_have_lost_nothing(stack: Stack, client: LoadClient) -> None:
         for process in (stack.server, stack.agent):
             lines = around(process.output, failure.began_at_s - 2, failure.began_at_s + 1)
             said += [f"-- {process.name}, around {failure.number}", *lines]
+        said += ["-- Envoy", *_of_envoy(stack)]
     assert results.not_ok == 0, "\n".join([*said, results.table()])
+
+
+def _of_envoy(stack: Stack) -> list[str]:
+    """Its counts of connections and endpoints, and its last answers without a replica."""
+    folder = run_dir(stack.agent_state, "local")
+    try:
+        counts = admin.get(folder, "/stats?filter=connect_fail|upstream_rq_retry$|membership|ejections").decode()
+        answers = (folder / "access.log").read_text().splitlines()
+    except OSError as error:
+        return [f"it does not say: {error}"]
+    of_services = [line for line in counts.splitlines() if "homeport/" not in line]
+    return [*of_services, *[line for line in answers if '"status":503' in line][-5:]]
 
 
 Scenario = Callable[[Stage, LoadClient, int], None]  # stage, client, how many requests must be answered in it
