@@ -86,6 +86,9 @@ class Journal:
                 self._is_refused = True
                 self._noted.set()
                 return False
+            except asyncio.CancelledError:  # it may not even have begun; app flushes once more
+                self._noted.set()
+                raise
             if self._is_refused:
                 log.info("the journal %s is written again", self._path)
             self._is_refused = False

@@ -18,6 +18,7 @@ from homeport_agent.health.xids import BUILT_IN, Table
 
 log = logging.getLogger("homeport.agent")
 
+LAST_WRITE_S = 5.0
 LOGGED_S = 60.0  # a sick GPU may say the same a thousand times a second
 
 Check = Callable[[Gpu], Awaitable[Outcome]]
@@ -81,10 +82,17 @@ class HealthRoom:
             self._follow(judge.checked(self._memory, gpu.uuid, outcome, self._now_s()))
 
     async def run_saves(self) -> None:
-        """Keep what is remembered on disk. Until cancelled."""
-        while True:
-            await self._has_news.wait()
-            await self.flush()
+        """Keep what is remembered on disk. Until cancelled; then what was told last is still written."""
+        try:
+            while True:
+                await self._has_news.wait()
+                await self.flush()
+        finally:
+            try:
+                async with asyncio.timeout(LAST_WRITE_S):
+                    await self.flush()
+            except TimeoutError:
+                log.error("what is known of the GPUs could not be written before the end")
 
     async def flush(self) -> None:
         """Write what was not written yet."""
@@ -94,6 +102,9 @@ class HealthRoom:
                 await asyncio.to_thread(write_atomically, self._path, memory.encode(self._memory))
             except OSError as error:
                 log.error("what is known of the GPUs (%s) cannot be written: %s", self._path, error.strerror)
+            except asyncio.CancelledError:  # it may not even have begun
+                self._has_news.set()
+                raise
 
     def _follow(self, fresh: Memory) -> None:
         self._memory = fresh

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -142,6 +144,19 @@ async def test_it_is_written_by_itself_and_only_when_something_happened(tmp_path
     rig.xid(63)
     await rig.room.flush()
     assert json.loads(rig.path.read_text())["gpus"][0]["conditions"][0]["sign"]["code"] == "xid-63"
+
+
+async def test_what_waits_to_be_written_is_written_before_the_end(tmp_path: Path) -> None:
+    rig, may_go, loop = Rig(tmp_path), threading.Event(), asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    busy = asyncio.ensure_future(asyncio.to_thread(may_go.wait, DEADLINE_S))
+    async with running(rig):
+        rig.look(2)
+        rig.xid(79)
+        await asyncio.sleep(0)  # the saving begins, and waits for a thread
+        loop.call_soon(may_go.set)
+    assert await busy
+    assert Rig(tmp_path).codes == [f"{uuid(0)} xid-79"]
 
 
 async def test_a_disk_that_is_full_costs_a_line_and_nothing_else(
