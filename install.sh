@@ -337,7 +337,7 @@ LockPersonality=yes"
 respawner() { # NAME: the process id of its living respawner; nothing when there is none
     pid=$(cat "$RUN/$1.pid" 2>/dev/null) || return 0
     # A number alone may belong to somebody else after a reboot.
-    if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "homeport-respawn $1 "; then echo "$pid"; fi
+    if { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -q "homeport-respawn $1 "; then echo "$pid"; fi
 }
 
 is_running() { # NAME
@@ -384,7 +384,7 @@ stop_service() { # NAME: ends it and waits until it is gone
 end_orphans() { # NAME: a server or agent whose respawner was killed: it would hold the ports, and nobody would restart it
     case $1 in server) package=homeport_control ;; *) package=homeport_agent ;; esac
     for proc in /proc/[0-9]*; do
-        case $(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null) in
+        case $({ tr '\0' ' ' <"$proc/cmdline"; } 2>/dev/null) in
         "$OPT/venv/bin/python -P -m $package run "*)
             kill -TERM "${proc#/proc/}" 2>/dev/null || true
             wait_until 10 is_gone "${proc#/proc/}" || kill -KILL "${proc#/proc/}" 2>/dev/null || true
