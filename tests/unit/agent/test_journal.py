@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.agent import assignment, replica
+from fixtures.threads import busy_threads
 from homeport_agent.journal import Journal, decode, encode
 from homeport_agent.machine import without_secrets
 from homeport_agent.model import (
@@ -99,6 +100,19 @@ async def test_only_the_newest_is_written(tmp_path: Path) -> None:
     read = journal.read()
     assert read is not None
     assert read.assignment.generation == 49
+
+
+async def test_what_waits_to_be_written_when_it_is_ended_is_written_by_the_last_flush(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.json")
+    async with busy_threads():
+        journal.keep(ENTRY)
+        work = asyncio.ensure_future(journal.run())
+        await asyncio.sleep(0)  # the writing begins, and waits for a thread
+        work.cancel()
+        await asyncio.wait([work])
+    assert journal.read() is None
+    assert await journal.flush()
+    assert journal.read() is not None
 
 
 def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import logging
-import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from fakes.health import START_S, uuid
+from fixtures.threads import busy_threads
 from homeport_agent.gpus.base import GpuSample
 from homeport_agent.gpus.model import Gpu, GpuReading, XidEvent
 from homeport_agent.health.model import HostLook, Outcome, Verdict
@@ -147,15 +146,12 @@ async def test_it_is_written_by_itself_and_only_when_something_happened(tmp_path
 
 
 async def test_what_waits_to_be_written_is_written_before_the_end(tmp_path: Path) -> None:
-    rig, may_go, loop = Rig(tmp_path), threading.Event(), asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
-    busy = asyncio.ensure_future(asyncio.to_thread(may_go.wait, DEADLINE_S))
-    async with running(rig):
+    rig = Rig(tmp_path)
+    async with busy_threads() as free, running(rig):
         rig.look(2)
         rig.xid(79)
         await asyncio.sleep(0)  # the saving begins, and waits for a thread
-        loop.call_soon(may_go.set)
-    assert await busy
+        asyncio.get_running_loop().call_soon(free)  # when it has been told to end
     assert Rig(tmp_path).codes == [f"{uuid(0)} xid-79"]
 
 
