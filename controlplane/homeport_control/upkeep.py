@@ -18,7 +18,7 @@ from homeport_control import __version__
 from homeport_control.app import only_server
 from homeport_control.domain.errors import Conflict, NotFound
 from homeport_control.settings import ServerSettings
-from homeport_control.store import archive, copying, events, hosts, meta, place, sqlite
+from homeport_control.store import archive, copying, events, meta, place, sessions, sqlite
 from homeport_control.store.archive import Manifest
 from homeport_control.store.connect import (
     BUSY_TIMEOUT_S,
@@ -140,7 +140,7 @@ async def _make_usable(file: Path, manifest: Manifest) -> None:
         )
     await asyncio.to_thread(migrate, file)
     async with _open(file) as database, database.write() as write:
-        await hosts.after_restore(write, time.time())
+        await sessions.after_restore(write, time.time())
         made = datetime.fromtimestamp(manifest.made_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         sentence = f"the server was restored from a backup of {made}: what happened after that it does not know"
         events.record(write, kind="server", object_id=manifest.server_id, name="server", sentence=sentence)

@@ -3,8 +3,8 @@
 Secrets are opened here, on their way to the one host that needs them, and kept nowhere else.
 """
 
-import asyncio
 import posixpath
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from homeport_protos.agent.v1 import agent_pb2
@@ -12,17 +12,18 @@ from homeport_protos.code import WORKFLOW
 
 from homeport_control.agents.enrollment import LOCAL_ADDRESSES
 from homeport_control.decide.paths import dialling, mark
+from homeport_control.domain.gateway import Gateway
+from homeport_control.domain.hosts import Door, Host
 from homeport_control.domain.replicas import Replica, Wanted
 from homeport_control.domain.services import Revision, Run
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.base_image import hint_of, image_of
 from homeport_control.spec.env import Secrets
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import gateways, hosts, replicas, runs
+from homeport_control.store import doors, gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
+from homeport_control.store.loader import Loader
 from homeport_control.trust.sealing import Sealer
-
-AT_ONCE = 4  # looks at the database: others read too, and more connections than these would be opened for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,50 +66,44 @@ class Assignments:
         self._database = database
         self._sealer = sealer
         self._settings = settings
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._bases = Loader(self._look_all)
+        self._revisions = Loader(self._read_all)
 
     async def of_host(self, host_id: str) -> agent_pb2.Assignment:
         """The whole list, without a generation; equal states give equal messages. Raises NotReady."""
         return await self.made(await self.look(host_id))
 
-    async def look(self, host_id: str) -> "Basis":
+    async def look(self, host_id: str) -> Basis:
         """What the list is made of. Equal ones give equal lists. Raises NotReady."""
-        async with self._room, self._database.read() as connection:
-            host = await hosts.get_without_facts(connection, host_id)
-            there = await gateways.list_all(connection)
-            roles = tuple(it for it in there if it.host_id == host_id)
-            doors = await hosts.doors(connection) if roles else {}
-            dials = sorted(host.door.dials) if host is not None else []
-            dialled = [
-                it for gateway in dials if (it := await hosts.get_without_facts(connection, gateway)) is not None
-            ]
-            placed = await replicas.on_host(connection, host_id)
-        has_replicas = host is None or not host.is_for_gateways
-        strangers = tuple(sorted({it.host_id for it in there} - {host_id, ""})) if has_replicas else ()
-        return Basis(
-            host_id=host_id,
-            host_name=host.name if host is not None else "",
-            roles=tuple((it.name, it.listen_address, it.http_port, it.https_port) for it in roles),
-            strangers=strangers,
-            tunnels=tuple((it.id, it.address) for it in dialled if it.id in strangers),
-            edge=tuple(dialling(host_id, doors).items()) if roles else (),
-            reach=tuple(
-                (other, door.address, door.ports[0])
-                for other, door in sorted(doors.items())
-                if other != host_id and door.address and door.ports
-            ),
-            placed=tuple(map(part_of, placed)),
-        )
+        return (await self._bases.load([host_id]))[host_id]
 
-    async def made(self, basis: "Basis") -> agent_pb2.Assignment:
+    async def _look_all(self, host_ids: Sequence[str]) -> dict[str, Basis]:
+        async with self._database.read() as connection:
+            known = await hosts.by_id_without_facts(connection, host_ids)
+            there = await gateways.list_all(connection)
+            has_role = not {it.host_id for it in there}.isdisjoint(host_ids)
+            ways = await doors.by_host(connection) if has_role else {}
+            dialled = {gateway for host in known.values() for gateway in host.door.dials}
+            known |= await hosts.by_id_without_facts(connection, dialled - known.keys())
+            placed = await replicas.on_hosts(connection, host_ids)
+        return {it: basis_of(it, known, there, ways, placed.get(it, ())) for it in host_ids}
+
+    async def _read_all(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[Run, bytes]]:
+        """By run id and revision: the run, and what is sealed of that revision."""
+        async with self._database.read() as connection:
+            run_of = await runs.by_id(connection, {run_id for run_id, _ in wanted})
+            sealed = await runs.all_sealed(connection, wanted)
+        return {which: (run_of[which[0]], each) for which, each in sealed.items()}
+
+    async def made(self, basis: Basis) -> agent_pb2.Assignment:
         """Raises NotReady."""
-        async with self._room, self._database.read() as connection:
-            run_of = await runs.by_id(connection, {it.run_id for it in basis.placed})
-            sealed = await runs.all_sealed(connection, {(it.run_id, it.revision) for it in basis.placed})
+        found = (
+            await self._revisions.load({(it.run_id, it.revision): None for it in basis.placed}) if basis.placed else {}
+        )
         assigned = []
         for replica in basis.placed:
-            run = run_of[replica.run_id]
-            secrets = Secrets.from_json(self._sealer.open(sealed[replica.run_id, replica.revision]))
+            run, sealed = found[replica.run_id, replica.revision]
+            secrets = Secrets.from_json(self._sealer.open(sealed))
             spec = spec_from_json(run.revision(replica.revision).spec_json)
             assigned.append(assigned_replica(run, replica, spec, secrets, basis.host_name, self._settings))
         assignment = agent_pb2.Assignment(replicas=assigned)
@@ -141,6 +136,35 @@ class Assignments:
         return agent_pb2.Tunnel(
             gateway_host_id=host_id, address=known, port=self._settings.edge_port, mark=mark(host_id)
         )
+
+
+def basis_of(
+    host_id: str,
+    known: Mapping[str, Host],
+    there: Iterable[Gateway],
+    ways: Mapping[str, Door],
+    placed: Iterable[Replica],
+) -> Basis:
+    """`known`: it and the gateways' hosts that it dials; `ways`: all doors, where it is a gateway's host."""
+    host = known.get(host_id)
+    roles = tuple(it for it in there if it.host_id == host_id)
+    has_replicas = host is None or not host.is_for_gateways
+    strangers = tuple(sorted({it.host_id for it in there} - {host_id, ""})) if has_replicas else ()
+    dials = sorted(host.door.dials.intersection(known, strangers)) if host is not None else []
+    return Basis(
+        host_id=host_id,
+        host_name=host.name if host is not None else "",
+        roles=tuple((it.name, it.listen_address, it.http_port, it.https_port) for it in roles),
+        strangers=strangers,
+        tunnels=tuple((it, known[it].address) for it in dials),
+        edge=tuple(dialling(host_id, ways).items()) if roles else (),
+        reach=tuple(
+            (other, door.address, door.ports[0])
+            for other, door in (sorted(ways.items()) if roles else ())
+            if other != host_id and door.address and door.ports
+        ),
+        placed=tuple(map(part_of, placed)),
+    )
 
 
 def part_of(replica: Replica) -> Part:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from homeport_protos.agent.v1 import agent_pb2
@@ -12,7 +13,8 @@ from homeport_control.agents import bounds
 from homeport_control.agents.convert import facts_from, findings_from, observation_from
 from homeport_control.decide.paths import dialled, dug, told
 from homeport_control.domain.replicas import Observation
-from homeport_control.store import events, gateways, hosts, replicas
+from homeport_control.store import doors, events, gateways, hosts, replicas, sessions
+from homeport_control.store.batches import once_each
 from homeport_control.store.connect import Database, Write
 
 SHOWN = 5  # strangers in one sentence
@@ -41,45 +43,20 @@ async def write_reports(write: Write, said: Sequence[Said]) -> set[str]:
     Returns hosts that a gateway cannot dial any more: whether they are still there, their own next reports say.
     """
     doubted: set[str] = set()
-    for some in _once_each(said):
+    for some in once_each(said, lambda it: it.host_id):
         doubted |= await _write(write, some)
     return doubted
 
 
-def _once_each(said: Sequence[Said]) -> Iterator[list[Said]]:
-    """Two of one host (by two sessions) one after the other."""
-    left = list(said)
-    while left:
-        first = {it.host_id: it for it in reversed(left)}
-        yield list(reversed(first.values()))
-        left = [it for it in left if first[it.host_id] is not it]
-
-
 async def _write(write: Write, said: Sequence[Said]) -> set[str]:
     doubted: set[str] = set()
-    places = [hosts.Sequenced(it.host_id, it.report.boot_id, it.report.sequence) for it in said]
-    accepted = await hosts.accept_reports(write, places)
+    places = [sessions.Sequenced(it.host_id, it.report.boot_id, it.report.sequence) for it in said]
+    accepted = await sessions.accept_reports(write, places)
     news = [it for it in said if it.host_id in accepted]
-    # Facts first: what was found is told of GPUs that are known by then.
-    facts = {}
-    for it in news:
-        if it.report.HasField("facts"):
-            facts[it.host_id] = (it.actor, facts_from(it.report.facts))
-            await asyncio.sleep(0)  # of dozens of hosts in one go it takes as long as nobody may hold the event loop
-    await hosts.put_facts(write, facts)
-    for it in news:
-        if it.report.HasField("findings"):
-            host = await hosts.get(write.connection, it.host_id)
-            findings = findings_from(it.report.findings)
-            if host is not None and host.findings != findings:
-                write.actor, write.cause_id = it.actor, events.new_cause()
-                await hosts.update(write, it.host_id, {"findings": findings})
+    await _hosts(write, news)
     seen = [replicas.Observed(it.host_id, it.actor, _observations(it.report)) for it in news]
     await replicas.observe_all(write, seen, time.time())
-    for it in news:
-        if it.is_first:
-            write.actor, write.cause_id = it.actor, events.new_cause()
-            await _tell_strangers(write, it.host_id, [each.replica_id for each in _first(it.report.replicas)])
+    await _strangers(write, [it for it in news if it.is_first])
     await _doors(write, [it for it in news if it.report.HasField("door")])
     for it in news:
         report = it.report
@@ -103,13 +80,30 @@ def _observations(report: agent_pb2.Report) -> tuple[Observation, ...]:
     return tuple(map(observation_from, _first(report.replicas)))
 
 
+async def _hosts(write: Write, news: Sequence[Said]) -> None:
+    """What hosts say of themselves, and what they found."""
+    found = {it.host_id: findings_from(it.report.findings) for it in news if it.report.HasField("findings")}
+    known = await hosts.by_id_without_facts(write.connection, found)
+    changes = []
+    for it in news:
+        values: dict[str, Any] = {}
+        if it.report.HasField("facts"):
+            values["facts"] = facts_from(it.report.facts)
+            await asyncio.sleep(0)  # of dozens of hosts in one go it takes as long as nobody may hold the event loop
+        if it.host_id in known and known[it.host_id].findings != found[it.host_id]:
+            values["findings"] = found[it.host_id]
+        if values:
+            changes.append(hosts.Change(it.host_id, values, it.actor, events.new_cause()))
+    await hosts.update_all(write, changes)
+
+
 async def _doors(write: Write, news: Sequence[Said]) -> None:
     """The hosts' own doors."""
     if not news:
         return
-    known = await hosts.doors(write.connection, [it.host_id for it in news])
-    doors = {it.host_id: it.report.door for it in news}
-    await hosts.put_doors(
+    known = await doors.by_host(write.connection, [it.host_id for it in news])
+    said = {it.host_id: it.report.door for it in news}
+    await doors.put(
         write,
         {
             host_id: told(
@@ -118,23 +112,27 @@ async def _doors(write: Write, news: Sequence[Said]) -> None:
                 bounds.ports(door.ports),
                 bounds.sentence(door.message),
             )
-            for host_id, door in doors.items()
+            for host_id, door in said.items()
         },
     )
 
 
-async def _tell_strangers(write: Write, host_id: str, replica_ids: list[str]) -> None:
-    """Its assignment does not have them, so it stops them: nothing of the kind without a word."""
-    strangers = await replicas.strangers(write.connection, replica_ids)
-    host = await hosts.get(write.connection, host_id) if strangers else None
-    if host is not None:
-        shown = ", ".join(strangers[:SHOWN]) + (" …" if len(strangers) > SHOWN else "")
-        sentence = (
-            f"host {host.name} runs {len(strangers)} replicas that this server's database does not know ({shown}): "
-            "they were started after the backup that it was restored from, and are stopped"
-        )
-        hosts.tell(write, host, sentence)
-        log.warning(sentence)
+async def _strangers(write: Write, news: Sequence[Said]) -> None:
+    """Their assignments do not have them, so they stop them: nothing of the kind without a word."""
+    said = {it.host_id: [each.replica_id for each in _first(it.report.replicas)] for it in news}
+    unknown = await replicas.strangers(write.connection, [each for some in said.values() for each in some])
+    for it in news:
+        mine = sorted(unknown.intersection(said[it.host_id]))
+        host = await hosts.get_without_facts(write.connection, it.host_id) if mine else None
+        if host is not None:
+            shown = ", ".join(mine[:SHOWN]) + (" …" if len(mine) > SHOWN else "")
+            sentence = (
+                f"host {host.name} runs {len(mine)} replicas that this server's database does not know ({shown}): "
+                "they were started after the backup that it was restored from, and are stopped"
+            )
+            write.actor, write.cause_id = it.actor, events.new_cause()
+            hosts.tell(write, host, sentence)
+            log.warning(sentence)
 
 
 async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> set[str]:
@@ -144,7 +142,7 @@ async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> set[st
     reached = list(bounds.first(report.reached, bounds.MOST_REACHED))
     # Who had one may be in no report now: then all are looked at.
     ids = None if report.HasField("edge") else [it.host_id for it in reached]
-    before = await hosts.doors(write.connection, ids)
+    before = await doors.by_host(write.connection, ids)
     known = dict(before)
     for it in reached:
         if it.host_id in known:
@@ -158,5 +156,5 @@ async def _paths(write: Write, host_id: str, report: agent_pb2.Report) -> set[st
                 )
                 known[other] = dug(its, host_id, here.get(other), why)
     # It speaks of all of them, and of few is there anything new.
-    await hosts.put_doors(write, {other: its for other, its in known.items() if before[other] != its})
+    await doors.put(write, {other: its for other, its in known.items() if before[other] != its})
     return {other for other, its in known.items() if set(its.unheard) - set(before[other].unheard)}

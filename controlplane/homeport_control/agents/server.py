@@ -24,6 +24,7 @@ from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
 from homeport_control.agents.fleet_size import FleetSize
 from homeport_control.agents.heard import Heard, Inbox
+from homeport_control.agents.openings import Generation, Opening, write_generations, write_openings
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -31,10 +32,11 @@ from homeport_control.agents.silence import Silence, Silent
 from homeport_control.agents.telemetry import Telemetry, interval_s
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotLeading, NotReady
-from homeport_control.domain.hosts import Connection
+from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, hosts
 from homeport_control.store.batches import Batches, one_by_one
 from homeport_control.store.connect import Database, Write
+from homeport_control.store.loader import Loader
 from homeport_control.trust.ca import CertificateAuthority, serial_of
 from homeport_control.trust.pace import Crowd, Pace
 
@@ -85,6 +87,9 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._copies = Copies()
         self._fleet_size = FleetSize(database)
         self._reports = Batches(database, self._write_reports)
+        self._hosts = Loader(self._read_hosts)
+        self._openings = Batches(database, write_openings)
+        self._generations = Batches(database, write_generations)
         self._parts = Batches(database, one_by_one)
         self._doubted: set[str] = set()  # hosts whose next report is written though it says nothing new
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
@@ -198,16 +203,28 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _known_host(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
         host_id = peer_host_id(context)
-        async with self._database.read() as connection:
-            host = await hosts.get(connection, host_id)
-            if host is None:
-                if await hosts.was_removed(connection, host_id):
-                    raise RemovedHost("this host was removed from the fleet; join again to come back")
-                raise Denied("this host is not part of the fleet any more; join again")
-            if host.connection is Connection.RELEASED and await fleets.is_going(connection, host_id):
-                raise NotReady("this host is being released: its agent is about to be stopped")
+        host = (await self._hosts.load([host_id])).get(host_id)
+        if host is None:
+            raise await self._unknown(host_id)
+        if host.connection is Connection.RELEASED and await self._is_going(host_id):
+            raise NotReady("this host is being released: its agent is about to be stopped")
         must_be_good(host, peer_certificate(context))
+        self._actors[host_id] = f"host {host.name}"
         return host_id
+
+    async def _read_hosts(self, host_ids: Sequence[str]) -> dict[str, Host]:
+        async with self._database.read() as connection:
+            return await hosts.by_id_without_facts(connection, host_ids)
+
+    async def _unknown(self, host_id: str) -> Denied:
+        async with self._database.read() as connection:
+            if await hosts.was_removed(connection, host_id):
+                return RemovedHost("this host was removed from the fleet; join again to come back")
+        return Denied("this host is not part of the fleet any more; join again")
+
+    async def _is_going(self, host_id: str) -> bool:
+        async with self._database.read() as connection:
+            return await fleets.is_going(connection, host_id)
 
     def _is_first_of_two(self, host_id: str, boot_id: str) -> bool:
         """Raises Denied for the second one."""
@@ -237,25 +254,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         return message.hello
 
     async def _opened(self, host_id: str, hello: agent_pb2.Hello, notice: str) -> None:
-        async def part(write: Write) -> None:
-            host = await hosts.get(write.connection, host_id)
-            write.actor = self._actors[host_id] = f"host {host.name if host else host_id}"
-            await hosts.accept_report(write, host_id, hello.boot_id, -1, new_session=True)
-            await hosts.update(
-                write,
-                host_id,
-                {
-                    "connection": Connection.CONNECTED,
-                    "connection_reason": "",
-                    "connection_since_s": time.time(),
-                    "facts": facts_from(hello.facts),
-                    "build": one_line(hello.build, 64),
-                },
-            )
-            if host is not None and notice:
-                hosts.tell(write, host, f"host {host.name}: {notice}")
-
-        await self._parts.add(part)
+        facts, build = facts_from(hello.facts), one_line(hello.build, 64)
+        await self._openings.add(Opening(host_id, self._actors[host_id], hello.boot_id, facts, build, notice))
         log.info("an agent connected", host=host_id, version=bounds.name(hello.agent_version))
 
     async def _closed(self, session: AgentSession, reason: str, heard_at_s: float | None) -> None:
@@ -285,7 +285,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         async def part(write: Write) -> None:
             if self._sessions.is_connected(host_id):  # a newer session's word stands
                 return
-            host = await hosts.get(write.connection, host_id)
+            host = await hosts.get_without_facts(write.connection, host_id)
             write.actor = "server"
             if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
                 await hosts.update(write, host_id, {"connection_since_s": time.time(), **values})
@@ -388,7 +388,8 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 basis = await self._assignments.look(session.host_id)
                 above = session.accepted_generation if session.is_ahead else 0
                 if (basis != seen or above) and ((assignment := await self._assignments.made(basis)) != sent or above):
-                    session.sent_generation = await self._next_generation(session.host_id, above)
+                    await self._generations.add(generation := Generation(session.host_id, above))
+                    session.sent_generation = generation.number
                     message = agent_pb2.ToAgent(assignment=assignment)
                     message.assignment.generation = session.sent_generation
                     await session.outgoing.put(message)
@@ -396,15 +397,6 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 seen = basis
                 net_s = RESYNC_S * self._sessions.rarer()
                 await subscription.wait(net_s * random.uniform(0.75, 1.25))  # noqa: S311 - not all at one moment
-
-    async def _next_generation(self, host_id: str, above: int) -> int:
-        found: list[int] = []
-
-        async def part(write: Write) -> None:
-            found.append(await hosts.next_generation(write, host_id, above))
-
-        await self._parts.add(part)
-        return found[-1]
 
     @staticmethod
     async def _replaced(session: AgentSession) -> None:

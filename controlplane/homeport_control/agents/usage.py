@@ -8,6 +8,7 @@ session, and in the next ones while that host has a log of it: its last requests
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 
 import structlog
 from homeport_protos.agent.v1 import agent_pb2
@@ -19,6 +20,7 @@ from homeport_control.domain.errors import NotReady
 from homeport_control.domain.usage import Usage, UsageBatch, UsageKey
 from homeport_control.store import gateways, usage
 from homeport_control.store.connect import Database
+from homeport_control.store.loader import Loader
 
 MOST_COUNTS = 50_000  # in one batch; an agent reads a few thousand lines at once
 AGAIN_S = 5.0  # after a database that could not be written
@@ -31,6 +33,7 @@ class UsageIn:
     def __init__(self, database: Database, pause_s: float = PAUSE_S) -> None:
         self._database = database
         self._pause_s = pause_s
+        self._gateways = Loader(self._read_gateways)
 
     async def run(self, session: AgentSession) -> None:
         """While the session lasts."""
@@ -40,15 +43,19 @@ class UsageIn:
         with self._database.changes.subscribe(f"host:{session.host_id}") as subscription:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    for gateway in sorted(await self._gateways(session.host_id) - asked):
+                    found = await self._gateways.load([session.host_id])
+                    for gateway in sorted(found.get(session.host_id, set()) - asked):
                         asked.add(gateway)
                         group.create_task(self._ask(session, gateway))
                     await subscription.wait(None)
 
-    async def _gateways(self, host_id: str) -> frozenset[str]:
+    async def _read_gateways(self, host_ids: Sequence[str]) -> dict[str, set[str]]:
+        """By host id: those that it is, and was."""
         async with self._database.read() as connection:
-            mine = await gateways.of_host(connection, host_id)
-            return frozenset(it.name for it in mine) | await usage.counted_on(connection, host_id)
+            found = await usage.counted_on(connection, host_ids)
+            for gateway in await gateways.list_all(connection):
+                found.setdefault(gateway.host_id, set()).add(gateway.name)
+        return found
 
     async def _ask(self, session: AgentSession, gateway: str) -> None:
         while True:

@@ -38,7 +38,7 @@ from homeport_control.loops.certificates import names_by_gateway
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.routing import DEFAULT_COOKIE, DEFAULT_PREFIX_BYTES
 from homeport_control.spec.service import ServiceSpec, spec_from_json
-from homeport_control.store import acknowledged, certificates, gateways, hosts, replicas, runs, tokens
+from homeport_control.store import acknowledged, certificates, doors, gateways, replicas, runs, tokens
 from homeport_control.store.connect import Database, Write
 
 PROOF_S = 30.0  # for a gateway to acknowledge one
@@ -148,7 +148,7 @@ class GatewayLoop:
             present = await replicas.of_runs(connection, [run.id for run in active])
             kept = await certificates.list_all(connection)
             grants, next_expiry_s = await tokens.grants(connection, now_s)
-            doors = await hosts.doors(connection)
+            ways = await doors.by_host(connection)
             before = {
                 gateway.name: await acknowledged.of(connection, gateway.name, gateway.host_id)
                 for gateway in there
@@ -166,7 +166,7 @@ class GatewayLoop:
                 for run in active
                 if run.ended_at_s is None and self._is_served(gateway, homes[run.id])
             ]
-            sentences.append(await self._give(gateway, services, grants, shown, doors))
+            sentences.append(await self._give(gateway, services, grants, shown, ways))
         everyone = [replica for found in present.values() for replica in found]
         self._draining = any(replica.wanted is Wanted.DRAIN for replica in everyone)
         await self._mark(there, homes, everyone, now_s)
@@ -208,7 +208,7 @@ class GatewayLoop:
         services: list[ServiceInput],
         grants: Iterable[TokenGrant],
         shown: tuple[ServedCertificate, ...],
-        doors: Mapping[str, Door],
+        ways: Mapping[str, Door],
     ) -> str:
         """Publish what it must serve; a sentence about it."""
         known = self._known.get(gateway.name)
@@ -221,7 +221,7 @@ class GatewayLoop:
         proofs = tuple(self._proofs.get(gateway.name, ()))
         # In a thread: with thousands of replicas it takes as long as nobody may hold the event loop.
         candidate, wrong = await asyncio.to_thread(
-            self._made, known.newest, lambda: snapshot(gateway, services, grants, shown, proofs, doors)
+            self._made, known.newest, lambda: snapshot(gateway, services, grants, shown, proofs, ways)
         )
         if wrong:
             return f"the last good configuration of gateway {gateway.name} stays: {'; '.join(wrong)}"

@@ -57,11 +57,10 @@ async def forget_sessions(database: Database, now_s: float) -> None:
     stale = [host for host in known if host.connection is Connection.CONNECTED or host.id in missed]
     if not stale:
         return
+    unheard = {
+        "connection": Connection.UNREACHABLE,
+        "connection_reason": "the server started anew and has not heard it yet",
+        "connection_since_s": now_s,
+    }
     async with database.write() as write:
-        for host in stale:
-            values = {
-                "connection": Connection.UNREACHABLE,
-                "connection_reason": "the server started anew and has not heard it yet",
-                "connection_since_s": now_s,
-            }
-            await hosts.update(write, host.id, values)
+        await hosts.update_all(write, [hosts.Change(host.id, unheard) for host in stale])

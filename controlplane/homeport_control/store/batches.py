@@ -1,25 +1,18 @@
 """Small writes that come together, in one transaction: a commit waits for the disk, and a thousand agents report at once.
 
-A write that comes alone is a transaction at once. What comes while one is under way waits for it, and is then written
-together, in the order in which it came. Each call returns when its own part is committed. When one part of a batch fails,
-nothing of the batch is kept and each is tried again in a transaction of its own: so nobody fails for another.
-
-    add ──▶ waiting ──▶ one transaction, at most AT_ONCE parts ──▶ committed: all of them go on
+Written together is what together.py takes, in the order in which it came. Each call returns when its own part is committed.
+When one part of a batch fails, nothing of the batch is kept and each is tried again in a transaction of its own: so nobody
+fails for another.
 
 Parts must not rest on each other, nor on what is not in the database: one may run twice, the first time for nothing.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from homeport_control.store import events
 from homeport_control.store.connect import Database, Write
-
-AT_ONCE = 64  # others wait for the one write lock
+from homeport_control.store.together import Together, Waiting
 
 T = TypeVar("T")
 Part = Callable[[Write], Awaitable[None]]
@@ -32,19 +25,15 @@ async def one_by_one(write: Write, parts: Sequence[Part]) -> None:
         await part(write)
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[T]):
-    item: T
-    has_begun: bool = False
-    done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def succeed(self) -> None:
-        if not self.done.done():  # who waited may be gone
-            self.done.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
+def once_each(items: Iterable[T], of: Callable[[T], Hashable]) -> Iterator[list[T]]:
+    """All of them in order, in rounds in which each object (`of` an item) has one at the most: for `Batches` whose statements
+    say one thing of each."""
+    left = list(items)
+    while left:
+        some: dict[Hashable, T] = {}
+        rest = [it for it in left if some.setdefault(of(it), it) is not it]
+        yield list(some.values())
+        left = rest
 
 
 class Batches(Generic[T]):
@@ -56,44 +45,22 @@ class Batches(Generic[T]):
     def __init__(self, database: Database, write_all: Callable[[Write, Sequence[T]], Awaitable[None]]) -> None:
         self._database = database
         self._write_all = write_all
-        self._waiting: deque[_Waiting[T]] = deque()
-        self._working: asyncio.Task[None] | None = None  # while something waits; no caller's own, who may be cancelled
+        self._together: Together[T, None] = Together(self._batch)
 
     async def add(self, item: T) -> None:
         """Returns when it is committed. Raises what writing it raises, and NotReady."""
-        mine = _Waiting(item)
-        self._waiting.append(mine)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        try:
-            await asyncio.shield(mine.done)
-        except asyncio.CancelledError:
-            if not mine.has_begun:
-                mine.done.cancel()
-            while not mine.done.done():  # as with a write of its own, it ends when that does (patience)
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([mine.done])
-            raise
-
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await self._batch()
-        finally:
-            self._working = None
-            for it in self._waiting:  # it was cancelled: the process ends
-                it.done.cancel()
-            self._waiting.clear()
+        await self._together.add(item)
 
     async def _batch(self) -> None:
-        taken: list[_Waiting[T]] = []
+        taken: list[Waiting[T, None]] = []
         try:
             async with self._database.write() as write:
-                taken = [it for it in self._take() if not it.done.cancelled()]
+                taken = self._together.take()
                 await self._write_all(write, [it.item for it in taken])
         except Exception as error:
-            if not taken and self._waiting:  # the database cannot be used at all
-                self._waiting.popleft().fail(error)
+            if not taken:  # the database cannot be used at all
+                for it in self._together.take():
+                    it.fail(error)
             elif len(taken) == 1:
                 taken[0].fail(error)
             else:
@@ -104,15 +71,9 @@ class Batches(Generic[T]):
             raise
         else:
             for it in taken:
-                it.succeed()
+                it.succeed(None)
 
-    def _take(self) -> list[_Waiting[T]]:
-        taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-        for it in taken:
-            it.has_begun = True
-        return taken
-
-    async def _singly(self, taken: list[_Waiting[T]]) -> None:
+    async def _singly(self, taken: list[Waiting[T, None]]) -> None:
         for it in taken:
             try:
                 async with self._database.write() as write:
@@ -120,4 +81,4 @@ class Batches(Generic[T]):
             except Exception as error:
                 it.fail(error)
             else:
-                it.succeed()
+                it.succeed(None)

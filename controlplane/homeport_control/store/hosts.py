@@ -10,28 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain import happenings
-from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import (
-    Connection,
-    Door,
-    Finding,
-    Gpu,
-    GpuNear,
-    GpuProcess,
-    Health,
-    Host,
-    HostFacts,
-    Tunnel,
-)
-from homeport_control.store import events
+from homeport_control.domain.hosts import Connection, Finding, Gpu, GpuNear, GpuProcess, Health, Host, HostFacts
+from homeport_control.store import doors, events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.kept import Kept
-from homeport_control.store.schema import gateways, hosts, removed_hosts
+from homeport_control.store.schema import hosts, removed_hosts
+from homeport_control.store.set_each import WHICH, set_each
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
+_OF_FACTS = frozenset({"facts", "findings", "cordoned_gpus"})  # what is told of these names GPUs
 PIECE = 100  # hosts that are read at once
 
 
@@ -53,7 +43,7 @@ def _made(row: tuple[Any, ...]) -> Host:
     values["serials"] = tuple(values["serials"])
     values["labels"] = tuple((key, value) for key, value in values["labels"])
     values["connection"] = Connection(values["connection"])
-    values["door"] = _door(values["door"])
+    values["door"] = doors.door_from_row(values["door"])
     return Host(**values)
 
 
@@ -63,21 +53,6 @@ _ID = [column.name for column in _FIELDS].index("id")
 
 def _host(row: Sequence[Any]) -> Host:
     return _KEPT.of(row[_ID], tuple(row))
-
-
-_DOOR = sa.cast(hosts.c.door, sa.Text).label("door")
-_KEPT_DOORS = Kept(lambda row: _door(json.loads(row[0]) if row[0] is not None else None))
-
-
-def _door(stored: dict[str, Any] | None) -> Door:
-    if stored is None:
-        return Door()
-    errors = tuple((host_id, error) for host_id, error in stored["errors"])
-    tunnels = tuple(
-        Tunnel(it["gateway_host_id"], tuple(it["ports"]), it["message"]) for it in stored.get("tunnels", ())
-    )
-    reached_by, unheard = tuple(stored["reached_by"]), tuple(stored.get("unheard", ()))
-    return Door(stored["address"], tuple(stored["ports"]), stored["message"], errors, reached_by, tunnels, unheard)
 
 
 def _stored(facts: HostFacts) -> dict[str, Any]:
@@ -142,19 +117,11 @@ async def named(connection: AsyncConnection, names: Iterable[str]) -> tuple[Host
     return tuple(sorted(found.values(), key=lambda host: host.name))
 
 
-async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
-    """Those of these that there are."""
-    found: dict[str, Host] = {}
-    for some in chunks(host_ids):
-        rows = (await connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some)))).all()
-        for start in range(0, len(rows), PIECE):
-            found |= {row[_ID]: _host(row) for row in rows[start : start + PIECE]}
-            await asyncio.sleep(0)  # others have their turn: in a fleet that has just come all of them are to be made
-    return found
-
-
 # Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
 _GET, _GET_BARE = (sa.select(*columns).where(hosts.c.id == sa.bindparam("which")) for columns in (_COLUMNS, _BARE))
+_SOME, _SOME_BARE = (
+    sa.select(*columns).where(hosts.c.id.in_(sa.bindparam("some", expanding=True))) for columns in (_COLUMNS, _BARE)
+)
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:
@@ -166,6 +133,27 @@ async def get_without_facts(connection: AsyncConnection, host_id: str) -> Host |
     """As `get`, for who asks for none of the facts, which change again and again."""
     row = (await connection.execute(_GET_BARE, {"which": host_id})).one_or_none()
     return _KEPT_BARE.of(host_id, tuple(row)) if row else None
+
+
+async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
+    """Those of these that there are."""
+    return await _some(connection, _SOME, _KEPT, host_ids)
+
+
+async def by_id_without_facts(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
+    """As `by_id`, for who asks for none of the facts."""
+    return await _some(connection, _SOME_BARE, _KEPT_BARE, host_ids)
+
+
+async def _some(
+    connection: AsyncConnection, query: sa.Select[Any], kept: Kept[Host], host_ids: Iterable[str]
+) -> dict[str, Host]:
+    found: dict[str, Host] = {}
+    for some in chunks(host_ids, PIECE):
+        rows = (await connection.execute(query, {"some": some})).all()
+        found |= {row[_ID]: kept.of(row[_ID], tuple(row)) for row in rows}
+        await asyncio.sleep(0)  # others have their turn: in a fleet that has just come all of them are to be made
+    return found
 
 
 async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Host]:
@@ -208,18 +196,6 @@ async def was_removed(connection: AsyncConnection, host_id: str) -> bool:
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def doors(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Door]:
-    """By host id: of those that have one, or could; of all, or of these."""
-    query = sa.select(hosts.c.id, _DOOR).where(hosts.c.door.is_not(None))
-    queries = [query] if host_ids is None else [query.where(hosts.c.id.in_(some)) for some in chunks(host_ids)]
-    return {row.id: _KEPT_DOORS.of(row.id, (row.door,)) for each in queries for row in await connection.execute(each)}
-
-
-async def put_door(write: Write, host_id: str, door: Door) -> None:
-    """What is told of it; nothing is written when that is known."""
-    await put_doors(write, {host_id: door})
-
-
 async def count(connection: AsyncConnection) -> int:
     return int(await connection.scalar(sa.select(sa.func.count()).select_from(hosts)) or 0)
 
@@ -234,102 +210,59 @@ async def unused_name(connection: AsyncConnection, wanted: str) -> str:
     return candidate
 
 
-async def accept_report(write: Write, host_id: str, boot_id: str, sequence: int, *, new_session: bool) -> bool:
-    """The guard against late and doubled reports: True when this one is newer than the last one of the same boot.
-
-    A boot id that is not the last one is accepted only as the first message of a session, which the host's
-    certificate authenticates: boots have no order of their own.
-    """
-    newer = (hosts.c.boot_id == boot_id) & (hosts.c.sequence < sequence)
-    condition = sa.or_(newer, hosts.c.boot_id != boot_id) if new_session else newer
-    query = sa.update(hosts).where(hosts.c.id == host_id, condition).values(boot_id=boot_id, sequence=sequence)
-    return (await write.connection.execute(query)).rowcount == 1
-
-
 @dataclass(frozen=True, slots=True)
-class Sequenced:
-    """A report's place among those of its host."""
+class Change:
+    """What is set of a host. Without an actor and a cause of its own it has the transaction's."""
 
     host_id: str
-    boot_id: str
-    sequence: int
-
-
-async def accept_reports(write: Write, reports: Iterable[Sequenced]) -> frozenset[str]:
-    """As `accept_report` in a session that is open, of several hosts, each once. The hosts whose report is newer."""
-    asked = {report.host_id: report for report in reports}
-    accepted: list[Sequenced] = []
-    for some in chunks(asked):
-        query = sa.select(hosts.c.id, hosts.c.boot_id, hosts.c.sequence).where(hosts.c.id.in_(some))
-        for row in await write.connection.execute(query.with_for_update()):
-            report = asked[row.id]
-            if row.boot_id == report.boot_id and row.sequence < report.sequence:
-                accepted.append(report)
-    if accepted:
-        newer = sa.update(hosts).where(hosts.c.id == sa.bindparam("which")).values(sequence=sa.bindparam("newer"))
-        await write.connection.execute(newer, [{"which": it.host_id, "newer": it.sequence} for it in accepted])
-    return frozenset(it.host_id for it in accepted)
-
-
-async def put_facts(write: Write, told: Mapping[str, tuple[str, HostFacts]]) -> None:
-    """What hosts say of themselves, in a few statements; by id, with who says it."""
-    rows = []
-    actor = write.actor
-    for some in chunks(told):
-        for row in await write.connection.execute(sa.select(*_COLUMNS).where(hosts.c.id.in_(some))):
-            before = _host(row)
-            write.actor, facts = told[before.id]
-            if what := happenings.of_host(before, replace(before, facts=facts)):
-                tell(write, before, what)
-            rows.append({"which": before.id, "said": _stored(facts)})
-            await asyncio.sleep(0)  # others have their turn: of dozens of hosts it takes long
-    write.actor = actor
-    if rows:
-        query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
-        await write.connection.execute(query.values(facts=sa.bindparam("said", type_=hosts.c.facts.type)), rows)
-        write.touch("hosts")
-
-
-async def put_doors(write: Write, told: Mapping[str, Door]) -> None:
-    """As `put_door`, of several hosts."""
-    before: dict[str, Door] = {}
-    for some in chunks(told):
-        for row in await write.connection.execute(sa.select(hosts.c.id, _DOOR).where(hosts.c.id.in_(some))):
-            before[row.id] = _KEPT_DOORS.of(row.id, (row.door,))
-    changed = {it: door for it, door in told.items() if it in before and before[it] != door}
-    if not changed:
-        return
-    query = sa.update(hosts).where(hosts.c.id == sa.bindparam("which"))
-    query = query.values(door=sa.bindparam("said", type_=hosts.c.door.type))
-    await write.connection.execute(query, [{"which": it, "said": asdict(door)} for it, door in changed.items()])
-    write.touch("doors")
-    if any(
-        (before[it].address, before[it].ports[:1]) != (door.address, door.ports[:1]) for it, door in changed.items()
-    ):
-        # gateways dial another place
-        gateway_hosts = await write.connection.scalars(sa.select(gateways.c.host_id).where(gateways.c.host_id != ""))
-        write.touch(*(f"host:{it}" for it in gateway_hosts))
-    for host_id, door in changed.items():
-        was = before[host_id]
-        if was.dials != door.dials:
-            write.touch(f"host:{host_id}")
-        if was.dials != door.dials or was.ports != door.ports:
-            write.touch(*(f"host:{it}" for it in was.dials | door.dials))
+    values: Mapping[str, Any]
+    actor: str = ""
+    cause_id: str = ""
 
 
 async def update(write: Write, host_id: str, changed: Mapping[str, Any]) -> None:
+    await update_all(write, [Change(host_id, changed)])
+
+
+async def update_all(write: Write, changes: Sequence[Change]) -> None:
+    """As `update`, of many hosts, each once, in a few statements."""
+    before = await _before(write.connection, changes)
+    actor, cause_id = write.actor, write.cause_id
+    rows: list[dict[str, Any]] = []
+    for it in changes:
+        known, values = before.get(it.host_id), dict(it.values)
+        if known is not None:
+            values = {field: value for field, value in values.items() if getattr(known, field) != value}
+            write.actor, write.cause_id = it.actor or actor, it.cause_id or cause_id
+            values |= _told(write, known, values)
+        if values:
+            rows.append({WHICH: it.host_id, **_as_stored(values)})
+            await asyncio.sleep(0)  # others have their turn: of dozens of hosts it takes long
+    write.actor, write.cause_id = actor, cause_id
+    await set_each(write, hosts, rows)
+    fields = {field for row in rows for field in row} - {WHICH}
+    if fields:
+        write.touch("hosts")
+    if not fields.isdisjoint(_MOVES):
+        write.touch("health")
+    if fields - {"facts"}:
+        write.touch("presence")
+
+
+async def _before(connection: AsyncConnection, changes: Iterable[Change]) -> dict[str, Host]:
+    """By id, as they are before: those of which something is told."""
+    told = [it for it in changes if _TOLD & it.values.keys()]
+    read = by_id_without_facts if all(it.values.keys().isdisjoint(_OF_FACTS) for it in told) else by_id
+    return await read(connection, [it.host_id for it in told])
+
+
+def _as_stored(changed: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(changed)
     if isinstance(values.get("facts"), HostFacts):
         values["facts"] = _stored(values["facts"])
     if "findings" in values:
         values["findings"] = [asdict(finding) for finding in values["findings"]]
-    if "door" in values:
-        values["door"] = asdict(values["door"])
-    if _TOLD & values.keys():
-        values |= await _told(write, host_id, changed)
-    await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
-    moves = not changed.keys().isdisjoint(_MOVES)
-    write.touch("hosts", *(("health",) if moves else ()), *(("presence",) if changed.keys() - {"facts"} else ()))
+    return values
 
 
 async def certified(write: Write, host_id: str, serial: str, presented: str = "") -> None:
@@ -338,41 +271,8 @@ async def certified(write: Write, host_id: str, serial: str, presented: str = ""
     await write.connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))
 
 
-async def next_generation(write: Write, host_id: str, above: int = 0) -> int:
-    """A generation for an assignment that is about to be sent: greater than any before, also over restarts, and than `above`:
-    what its agent has accepted from a server whose database was put back since.
-
-    Raises NotFound for a host that was removed meanwhile.
-    """
-    query = (
-        sa.update(hosts)
-        .where(hosts.c.id == host_id)
-        .values(generation=sa.case((hosts.c.generation < above, above), else_=hosts.c.generation) + 1)
-        .returning(hosts.c.generation)
-    )
-    generation = (await write.connection.execute(query)).scalar_one_or_none()
-    if generation is None:
-        raise NotFound(f"host {host_id} is not part of the fleet any more")
-    return int(generation)
-
-
-async def after_restore(write: Write, now_s: float) -> None:
-    """An older copy of the database goes on: hosts must follow it, though they have heard more than it knows.
-
-    Generations jump to the time in seconds, which is beyond all that was ever sent (one a second at most, over the years):
-    agents ignore what is older than what they have. Certificates that were given out since then are good: each host's next
-    one, within a day, makes all others worth nothing again.
-    """
-    ahead = sa.case((hosts.c.generation < int(now_s), int(now_s)), else_=hosts.c.generation + 1)
-    await write.connection.execute(sa.update(hosts).values(generation=ahead, serials=[]))
-    write.touch("hosts", "presence")
-
-
-async def _told(write: Write, host_id: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+def _told(write: Write, before: Host, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Record what is about to change. Returns the fields that change with it."""
-    before = await get(write.connection, host_id)
-    if before is None:
-        return {}
     after = replace(before, **changed)
     if what := happenings.of_host(before, after):
         tell(write, after, what)

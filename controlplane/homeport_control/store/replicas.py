@@ -21,6 +21,7 @@ from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.kept import Kept
 from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
+from homeport_control.store.set_each import WHICH, set_each
 
 _OBSERVED = (
     "phase",
@@ -38,7 +39,7 @@ _OBSERVED = (
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
 _ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
 PIECE = 500  # rows that are read at once
-_WHICH = "which"  # the parameter that says which replica a statement is for
+_LEFT = replicas.c.ended_at_s.is_(None)
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
@@ -192,19 +193,28 @@ async def places(connection: AsyncConnection, host_ids: Iterable[str] | None = N
 
 
 # Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
-_ON_HOST = _query(replicas.c.host_id == sa.bindparam("there"), replicas.c.ended_at_s.is_(None))
+_ON_HOSTS = _query(replicas.c.host_id.in_(sa.bindparam("there", expanding=True)), _LEFT)
+
+
+async def on_hosts(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, list[Replica]]:
+    """By host id, of each oldest first: those of which something is left."""
+    found: dict[str, list[Replica]] = {}
+    for some in chunks(host_ids):
+        for replica in await _read(connection, _ON_HOSTS, there=some):
+            found.setdefault(replica.host_id or "", []).append(replica)
+    return found
 
 
 async def on_host(connection: AsyncConnection, host_id: str) -> tuple[Replica, ...]:
-    return await _read(connection, _ON_HOST, there=host_id)
+    return tuple((await on_hosts(connection, [host_id])).get(host_id, ()))
 
 
-async def strangers(connection: AsyncConnection, replica_ids: Iterable[str]) -> tuple[str, ...]:
-    """Those of which there was never a row here, sorted."""
+async def strangers(connection: AsyncConnection, replica_ids: Iterable[str]) -> frozenset[str]:
+    """Those of which there was never a row here."""
     wanted = set(replica_ids)
-    for some in chunks(wanted):
+    for some in chunks(sorted(wanted)):
         wanted -= set(await connection.scalars(sa.select(replicas.c.id).where(replicas.c.id.in_(some))))
-    return tuple(sorted(wanted))
+    return frozenset(wanted)
 
 
 async def has_code(connection: AsyncConnection, host_id: str, code_id: str) -> bool:
@@ -251,10 +261,10 @@ async def update_all(write: Write, changes: Mapping[str, Mapping[str, Any]]) -> 
             continue
         known = before[replica_id]
         more = _told(write, known, changed) if _TOLD & changed.keys() else {}
-        rows.append({_WHICH: replica_id, **changed, **more})
+        rows.append({WHICH: replica_id, **changed, **more})
         if known.replica.host_id and _ASSIGNED & changed.keys():  # what its host is told
             write.touch(f"host:{known.replica.host_id}")
-    await _set(write, rows)
+    await set_each(write, replicas, rows, _LEFT)
     write.touch("replicas")
 
 
@@ -295,17 +305,6 @@ async def _present(write: Write, ids: Iterable[str]) -> dict[str, _Present]:
             replica = _replica(row[: len(_COLUMNS)])
             found[replica.id] = _Present(replica, row.run_name, row.host_name or "")
     return found
-
-
-async def _set(write: Write, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Each has the id under `_WHICH`, and what is set. One statement for those that set the same fields."""
-    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        alike.setdefault(tuple(row), []).append(row)
-    for fields, some in alike.items():
-        which = (replicas.c.id == sa.bindparam(_WHICH), replicas.c.ended_at_s.is_(None))
-        values = {field: sa.bindparam(field, type_=replicas.c[field].type) for field in fields if field != _WHICH}
-        await write.connection.execute(sa.update(replicas).where(*which).values(**values), some)
 
 
 def _told(write: Write, known: _Present, changed: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,8 +374,8 @@ async def observe_all(write: Write, reports: Sequence[Observed], now_s: float) -
                 if happenings.by_itself(known, after):
                     values["cause_id"] = events.new_cause()
                 told.append((report.actor, replace(after, cause_id=values.get("cause_id") or known.cause_id), what))
-            rows.append({_WHICH: known.id, **values})
-    await _set(write, rows)
+            rows.append({WHICH: known.id, **values})
+    await set_each(write, replicas, rows, _LEFT)
     if rows:
         write.touch("replicas")
     names = await _run_names(write.connection, {replica.run_id for _, replica, _ in told})
@@ -436,12 +435,12 @@ async def claim_all(write: Write, wanted: Iterable[Reservation]) -> frozenset[st
     for replica_id, reservation in placed.items():
         known, gpu_uuids = before[replica_id], list(reservation.gpu_uuids)
         values = {"host_id": reservation.host_id, "gpu_uuids": gpu_uuids, "message": "assigned"}
-        rows.append({_WHICH: replica_id, **values})
+        rows.append({WHICH: replica_id, **values})
         claims.append({**{it: getattr(reservation, it) for it in Reservation.__slots__}, "gpu_uuids": gpu_uuids})
         what = f"is placed on {names[reservation.host_id]}"
         _tell(write, known.replica, known.run_name, what, known.replica.cause_id)
         write.touch(f"host:{reservation.host_id}")
-    await _set(write, rows)
+    await set_each(write, replicas, rows, _LEFT)
     await write.connection.execute(sa.insert(reservations), claims)
     write.touch("replicas", "hosts", "presence")
     return frozenset(placed)

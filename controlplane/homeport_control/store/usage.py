@@ -4,12 +4,13 @@ Covers adding a batch once, sums, and keeping the table bounded. A row says who 
 days after HOURS_KEPT_S, days are forgotten after DAYS_KEPT_S.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.domain.usage import Usage, UsageBatch, UsageKey
+from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.dialect import upsert
 from homeport_control.store.schema import tokens, usage, usage_places
@@ -26,10 +27,15 @@ async def place_of(connection: AsyncConnection, host_id: str, gateway: str) -> s
     return (await connection.execute(sa.select(usage_places.c.place).where(is_this))).scalar_one_or_none() or ""
 
 
-async def counted_on(connection: AsyncConnection, host_id: str) -> frozenset[str]:
-    """Gateways of which this host has a log, or had one when it was last heard; some may be none of its any more."""
-    query = sa.select(usage_places.c.gateway).where(usage_places.c.host_id == host_id, usage_places.c.place != "")
-    return frozenset((await connection.execute(query)).scalars())
+async def counted_on(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, set[str]]:
+    """By host id, of these: gateways of which it has a log, or had one when it was last heard; some may be none of its any
+    more."""
+    found: dict[str, set[str]] = {}
+    for some in chunks(host_ids):
+        query = sa.select(usage_places.c.host_id, usage_places.c.gateway).where(usage_places.c.place != "")
+        for host_id, gateway in await connection.execute(query.where(usage_places.c.host_id.in_(some))):
+            found.setdefault(host_id, set()).add(gateway)
+    return found
 
 
 async def add(write: Write, host_id: str, gateway: str, after: str, batch: UsageBatch, now_s: float) -> bool:

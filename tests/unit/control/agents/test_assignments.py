@@ -26,7 +26,7 @@ from homeport_control.domain.services import Revision
 from homeport_control.settings import ServerSettings
 from homeport_control.spec.document import parse
 from homeport_control.spec.service import ServiceSpec
-from homeport_control.store import hosts, replicas
+from homeport_control.store import doors, hosts, replicas
 from homeport_control.trust.sealing import Sealer
 from homeport_protos.agent.v1 import agent_pb2
 
@@ -171,7 +171,7 @@ async def test_doors_open_to_gateways_elsewhere_and_these_are_told_whom_to_dial(
     await add_host(state, "gate", gateway="local")
     await add_host(state, "far")
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", Door("10.0.0.5", (40001, 40002)))
+        await doors.put(write, {"far": Door("10.0.0.5", (40001, 40002))})
     gate, far = [await assignments(state).of_host(it) for it in ("gate", "far")]
     assert not gate.HasField("door"), "no gateway stands elsewhere"
     assert list(far.door.gateway_host_ids) == ["gate"]
@@ -184,7 +184,7 @@ async def test_a_host_that_cannot_be_dialled_is_told_to_dial_and_the_gateways_ho
     await add_host(state, "far")
     door = Door("10.0.0.5", (40001, 40002), errors=(("gate", "no route"), ("gone", "no route")))
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", door)
+        await doors.put(write, {"far": door})
         await hosts.update(write, "gate", {"address": "10.0.0.1"})
     gate, far = [await assignments(state).of_host(it) for it in ("gate", "far")]
     [tunnel] = far.door.tunnels

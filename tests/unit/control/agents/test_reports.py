@@ -5,7 +5,7 @@ from dataclasses import replace
 from fixtures.control import State, add_host, get_host
 from homeport_control.agents.reports import take_report
 from homeport_control.domain.hosts import Door, Health, Tunnel
-from homeport_control.store import hosts
+from homeport_control.store import doors, sessions
 from homeport_protos.agent.v1 import agent_pb2
 from homeport_protos.common.v1 import host_pb2
 
@@ -26,7 +26,7 @@ def xid(severity: str = "failing") -> host_pb2.Finding:
 async def begun(state: State, *, gateway: str = "") -> None:
     await add_host(state, "h1", gateway=gateway)
     async with state.database.write() as write:
-        await hosts.accept_report(write, "h1", "b1", 0, new_session=True)
+        await sessions.begin(write, {"h1": "b1"})
 
 
 async def test_a_finding_is_written_and_wakes_who_moves_replicas(state: State) -> None:
@@ -80,38 +80,38 @@ async def test_what_a_gateways_host_could_dial_is_kept_with_the_door_and_of_nobo
     await begun(state, gateway="main")
     await add_host(state, "far")
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+        await doors.put(write, {"far": Door("10.0.0.5", (40001,))})
     reached = [agent_pb2.Reached(host_id="far"), agent_pb2.Reached(host_id="gone", error="no route")]
     await take_report(state.database, "h1", "host h1", ways(1, reached=reached))
     assert (await get_host(state, "far")).door == Door("10.0.0.5", (40001,), "", (("h1", ""),), ("h1",))
     async with state.database.read() as connection:
-        assert set(await hosts.doors(connection)) == {"far"}
-        assert await hosts.doors(connection, ["h1", "gone"]) == {}
+        assert set(await doors.by_host(connection)) == {"far"}
+        assert await doors.by_host(connection, ["h1", "gone"]) == {}
 
 
 async def test_tunnels_are_told_by_the_edge_and_both_ends_hear_of_what_they_must_do(state: State) -> None:
     await begun(state, gateway="main")
     await add_host(state, "far")
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+        await doors.put(write, {"far": Door("10.0.0.5", (40001,))})
     with state.database.changes.subscribe("host:far") as far, state.database.changes.subscribe("host:h1") as gate:
         reached = [agent_pb2.Reached(host_id="far", error="no route")]
         await take_report(state.database, "h1", "host h1", ways(1, reached=reached))
         assert await far.wait(0), "it is to dial"
         assert await gate.wait(0), "and is expected"
         edge = agent_pb2.EdgeReport(hosts=[agent_pb2.EdgeHost(host_id="far", ports=[40001])])
-        with state.database.changes.subscribe("doors") as doors:
+        with state.database.changes.subscribe("doors") as told:
             await take_report(state.database, "h1", "host h1", ways(2, reached=reached, edge=edge))
-            assert await doors.wait(0)
+            assert await told.wait(0)
             assert (await get_host(state, "far")).door.tunnels == (Tunnel("h1", (40001,)),)
             await take_report(state.database, "h1", "host h1", ways(3, reached=reached, edge=agent_pb2.EdgeReport()))
-            assert await doors.wait(0)
+            assert await told.wait(0)
         assert (await get_host(state, "far")).door.tunnels == (
             Tunnel("h1", (40001,), "it has no tunnel to the gateway's edge"),
         )
         async with state.database.write() as write:
             door = (await get_host(state, "far")).door
-            await hosts.put_door(write, "far", replace(door, ports=(40001, 40002)))
+            await doors.put(write, {"far": replace(door, ports=(40001, 40002))})
         assert await gate.wait(0), "another replica behind the tunnel needs a socket"
 
 
@@ -120,7 +120,7 @@ async def test_a_host_that_is_no_gateway_says_nothing_of_ways_to_others(state: S
     await add_host(state, "far")
     before = Door("10.0.0.5", (40001,))
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", before)
+        await doors.put(write, {"far": before})
     reached = [agent_pb2.Reached(host_id="far", error="no route")]
     edge = agent_pb2.EdgeReport(hosts=[agent_pb2.EdgeHost(host_id="far", ports=[40001])])
     await take_report(state.database, "h1", "host h1", ways(1, reached=reached, edge=edge))
@@ -142,13 +142,13 @@ async def test_whether_a_host_that_cannot_be_dialled_was_heard_since_is_kept(sta
     await begun(state, gateway="main")
     await add_host(state, "far")
     async with state.database.write() as write:
-        await hosts.put_door(write, "far", Door("10.0.0.5", (40001,)))
+        await doors.put(write, {"far": Door("10.0.0.5", (40001,))})
     for sequence, error in ((1, ""), (2, "no answer")):
         reached = [agent_pb2.Reached(host_id="far", error=error)]
         await take_report(state.database, "h1", "host h1", ways(sequence, reached=reached))
     assert (await get_host(state, "far")).door.unheard == ("h1",)
     async with state.database.write() as write:
-        await hosts.accept_report(write, "far", "b1", 0, new_session=True)
+        await sessions.begin(write, {"far": "b1"})
     door = agent_pb2.DoorReport(address="10.0.0.5", ports=[40001])
     await take_report(state.database, "far", "host far", ways(1, door=door))
     assert (await get_host(state, "far")).door.unheard == ()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fixtures.control import State, add_replica, add_run, get_replica, until
 from fixtures.plane import Plane, serving
 from homeport_control.domain.replicas import Phase
-from homeport_control.store import events, hosts, replicas
+from homeport_control.store import events, replicas, sessions
 from homeport_protos.agent.v1 import agent_pb2
 
 
@@ -40,7 +40,7 @@ async def test_a_host_with_a_later_certificate_and_generation_follows_it(plane: 
     async with plane.state.database.write() as write:
         old = sa.text("UPDATE hosts SET generation = 5, serials = '[\"of the backup\"]'")
         await write.connection.execute(old)
-        await hosts.after_restore(write, time.time())
+        await sessions.after_restore(write, time.time())
     await agent.connect()
     assert (await agent.hear_assignment()).generation > time.time() - 60
     await agent.close()

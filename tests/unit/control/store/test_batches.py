@@ -6,8 +6,9 @@ import pytest
 from fixtures.control import State
 from homeport_control.domain.errors import BadRequest, NotReady
 from homeport_control.store import events, meta
-from homeport_control.store.batches import AT_ONCE, Batches, Part, one_by_one
+from homeport_control.store.batches import Batches, Part, once_each, one_by_one
 from homeport_control.store.connect import Write
+from homeport_control.store.together import AT_ONCE
 
 
 def batches_of(state: State) -> Batches[Part]:
@@ -85,3 +86,9 @@ async def test_a_database_that_is_away_is_told_to_each(state: State, monkeypatch
     monkeypatch.undo()
     await batches.add(puts("d"))
     assert await kept(state, "d") == [True]
+
+
+def test_in_each_round_an_object_stands_once_and_its_items_keep_their_order() -> None:
+    items = ["a1", "b1", "a2", "c1", "a3", "b2"]
+    assert list(once_each(items, lambda it: it[0])) == [["a1", "b1", "c1"], ["a2", "b2"], ["a3"]]
+    assert list(once_each([], lambda it: it)) == []

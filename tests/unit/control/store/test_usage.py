@@ -72,8 +72,7 @@ async def test_each_gateway_of_each_host_has_a_place_of_its_own(state: State) ->
     async with state.database.read() as connection:
         assert await usage.place_of(connection, "h1", "lab") == ""
         assert await usage.place_of(connection, "h2", "lab") == "h2lab:1"
-        assert await usage.counted_on(connection, "h1") == {"local"}
-        assert await usage.counted_on(connection, "h2") == {"lab"}
+        assert await usage.counted_on(connection, ["h1", "h2", "h3"]) == {"h1": {"local"}, "h2": {"lab"}}
     assert await totals(state) == {UsageKey(): Usage(3, 0, 0)}
 
 
