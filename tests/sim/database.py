@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from homeport_control.store.connect import Database, migrate
 from homeport_control.store.sqlite import Sqlite, from_json
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 SHM = Path("/dev/shm")
 
@@ -201,6 +201,12 @@ class _Inline(Sqlite):
             json_deserializer=from_json,
             pool_size=10,
         )
+
+    def reading(self, engine: AsyncEngine) -> AsyncEngine:
+        return engine
+
+    def reader(self, engine: AsyncEngine) -> AsyncConnection:
+        return self.connection(engine)
 
 
 def open_inline(file: Path, power: Power) -> Database:

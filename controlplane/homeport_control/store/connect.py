@@ -38,6 +38,8 @@ class Driver(Protocol):
 
     def engine(self) -> AsyncEngine: ...
     def connection(self, engine: AsyncEngine) -> PatientConnection: ...
+    def reading(self, engine: AsyncEngine) -> AsyncEngine: ...
+    def reader(self, engine: AsyncEngine) -> AsyncConnection: ...
     async def begin_read(self, connection: AsyncConnection) -> None: ...
     async def begin_snapshot(self, connection: AsyncConnection) -> None: ...
     async def begin_write(self, connection: AsyncConnection) -> None: ...
@@ -70,6 +72,7 @@ class Database:
 
     def __init__(self, driver: Driver) -> None:
         self.engine = driver.engine()
+        self._reading = driver.reading(self.engine)  # the same one, where reading is no less work with another
         self.changes = Changes()
         self._driver = driver
         self._writing = asyncio.Lock()
@@ -88,7 +91,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         with _translated(self._driver):
-            async with self._driver.connection(self.engine) as connection:
+            async with self._driver.reader(self._reading) as connection:
                 await self._driver.begin_read(connection)
                 yield connection
 
@@ -130,6 +133,7 @@ class Database:
         await self._driver.listen(self.changes)
 
     async def close(self) -> None:
+        await self._reading.dispose()
         await self.engine.dispose()
 
 

@@ -9,19 +9,27 @@ asks for no more than this.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
 FIRST = 1000  # rows
 
 Parameters = Sequence[Any]
+T = TypeVar("T")
+C = TypeVar("C", bound="OneTrip")
 
 
-def connect(file: str, **arguments: Any) -> "OneTrip":
-    """To be awaited. `arguments`: of sqlite3.connect."""
-    connection = OneTrip(lambda: sqlite3.connect(file, **arguments), iter_chunk_size=64)
+async def connect(file: str, **arguments: Any) -> "OneTrip":
+    """`arguments`: of sqlite3.connect."""
+    return await connected(OneTrip, file, **arguments)
+
+
+async def connected(kind: type[C], file: str, **arguments: Any) -> C:
+    """A connection of this kind."""
+    connection = kind(lambda: sqlite3.connect(file, **arguments), iter_chunk_size=64)
     connection._thread.daemon = True  # as SQLAlchemy does with aiosqlite's own
+    await connection
     return connection
 
 
@@ -45,9 +53,13 @@ class OneTrip(aiosqlite.Connection):
         if self.in_transaction:
             await super().rollback()
 
-    async def do(self, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
-        """By the connection's thread."""
-        found: _Found = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A statement, and the first of what it found. By the connection's thread."""
+        return await self.go_on(work)
+
+    async def go_on(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """With what was found before. By the connection's thread."""
+        found: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return found
 
 
@@ -78,13 +90,13 @@ class Cursor:
     async def fetchall(self) -> list[Any]:
         rows, self._rows = self._rows, []
         if (left := self._left) is not None:
-            self._took(await self._connection.do(lambda _: _begun(left, None)))
+            self._took(await self._connection.go_on(lambda _: _begun(left, None)))
             rows, self._rows = rows + self._rows, []
         return rows
 
     async def fetchmany(self, size: int = FIRST) -> list[Any]:
         if not self._rows and (left := self._left) is not None:
-            self._took(await self._connection.do(lambda _: _begun(left, max(size, FIRST))))
+            self._took(await self._connection.go_on(lambda _: _begun(left, max(size, FIRST))))
         rows, self._rows = self._rows[:size], self._rows[size:]
         return rows
 
@@ -92,7 +104,7 @@ class Cursor:
         self._rows = []
         if (left := self._left) is not None:
             self._left = None
-            await self._connection.do(lambda _: _begun(left, 0))
+            await self._connection.go_on(lambda _: _begun(left, 0))
 
     def _took(self, found: _Found) -> None:
         self._rows, self._left = found.rows, found.left

@@ -105,6 +105,12 @@ class Postgresql:
     def connection(self, engine: AsyncEngine) -> PatientConnection:
         return _Connection(engine)
 
+    def reading(self, engine: AsyncEngine) -> AsyncEngine:
+        return engine
+
+    def reader(self, engine: AsyncEngine) -> AsyncConnection:
+        return self.connection(engine)
+
     async def begin_read(self, connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -7,7 +7,7 @@ WAL mode. Every write transaction is BEGIN IMMEDIATE, so that two writers never 
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from homeport_control.domain.errors import NotReady
-from homeport_control.store import one_trip
+from homeport_control.store import one_trip, reading
 from homeport_control.store.changes import Changes
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.same_file import IS_AWAY, keep_to
@@ -34,9 +34,15 @@ class Sqlite:
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> AsyncEngine:
+        return self._engine(one_trip.connect)
+
+    def reading(self, engine: AsyncEngine) -> AsyncEngine:
+        return self._engine(reading.connect)
+
+    def _engine(self, connect: Callable[..., Awaitable[one_trip.OneTrip]]) -> AsyncEngine:
         engine = create_async_engine(
             f"sqlite+aiosqlite:///{self._file}",
-            connect_args={"timeout": self._busy_timeout_s, "async_creator_fn": one_trip.connect},
+            connect_args={"timeout": self._busy_timeout_s, "async_creator_fn": connect},
             pool_size=CONNECTIONS,  # those beyond are opened and closed for each use
             hide_parameters=True,  # an error's text goes to the log
             json_deserializer=from_json,
@@ -55,6 +61,9 @@ class Sqlite:
 
     def connection(self, engine: AsyncEngine) -> PatientConnection:
         return PatientConnection(engine)
+
+    def reader(self, engine: AsyncEngine) -> AsyncConnection:
+        return reading.Reader(engine)
 
     async def begin_read(self, connection: AsyncConnection) -> None:
         """Nothing: each statement reads what is committed when it begins."""
