@@ -71,8 +71,12 @@ async def test_a_long_one_is_done_in_the_thread(connection: reading.Reading) -> 
 
 
 @pytest.mark.parametrize("count", [one_trip.FIRST, one_trip.FIRST + 1, 3 * one_trip.FIRST])
-async def test_rows_beyond_the_first_come_whole_whoever_brings_them(connection: reading.Reading, count: int) -> None:
+async def test_rows_beyond_the_first_come_whole_whoever_brings_them(
+    connection: reading.Reading, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first thousand come before the limit, and the statement passes it as it goes on."""
+    monkeypatch.setattr(reading, "STEPS", 20 * one_trip.FIRST)
+    connection.begin(DEADLINE_S)
     found: list[Any] = []
     cursor = await done(connection, COUNTED, (count,))
     while some := await cursor.fetchmany(300):
