@@ -18,6 +18,7 @@ from homeport_protos.text import one_line
 from homeport_protos.versions import MIN_AGENT_PROTOCOL, PROTOCOL
 
 from homeport_control.agents import bounds
+from homeport_control.agents.arrivals import Arrivals
 from homeport_control.agents.assignments import Assignments, Basis
 from homeport_control.agents.code import CodeOut
 from homeport_control.agents.convert import facts_from
@@ -87,6 +88,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._copies = Copies()
         self._fleet_size = FleetSize(database)
         self._reports = Batches(database, self._write_reports)
+        self._arrivals = Arrivals()
         self._hosts = Loader(self._read_hosts)
         self._openings = Batches(database, write_openings)
         self._generations = Batches(database, write_generations)
@@ -163,16 +165,17 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s, is_ours = "the agent closed its session", 0.0, False
         try:
-            await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
-            welcome = agent_pb2.Welcome(
-                protocol=PROTOCOL,
-                server_id=self._server_id,
-                report_interval_s=self._report_interval_s,
-                at_s=time.time(),
-                notice=COPY_NOTICE if is_first_of_two else "",
-                telemetry_interval_s=interval_s(await self._fleet_size.now()),
-            )
-            await context.write(agent_pb2.ToAgent(welcome=welcome))
+            with self._arrivals.coming():
+                await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
+                welcome = agent_pb2.Welcome(
+                    protocol=PROTOCOL,
+                    server_id=self._server_id,
+                    report_interval_s=self._report_interval_s,
+                    at_s=time.time(),
+                    notice=COPY_NOTICE if is_first_of_two else "",
+                    telemetry_interval_s=interval_s(await self._fleet_size.now()),
+                )
+                await context.write(agent_pb2.ToAgent(welcome=welcome))
             inbox, silence = Inbox(), Silence(self._silence_s)
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox, silence))
@@ -367,6 +370,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _take_reports(self, host_id: str, inbox: Inbox) -> None:
         heard, is_first = Heard(self._sessions.rarer), True
+        await self._arrivals.over()
         while True:
             report = await inbox.take()
             if not heard.is_known(report) or host_id in self._doubted:
@@ -381,6 +385,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
 
     async def _assign(self, session: AgentSession) -> None:
         """Push the host's whole assignment now, and anew whenever its content has changed."""
+        await self._arrivals.over()
         with self._database.changes.subscribe(f"host:{session.host_id}") as subscription:
             sent: agent_pb2.Assignment | None = None
             seen: Basis | None = None

@@ -1,0 +1,36 @@
+"""agents/arrivals: who has come waits for those that are coming, and not for ever."""
+
+import asyncio
+
+import pytest
+from fixtures.control import DEADLINE_S
+from homeport_control.agents.arrivals import Arrivals
+
+
+async def test_nobody_waits_while_nobody_comes() -> None:
+    await asyncio.wait_for(Arrivals(most_wait_s=3600).over(), DEADLINE_S)
+
+
+async def test_who_has_come_waits_until_the_last_one_has() -> None:
+    arrivals = Arrivals(most_wait_s=3600)
+    with arrivals.coming():
+        with arrivals.coming():
+            waits = asyncio.create_task(arrivals.over())
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not waits.done(), "one is still coming"
+    await asyncio.wait_for(waits, DEADLINE_S)
+
+
+async def test_one_that_fails_on_its_way_is_not_waited_for() -> None:
+    arrivals = Arrivals(most_wait_s=3600)
+    with pytest.raises(ValueError, match="refused"), arrivals.coming():
+        raise ValueError("refused")
+    await asyncio.wait_for(arrivals.over(), DEADLINE_S)
+
+
+async def test_those_that_never_stop_coming_are_waited_for_no_longer_than_that() -> None:
+    arrivals = Arrivals(most_wait_s=0.01)
+    with arrivals.coming():
+        await asyncio.wait_for(arrivals.over(), DEADLINE_S)
