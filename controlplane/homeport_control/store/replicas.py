@@ -38,7 +38,7 @@ _OBSERVED = (
 )
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
 _ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
-PIECE = 500  # rows that are read at once
+PIECE = 200  # rows that are read at once
 _LEFT = replicas.c.ended_at_s.is_(None)
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
