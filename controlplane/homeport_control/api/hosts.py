@@ -45,7 +45,7 @@ class Hosts:
         for claim in claims:
             held.setdefault(claim.host_id, []).append(claim)
         count = Counter(place.host_id for place in there)
-        index_of = {place.id: place.index for place in there}
+        index_of = {place.id: place.number for place in there}
         now_s = time.time()
 
         def tell(host: Host, message: api_pb2.Host) -> None:

@@ -83,28 +83,37 @@ def facts_from_row(stored: dict[str, Any]) -> HostFacts:
     return HostFacts(**{**stored, "gpus": gpus, "images": tuple(stored.get("images", ()))})
 
 
+# Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
+_GET, _GET_BARE = (sa.select(*columns).where(hosts.c.id == sa.bindparam("which")) for columns in (_COLUMNS, _BARE))
+_SOME, _SOME_BARE = (
+    sa.select(*columns).where(hosts.c.id.in_(sa.bindparam("some", expanding=True))) for columns in (_COLUMNS, _BARE)
+)
+_AFTER = hosts.c.name > sa.bindparam("after")
+_PIECE, _BARE_PIECE = (
+    sa.select(*columns).where(_AFTER).order_by(hosts.c.name).limit(sa.bindparam("most"))
+    for columns in (_COLUMNS, _BARE)
+)
+
+
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
-    return await _in_pieces(connection, _COLUMNS, _KEPT)
+    return await _in_pieces(connection, _PIECE, _KEPT)
 
 
 async def list_without_facts(connection: AsyncConnection) -> tuple[Host, ...]:
     """As `list_all`, for who asks for none of the facts: they are nearly all of what is kept of a host."""
-    return await _in_pieces(connection, _BARE, _KEPT_BARE)
+    return await _in_pieces(connection, _BARE_PIECE, _KEPT_BARE)
 
 
-async def _in_pieces(
-    connection: AsyncConnection, columns: Sequence[sa.ColumnElement[Any]], kept: Kept[Host]
-) -> tuple[Host, ...]:
+async def _in_pieces(connection: AsyncConnection, query: sa.Select[Any], kept: Kept[Host]) -> tuple[Host, ...]:
     """A piece at a time, so that others have their turn on the event loop: a thousand hosts are megabytes of facts."""
-    query = sa.select(*columns).order_by(hosts.c.name).limit(PIECE)
     found: list[Host] = []
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query, {"after": "", "most": PIECE})).all()
     while rows:
         found += [kept.of(row[_ID], tuple(row)) for row in rows]
         if len(rows) < PIECE:
             break
-        rows = (await connection.execute(query.where(hosts.c.name > found[-1].name))).all()
+        rows = (await connection.execute(query, {"after": found[-1].name, "most": PIECE})).all()
     return tuple(found)
 
 
@@ -115,13 +124,6 @@ async def named(connection: AsyncConnection, names: Iterable[str]) -> tuple[Host
         query = sa.select(*_COLUMNS).where(hosts.c.name.in_(some) | hosts.c.id.in_(some))
         found |= {row[_ID]: _host(row) for row in await connection.execute(query)}
     return tuple(sorted(found.values(), key=lambda host: host.name))
-
-
-# Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
-_GET, _GET_BARE = (sa.select(*columns).where(hosts.c.id == sa.bindparam("which")) for columns in (_COLUMNS, _BARE))
-_SOME, _SOME_BARE = (
-    sa.select(*columns).where(hosts.c.id.in_(sa.bindparam("some", expanding=True))) for columns in (_COLUMNS, _BARE)
-)
 
 
 async def get(connection: AsyncConnection, host_id: str) -> Host | None:

@@ -8,7 +8,7 @@ by itself, that is a new cause.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -61,13 +61,12 @@ def _made(row: tuple[Any, ...]) -> Replica:
     return Replica(**values)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a replica is, for who asks for no more."""
 
     id: str
     host_id: str
-    index: int
+    number: int  # its index among those of its service
 
 
 _KEPT = Kept(_made)
@@ -189,7 +188,7 @@ async def places(connection: AsyncConnection, host_ids: Iterable[str] | None = N
     query = sa.select(replicas.c.id, replicas.c.host_id, replicas.c.index)
     query = query.where(replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_not(None))
     queries = [query] if host_ids is None else [query.where(replicas.c.host_id.in_(some)) for some in chunks(host_ids)]
-    return tuple([Place(*row) for each in queries for row in await connection.execute(each)])
+    return tuple([Place._make(row) for each in queries for row in (await connection.execute(each)).all()])
 
 
 # Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
@@ -461,24 +460,28 @@ _KEPT_CLAIMS = Kept(_claim)
 _OF = Reservation.__slots__.index("replica_id")
 
 
+_AFTER = reservations.c.replica_id > sa.bindparam("after")
+_ALL_CLAIMS = sa.select(*_CLAIMS).where(_AFTER).order_by(reservations.c.replica_id).limit(PIECE)
+_CLAIMS_ON = _ALL_CLAIMS.where(reservations.c.host_id.in_(sa.bindparam("there", expanding=True)))
+
+
 async def list_reservations(
     connection: AsyncConnection, host_ids: Iterable[str] | None = None
 ) -> tuple[Reservation, ...]:
     """By replica: all, or those on these hosts."""
     if host_ids is None:
-        return tuple(await _claims(connection))
-    found = [it for some in chunks(host_ids) for it in await _claims(connection, reservations.c.host_id.in_(some))]
+        return tuple(await _claims(connection, _ALL_CLAIMS))
+    found = [it for some in chunks(host_ids) for it in await _claims(connection, _CLAIMS_ON, there=some)]
     return tuple(sorted(found, key=lambda it: it.replica_id))
 
 
-async def _claims(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[Reservation]:
-    """A piece at a time, as `_select`."""
-    query = sa.select(*_CLAIMS).where(*conditions).order_by(reservations.c.replica_id).limit(PIECE)
+async def _claims(connection: AsyncConnection, query: sa.Select[Any], **parameters: object) -> list[Reservation]:
+    """A piece at a time, as `_read`."""
     found: list[Reservation] = []
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query, {"after": "", **parameters})).all()
     while rows:
         found += [_KEPT_CLAIMS.of(row[_OF], tuple(row)) for row in rows]
         if len(rows) < PIECE:
             break
-        rows = (await connection.execute(query.where(reservations.c.replica_id > found[-1].replica_id))).all()
+        rows = (await connection.execute(query, {"after": found[-1].replica_id, **parameters})).all()
     return found

@@ -167,7 +167,7 @@ async def test_all_are_read_in_their_order_however_many_pieces_that_takes(
             claims = await replicas.list_reservations(connection)
             assert [it.replica_id for it in claims] == sorted(ids[: number + 1])
     async with state.database.read() as connection:
-        assert {it.id: it.index for it in await replicas.places(connection, ["h1"])} == {"r1": 1, "r2": 3}
+        assert {it.id: it.number for it in await replicas.places(connection, ["h1"])} == {"r1": 1, "r2": 3}
         assert {it.host_id for it in await replicas.places(connection)} == {"h1", "h2"}
         assert [it.replica_id for it in await replicas.list_reservations(connection, ["h1"])] == ["r1", "r2"]
 
