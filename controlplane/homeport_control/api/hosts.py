@@ -13,7 +13,7 @@ from homeport_control.api.readings import Readings
 from homeport_control.decide.standing import next_try, standing
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Connection, Host, Reservation
-from homeport_control.store import fleets, gateways, hosts, replicas
+from homeport_control.store import fleets, gateways, hosts, replicas, reservations
 from homeport_control.store.connect import Database
 
 PICTURE_S = 1.0  # between two answers of a watch
@@ -35,7 +35,7 @@ class Hosts:
             ids = {host.id for host in joined}
             some = ids if names else None
             there = await replicas.places(connection, some)
-            claims = await replicas.list_reservations(connection, some)
+            claims = await reservations.list_all(connection, some)
             registered = await fleets.registered(connection)
             gates = await gateways.list_all(connection)
             known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]

@@ -16,7 +16,7 @@ from homeport_control.spec.document import parse_service
 from homeport_control.spec.problems import BadDocument, Problem, closest, quoted
 from homeport_control.spec.service import ServiceSpec
 from homeport_control.spec.support import unsupported
-from homeport_control.store import fleets, hosts, replicas, volumes
+from homeport_control.store import fleets, hosts, reservations, volumes
 from homeport_control.store.connect import Database
 
 # What of a service says where it may run.
@@ -32,7 +32,7 @@ async def fitting(database: Database, ask: Ask) -> tuple[list[api_pb2.Offer], li
     async with database.read() as connection:
         joined = await hosts.list_all(connection)
         known = standing(joined, await fleets.registered(connection), await fleets.by_name(connection))
-        held = await replicas.list_reservations(connection)
+        held = await reservations.list_all(connection)
         homes = await volumes.homes(connection)
     return await asyncio.to_thread(_fitting, known, held, ask, homes)
 

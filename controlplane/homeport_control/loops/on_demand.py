@@ -22,7 +22,7 @@ from homeport_control.loops.placement import ask_of
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE
 from homeport_control.spec.scalars import duration_text
 from homeport_control.spec.service import DEFAULT_IDLE_S, spec_from_json
-from homeport_control.store import events, fleets, gateways, hosts, replicas, runs, volumes
+from homeport_control.store import events, fleets, gateways, hosts, replicas, reservations, runs, volumes
 from homeport_control.store.connect import Database, Write
 from homeport_control.trust.sealing import Sealer
 
@@ -114,7 +114,7 @@ class OnDemandLoop:
         steps = next_steps(
             machines,
             tuple(known.values()),
-            await replicas.list_reservations(connection),
+            await reservations.list_all(connection),
             [self._waiting(active[it.run_id], it) for it in waiting if it.run_id in active],
             now_s,
             await volumes.homes(connection),

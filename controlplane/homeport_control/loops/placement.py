@@ -9,7 +9,7 @@ from homeport_control.domain.services import Run
 from homeport_control.loops.loop import Turn
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import fleets, hosts, replicas, runs, volumes
+from homeport_control.store import fleets, hosts, replicas, reservations, runs, volumes
 from homeport_control.store.connect import Database
 
 
@@ -37,7 +37,7 @@ class PlacementLoop:
                     await fleets.registered(connection),
                     await fleets.by_name(connection),
                 ),
-                await replicas.list_reservations(connection),
+                await reservations.list_all(connection),
                 tuple(asks),
                 now_s,
                 await volumes.homes(connection),

@@ -14,7 +14,7 @@ from homeport_control.domain.metrics import EnvoyFigures
 from homeport_control.metrics import fleet, process, services
 from homeport_control.metrics.families import Family, gauge, text
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import gateways, hosts, replicas, runs
+from homeport_control.store import gateways, hosts, replicas, reservations, runs
 from homeport_control.store.connect import Database
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,7 +47,7 @@ class Page:
         sources = self._sources
         async with self._database.read() as connection:
             known = await hosts.list_all(connection)
-            claims = await replicas.list_reservations(connection)
+            claims = await reservations.list_all(connection)
             present = await replicas.list_active(connection)
             active = await runs.list_active(connection)
             there = await gateways.list_all(connection)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport_control.store.one_trip import OneTrip, connected
 from homeport_control.store.patience import finished
 
-STEPS = 10_000  # of SQLite's machine, about as many values: a millisecond or two
+STEPS = 20_000  # of SQLite's machine, some for each value: two milliseconds at the most
 TURN_S = 0.0005  # who took longer lets others have their turn before he goes on
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ by itself, that is a new cause.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ def _query(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         sa.select(*_COLUMNS)
         .where(*conditions, replicas.c.id > sa.bindparam("after"))
         .order_by(replicas.c.id)
-        .limit(PIECE)
+        .limit(sa.bindparam("most"))
     )
 
 
@@ -99,15 +100,31 @@ async def _select(connection: AsyncConnection, *conditions: sa.ColumnElement[boo
 
 
 async def _read(connection: AsyncConnection, query: sa.Select[Any], **parameters: object) -> tuple[Replica, ...]:
-    """Oldest first. A piece at a time, so that others have their turn on the event loop between them."""
+    """Oldest first. A piece at a time, so that others have their turn on the event loop between them.
+
+    `query`: of at most `most`, by id, `after` one.
+    """
     found: list[Replica] = []
-    rows = (await connection.execute(query, {"after": "", **parameters})).all()
+    rows = (await connection.execute(query, {"after": "", "most": PIECE, **parameters})).all()
     while rows:
         found += [_replica(row) for row in rows]
         if len(rows) < PIECE:
             break
-        rows = (await connection.execute(query, {"after": found[-1].id, **parameters})).all()
+        rows = (await connection.execute(query, {"after": found[-1].id, "most": PIECE, **parameters})).all()
     return tuple(sorted(found, key=lambda it: (it.created_at_s, it.id)))
+
+
+async def _left_of_runs(connection: AsyncConnection, run_ids: Iterable[str]) -> list[Replica]:
+    """Those of which something is left, by run; a piece at a time, as `_read`."""
+    some, place, found = sorted(run_ids), {"run": "", "after": ""}, list[Replica]()
+    while some:
+        rows = (await connection.execute(_OF_RUNS, {"some": some, "most": PIECE, **place})).all()
+        found += [_replica(row) for row in rows]
+        if len(rows) < PIECE:
+            break
+        place = {"run": found[-1].run_id, "after": found[-1].id}
+        some = some[bisect_left(some, found[-1].run_id) :]  # an index does not skip them by itself
+    return found
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
@@ -141,17 +158,38 @@ async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> 
     return found
 
 
+_RUN_TYPE, _ID_TYPE = replicas.c.run_id.type, replicas.c.id.type
+# In the order of its index, so that a piece costs what it brings. Made once, as all that is asked for often.
+_OF_RUNS = (
+    sa.select(*_COLUMNS)
+    .where(_LEFT, replicas.c.run_id.in_(sa.bindparam("some", expanding=True)))
+    .where(
+        sa.tuple_(replicas.c.run_id, replicas.c.id)
+        > sa.tuple_(sa.bindparam("run", type_=_RUN_TYPE), sa.bindparam("after", type_=_ID_TYPE))
+    )
+    .order_by(replicas.c.run_id, replicas.c.id)
+    .limit(sa.bindparam("most"))
+)
+# Few have ended lately, of all that ever ended in these runs: the runs, spelled so, are not what they are looked for by.
+_ENDED_LATELY = sa.select(*_COLUMNS).where(
+    replicas.c.ended_at_s >= sa.bindparam("since_s"),
+    (replicas.c.run_id + "").in_(sa.bindparam("some", expanding=True)),
+)
+
+
 async def of_runs(
     connection: AsyncConnection, run_ids: Iterable[str], *, ended_since_s: float | None = None
 ) -> dict[str, list[Replica]]:
-    """By run id: replicas of which something is left, and those that ended since then."""
-    wanted: sa.ColumnElement[bool] = replicas.c.ended_at_s.is_(None)
-    if ended_since_s is not None:
-        wanted = wanted | (replicas.c.ended_at_s >= ended_since_s)
-    result: dict[str, list[Replica]] = {}
+    """By run id, oldest first: replicas of which something is left, and those that ended since then."""
+    found: list[Replica] = []
     for some in chunks(run_ids):
-        for replica in await _select(connection, replicas.c.run_id.in_(some), wanted):
-            result.setdefault(replica.run_id, []).append(replica)
+        found += await _left_of_runs(connection, some)
+        if ended_since_s is not None:
+            rows = await connection.execute(_ENDED_LATELY, {"some": some, "since_s": ended_since_s})
+            found += [_replica(row) for row in rows.all()]
+    result: dict[str, list[Replica]] = {}
+    for replica in sorted(found, key=lambda it: (it.created_at_s, it.id)):
+        result.setdefault(replica.run_id, []).append(replica)
     return result
 
 
@@ -443,45 +481,3 @@ async def claim_all(write: Write, wanted: Iterable[Reservation]) -> frozenset[st
     await write.connection.execute(sa.insert(reservations), claims)
     write.touch("replicas", "hosts", "presence")
     return frozenset(placed)
-
-
-_CLAIMS = tuple(
-    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
-    for column in (reservations.c[field] for field in Reservation.__slots__)
-)
-
-
-def _claim(row: tuple[Any, ...]) -> Reservation:
-    values = dict(zip(Reservation.__slots__, row, strict=True))
-    return Reservation(**{**values, "gpu_uuids": tuple(json.loads(values["gpu_uuids"]))})
-
-
-_KEPT_CLAIMS = Kept(_claim)
-_OF = Reservation.__slots__.index("replica_id")
-
-
-_AFTER = reservations.c.replica_id > sa.bindparam("after")
-_ALL_CLAIMS = sa.select(*_CLAIMS).where(_AFTER).order_by(reservations.c.replica_id).limit(PIECE)
-_CLAIMS_ON = _ALL_CLAIMS.where(reservations.c.host_id.in_(sa.bindparam("there", expanding=True)))
-
-
-async def list_reservations(
-    connection: AsyncConnection, host_ids: Iterable[str] | None = None
-) -> tuple[Reservation, ...]:
-    """By replica: all, or those on these hosts."""
-    if host_ids is None:
-        return tuple(await _claims(connection, _ALL_CLAIMS))
-    found = [it for some in chunks(host_ids) for it in await _claims(connection, _CLAIMS_ON, there=some)]
-    return tuple(sorted(found, key=lambda it: it.replica_id))
-
-
-async def _claims(connection: AsyncConnection, query: sa.Select[Any], **parameters: object) -> list[Reservation]:
-    """A piece at a time, as `_read`."""
-    found: list[Reservation] = []
-    rows = (await connection.execute(query, {"after": "", **parameters})).all()
-    while rows:
-        found += [_KEPT_CLAIMS.of(row[_OF], tuple(row)) for row in rows]
-        if len(rows) < PIECE:
-            break
-        rows = (await connection.execute(query, {"after": found[-1].replica_id, **parameters})).all()
-    return found

@@ -232,11 +232,18 @@ replicas = sa.Table(
     sa.Column("drained_at_s", sa.Float),
     sa.Column("stop_grace_s", sa.Float, nullable=False),
     sa.Column("lost", sa.Boolean, nullable=False),
-    sa.Column("ended_at_s", sa.Float, index=True),
+    sa.Column("ended_at_s", sa.Float),
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
     sa.Column("cause_id", Words, nullable=False),  # of the last change of it
     sa.Column("refused", sa.Boolean, nullable=False),
 )
+# Of most that there ever were nothing is left, and in nearly all questions those are no part. With these each piece of a long
+# list costs what it brings, and what a host runs costs as much with ten thousand replicas as with ten.
+_LEFT, _ENDED = replicas.c.ended_at_s.is_(None), replicas.c.ended_at_s.is_not(None)
+sa.Index("replicas_left", replicas.c.id, sqlite_where=_LEFT, postgresql_where=_LEFT)
+sa.Index("replicas_left_by_run", replicas.c.run_id, replicas.c.id, sqlite_where=_LEFT, postgresql_where=_LEFT)
+sa.Index("replicas_left_by_host", replicas.c.host_id, replicas.c.id, sqlite_where=_LEFT, postgresql_where=_LEFT)
+sa.Index("replicas_ended", replicas.c.ended_at_s, sqlite_where=_ENDED, postgresql_where=_ENDED)
 
 reservations = sa.Table(
     "reservations",

@@ -27,7 +27,7 @@ from bench.fleet.stand import Client, Crowd, Server, stand, until
 from homeport_protos.lag import quantile_ms
 
 QUIET_S = 20.0
-CALLS = 40
+CALLS = 80
 SMALL = "small"  # a service with one replica in each fleet: what asking for it costs can be compared
 DEADLINE_S = 600.0
 

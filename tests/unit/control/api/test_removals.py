@@ -5,7 +5,7 @@ import time
 import grpc
 from fixtures.control import State, add_host, add_replica, add_run, claim, get_replica, until_true
 from fixtures.plane import Api, Plane, refusal
-from homeport_control.store import events, hosts, replicas, volumes
+from homeport_control.store import events, hosts, replicas, reservations, volumes
 from homeport_protos.api.v1 import api_pb2
 
 
@@ -67,7 +67,7 @@ async def test_forced_its_replicas_end_their_claims_are_free_and_its_volumes_are
     gone = await get_replica(state, "r1")
     assert (gone.lost, gone.ended_at_s is not None, gone.message) == (True, True, "its host h2 was removed")
     async with state.database.read() as connection:
-        assert await replicas.list_reservations(connection) == ()
+        assert await reservations.list_all(connection) == ()
         assert await volumes.homes(connection) == {}
 
 

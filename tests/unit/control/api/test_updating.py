@@ -10,7 +10,7 @@ from fixtures.plane import Api
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import Run
 from homeport_control.loops.runs import RunsLoop
-from homeport_control.store import hosts, replicas, runs
+from homeport_control.store import hosts, replicas, reservations, runs
 from homeport_protos.api.v1 import api_pb2
 
 NOW_S = 5000.0
@@ -97,7 +97,7 @@ async def test_an_update_in_place_starts_and_stops_nothing(state: State, user: A
     await turned(state)
     assert faces(await present(state, run_id)) == [(replica.id, 2, Wanted.RUN) for replica in sorted(before, key=by_id)]
     async with state.database.read() as connection:
-        assert {held.revision for held in await replicas.list_reservations(connection)} == {2}
+        assert {held.revision for held in await reservations.list_all(connection)} == {2}
     assert (await planned(user, wanted)).action == "unchanged"
 
 

@@ -10,7 +10,7 @@ from homeport_control.domain.services import RunState
 from homeport_control.loops.placement import PlacementLoop, ask_of
 from homeport_control.spec.base_image import DEFAULT_TEMPLATE, image_of
 from homeport_control.spec.service import spec_from_json
-from homeport_control.store import hosts, replicas, runs, volumes
+from homeport_control.store import hosts, replicas, reservations, runs, volumes
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def test_a_waiting_replica_gets_a_host_and_its_claim(state: State, loop: P
         assert await pushed.wait(0), "its host is told at once"
     assert (await get_replica(state, "r1")).host_id == "h1"
     async with state.database.read() as connection:
-        (claimed,) = await replicas.list_reservations(connection)
+        (claimed,) = await reservations.list_all(connection)
     assert (claimed.replica_id, claimed.cpus, claimed.memory_mib, claimed.run_name) == ("r1", 2.0, 4096, "hello")
     assert (await loop.turn(time.time())).sentence == "no replica waits for a host"
 
@@ -129,5 +129,5 @@ async def test_what_waits_for_a_sick_gpu_is_placed_when_it_is_well_again(state: 
     await loop.turn(time.time())
     assert (await get_replica(state, "r1")).gpu_uuids == ("G1",)
     async with state.database.read() as connection:
-        (claimed,) = await replicas.list_reservations(connection)
+        (claimed,) = await reservations.list_all(connection)
     assert (claimed.exclusive, claimed.gpu_memory_mib) == (False, 8192)

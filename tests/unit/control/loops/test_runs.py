@@ -21,7 +21,7 @@ from homeport_control.domain.hosts import Finding, Health
 from homeport_control.domain.replicas import Phase, Replica, Wanted
 from homeport_control.domain.services import RunState, RunWanted
 from homeport_control.loops.runs import RunsLoop, goal_of
-from homeport_control.store import events, hosts, replicas, runs
+from homeport_control.store import events, hosts, replicas, reservations, runs
 from homeport_control.store.events import Filter
 
 
@@ -100,7 +100,7 @@ async def test_a_stop_drains_what_serves_and_ends_what_does_not(state: State, lo
     assert (run.state, run.ended_at_s) == (RunState.TERMINATED, now_s + 3)
     assert (await get_replica(state, "serves")).ended_at_s == now_s + 3
     async with state.database.read() as connection:
-        assert await replicas.list_reservations(connection) == ()
+        assert await reservations.list_all(connection) == ()
     assert (await loop.turn(now_s + 4)).sentence == "no runs"
 
 

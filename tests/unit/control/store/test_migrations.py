@@ -6,7 +6,7 @@ from pathlib import Path
 import alembic.command
 import alembic.config
 from fixtures.control import opened
-from homeport_control.store import connect, gateways, hosts, replicas, runs, tokens, users
+from homeport_control.store import connect, gateways, hosts, replicas, reservations, runs, tokens, users
 from homeport_control.trust.tokens import sha256_hex
 
 MIGRATIONS = Path(connect.__file__).parent / "migrations"
@@ -75,7 +75,7 @@ async def test_a_database_of_the_first_version_is_whole_afterwards(tmp_path: Pat
         assert (replica.id, replica.gpu_uuids, replica.in_rotation, replica.cause_id) == ("r1", ("GPU-1",), True, "")
         assert (replica.refused, shown[0].newest.gpu_memory_peak_mib, shown[0].scaled_to) == (False, None, None)
         assert shown[0].proven_revision is None
-        assert [claim.replica_id for claim in await replicas.list_reservations(connection)] == ["r1"]
+        assert [claim.replica_id for claim in await reservations.list_all(connection)] == ["r1"]
 
 
 async def test_each_token_of_before_belongs_to_a_user_afterwards(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from fixtures.control import State, add_host, add_replica, add_run, claim, get_replica, observe
 from homeport_control.domain.replicas import Observation, Phase, Wanted
-from homeport_control.store import replicas
+from homeport_control.store import replicas, reservations
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_a_replica_is_claimed_once(state: State, run_id: str) -> None:
             assert not await replicas.claim(write, claim("r1", "h2"))
         assert await pushed.wait(0), "its host is told"
     async with state.database.read() as connection:
-        assert await replicas.list_reservations(connection) == (claim("r1", "h1"),)
+        assert await reservations.list_all(connection) == (claim("r1", "h1"),)
     assert (await get_replica(state, "r1")).host_id == "h1"
 
 
@@ -60,7 +60,7 @@ async def test_what_does_not_wait_any_more_gets_no_claim(state: State, run_id: s
     async with state.database.write() as write:
         await replicas.update(write, "r1", **changed)
         assert not await replicas.claim(write, claim("r1", "h1"))
-        assert await replicas.list_reservations(write.connection) == ()
+        assert await reservations.list_all(write.connection) == ()
 
 
 async def test_the_end_frees_the_reservation_and_the_hosts_list(state: State, run_id: str) -> None:
@@ -71,7 +71,7 @@ async def test_the_end_frees_the_reservation_and_the_hosts_list(state: State, ru
         assert await pushed.wait(0)
         assert await free.wait(0), "who waits for room looks again"
     async with state.database.read() as connection:
-        assert await replicas.list_reservations(connection) == ()
+        assert await reservations.list_all(connection) == ()
         assert await replicas.on_host(connection, "h1") == ()
         assert await replicas.list_active(connection) == ()
 
@@ -164,12 +164,34 @@ async def test_all_are_read_in_their_order_however_many_pieces_that_takes(
             assert [it.id for it in found[run_id]] == [it.id for it in await replicas.list_active(connection)]
             assert sorted(it.id for it in found[run_id]) == sorted(ids[: number + 1])
             assert [it.created_at_s for it in found[run_id]] == sorted(it.created_at_s for it in found[run_id])
-            claims = await replicas.list_reservations(connection)
-            assert [it.replica_id for it in claims] == sorted(ids[: number + 1])
     async with state.database.read() as connection:
         assert {it.id: it.number for it in await replicas.places(connection, ["h1"])} == {"r1": 1, "r2": 3}
         assert {it.host_id for it in await replicas.places(connection)} == {"h1", "h2"}
-        assert [it.replica_id for it in await replicas.list_reservations(connection, ["h1"])] == ["r1", "r2"]
+
+
+async def test_of_each_run_there_is_what_is_left_and_what_ended_lately_however_many_pieces_that_takes(
+    state: State, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PIECE", 2)
+    wanted: dict[str, list[str]] = {}
+    for name in ("a", "b", "c", "d"):
+        run = await add_run(state, f"run-{name}")
+        for number in range(5):
+            await add_replica(state, run, f"{name}{number}", index=number, created_at_s=1000.0 - number)
+        async with state.database.write() as write:
+            await replicas.end(write, f"{name}0", 2000.0)
+            await replicas.end(write, f"{name}3", 3000.0)
+        wanted[run] = [f"{name}4", f"{name}3", f"{name}2", f"{name}1"]
+    async with state.database.read() as connection:
+        for some in (list(wanted), list(wanted)[1:3], [list(wanted)[2]], [*wanted, "of-nobody"]):
+            lately = await replicas.of_runs(connection, some, ended_since_s=2500.0)
+            assert {run: [it.id for it in found] for run, found in lately.items()} == {
+                run: ids for run, ids in wanted.items() if run in some
+            }
+            left = await replicas.of_runs(connection, some)
+            assert {run: [it.id for it in found] for run, found in left.items()} == {
+                run: [it for it in ids if not it.endswith("3")] for run, ids in wanted.items() if run in some
+            }
 
 
 async def test_what_is_read_in_pieces_within_a_snapshot_is_of_one_moment(

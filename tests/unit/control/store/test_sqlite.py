@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import alembic.autogenerate
 import alembic.migration
@@ -11,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 from fixtures.control import State, migrated, opened
 from homeport_control.domain.errors import NotReady
-from homeport_control.store import meta
+from homeport_control.store import meta, replicas
 from homeport_control.store.connect import migrate
 from homeport_control.store.schema import metadata
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @pytest.fixture
@@ -143,3 +146,29 @@ async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_o
     for _ in range(3):
         async with state.database.read() as connection:
             assert await meta.get(connection, "key") == "new"
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        (lambda connection: replicas.on_hosts(connection, ["h1", "h2", "h3"]), "replicas_left_by_host"),
+        (lambda connection: replicas.of_runs(connection, ["a", "b", "c"]), "replicas_left_by_run"),
+        (lambda connection: replicas.of_runs(connection, ["a"], ended_since_s=1.0), "replicas_ended"),
+        (replicas.list_active, "replicas_left"),
+        (replicas.waiting, "replicas_left_by_host"),
+    ],
+)
+async def test_what_is_asked_often_is_found_by_its_own_index(
+    directory: Path, asked: Callable[[AsyncConnection], Awaitable[object]], index: str
+) -> None:
+    """Whatever else there is: with ten thousand replicas another one makes each answer a walk through all of them."""
+    async with opened(directory) as state, state.database.read() as connection:
+        plans: list[str] = []
+
+        def planned(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" ".join(str(row[3]) for row in cursor.fetchall()))
+
+        sa.event.listen(state.database._reading.sync_engine, "before_cursor_execute", planned)
+        await asked(connection)
+    assert any(f"USING INDEX {index} " in plan for plan in plans), plans
