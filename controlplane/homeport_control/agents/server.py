@@ -6,8 +6,9 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -25,7 +26,14 @@ from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
 from homeport_control.agents.fleet_size import FleetSize
 from homeport_control.agents.heard import Heard, Inbox
-from homeport_control.agents.openings import Generation, Opening, write_generations, write_openings
+from homeport_control.agents.openings import (
+    Generation,
+    Leaving,
+    Opening,
+    write_generations,
+    write_leavings,
+    write_openings,
+)
 from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
@@ -35,7 +43,7 @@ from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotLeading, NotReady
 from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, hosts
-from homeport_control.store.batches import Batches, one_by_one
+from homeport_control.store.batches import Batches
 from homeport_control.store.connect import Database, Write
 from homeport_control.store.loader import Loader
 from homeport_control.trust.ca import CertificateAuthority, serial_of
@@ -92,7 +100,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self._hosts = Loader(self._read_hosts)
         self._openings = Batches(database, write_openings)
         self._generations = Batches(database, write_generations)
-        self._parts = Batches(database, one_by_one)
+        self._leavings = Batches(database, self._write_leavings)
         self._doubted: set[str] = set()  # hosts whose next report is written though it says nothing new
         self._actors: dict[str, str] = {}  # by host id: how a host stands in the events of what it reports
         self._crowd = Crowd(MOST_SESSIONS, "sessions")  # those before their hello too
@@ -267,35 +275,22 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         if not self._sessions.close(session):
             return
         self._telemetry.forget(session.host_id)
-        values: dict[str, Any] = {
-            "connection": Connection.UNREACHABLE,
-            "connection_reason": reason,
-        }
-        if heard_at_s is not None:
-            values["connection_since_s"] = heard_at_s
         log.warning("an agent is away", host=session.host_id, reason=reason)
+        leaving = Leaving(session.host_id, reason, heard_at_s)
         try:
-            await self._write_away(session.host_id, values)
+            await self._leavings.add(leaving)
         except NotLeading:
             return  # who leads now knows which hosts it has heard
         except NotReady:  # a host that stays "connected" without a session would never be lost
             if session.host_id not in self._late:
-                task = asyncio.create_task(self._write_away_later(session.host_id, values))
+                task = asyncio.create_task(self._leave_later(leaving))
                 self._late[session.host_id] = task
                 task.add_done_callback(lambda _: self._late.pop(session.host_id))
 
-    async def _write_away(self, host_id: str, values: Mapping[str, Any]) -> None:
-        async def part(write: Write) -> None:
-            if self._sessions.is_connected(host_id):  # a newer session's word stands
-                return
-            host = await hosts.get_without_facts(write.connection, host_id)
-            write.actor = "server"
-            if host is not None and host.connection is not Connection.RELEASED:  # its agent was stopped by us
-                await hosts.update(write, host_id, {"connection_since_s": time.time(), **values})
+    async def _write_leavings(self, write: Write, gone: Sequence[Leaving]) -> None:
+        await write_leavings(write, gone, self._sessions.is_connected)
 
-        await self._parts.add(part)
-
-    async def _write_away_later(self, host_id: str, values: Mapping[str, Any]) -> None:
+    async def _leave_later(self, leaving: Leaving) -> None:
         """Until it is written. While the database is away nobody can be heard, which is no host's fault: what it may be
         silent counts from when it could be heard again, or all of them would be lost at that moment."""
         backoff_s = CLOSE_BACKOFF_S
@@ -303,12 +298,12 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, MAX_CLOSE_BACKOFF_S)
             try:
-                await self._write_away(host_id, {**values, "connection_since_s": time.time()})
+                await self._leavings.add(replace(leaving, heard_at_s=None))
                 return
             except NotLeading:
                 return
             except NotReady as error:
-                log.error("that an agent is away cannot be written", host=host_id, because=str(error))
+                log.error("that an agent is away cannot be written", host=leaving.host_id, because=str(error))
 
     async def _read(
         self,

@@ -10,19 +10,10 @@ Parts must not rest on each other, nor on what is not in the database: one may r
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from homeport_control.store import events
 from homeport_control.store.connect import Database, Write
 from homeport_control.store.together import Together, Waiting
 
 T = TypeVar("T")
-Part = Callable[[Write], Awaitable[None]]
-
-
-async def one_by_one(write: Write, parts: Sequence[Part]) -> None:
-    """For `Batches` of what has nothing in common; each has a cause of its own."""
-    for part in parts:
-        write.cause_id = events.new_cause()
-        await part(write)
 
 
 def once_each(items: Iterable[T], of: Callable[[T], Hashable]) -> Iterator[list[T]]:

@@ -204,7 +204,8 @@ async def count(connection: AsyncConnection) -> int:
 
 async def unused_name(connection: AsyncConnection, wanted: str) -> str:
     """The wanted name, or with -2, -3 … behind it when it is taken."""
-    taken = set(await connection.scalars(sa.select(hosts.c.name)))
+    like_it = (hosts.c.name == wanted) | hosts.c.name.startswith(f"{wanted}-", autoescape=True)
+    taken = set(await connection.scalars(sa.select(hosts.c.name).where(like_it)))
     candidate, number = wanted, 1
     while candidate in taken:
         number += 1

@@ -1,13 +1,21 @@
 """agents/openings: many sessions that begin at once, each written as its agent said it, and generations one above another."""
 
+import time
 from dataclasses import replace
 
 import pytest
 from fixtures.control import FACTS, State, add_host, get_host
-from homeport_control.agents.openings import Generation, Opening, write_generations, write_openings
+from homeport_control.agents.openings import (
+    Generation,
+    Leaving,
+    Opening,
+    write_generations,
+    write_leavings,
+    write_openings,
+)
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Connection
-from homeport_control.store import events, sessions
+from homeport_control.store import events, hosts, sessions
 
 
 def opening(name: str, boot_id: str = "b1", build: str = "1", notice: str = "") -> Opening:
@@ -42,6 +50,31 @@ async def test_of_two_sessions_of_one_host_the_later_one_counts_and_a_notice_is_
     async with state.database.read() as connection:
         told = await events.newest(connection, events.Filter(kind="host"), 2)
     assert [it.sentence for it in told] == ["host h1 is connected", "host h1: it was seen twice"]
+
+
+async def test_those_that_leave_are_away_since_they_were_heard_but_for_who_is_back_or_was_let_go(state: State) -> None:
+    for name in ("h1", "h2", "back", "released"):
+        await add_host(state, name)
+    async with state.database.write() as write:
+        await hosts.update(write, "released", {"connection": Connection.RELEASED, "connection_reason": "idle"})
+    names = ["h1", "h2", "back", "released", "removed"]
+    before_s = time.time()
+    async with state.database.write() as write:
+        gone = [Leaving(name, "silent", None if name == "h2" else 5.0) for name in names]
+        await write_leavings(write, [Leaving("h1", "of before", 3.0), *gone], lambda host_id: host_id == "back")
+    found = [await get_host(state, name) for name in names[:4]]
+    assert [(it.connection, it.connection_reason) for it in found] == [
+        (Connection.UNREACHABLE, "silent"),
+        (Connection.UNREACHABLE, "silent"),
+        (Connection.CONNECTED, ""),
+        (Connection.RELEASED, "idle"),
+    ]
+    assert found[0].connection_since_s == 5.0
+    assert found[1].connection_since_s >= before_s
+    async with state.database.read() as connection:
+        told = await events.newest(connection, events.Filter(kind="host"), 2)
+    assert [(it.name, it.actor) for it in told] == [("h1", "server"), ("h2", "server")]
+    assert told[0].cause_id != told[1].cause_id
 
 
 async def test_generations_of_one_batch_are_each_above_the_last(state: State) -> None:

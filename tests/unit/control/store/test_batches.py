@@ -1,14 +1,23 @@
 """store/batches: what comes together is one transaction, and nobody fails for another."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from fixtures.control import State
 from homeport_control.domain.errors import BadRequest, NotReady
 from homeport_control.store import events, meta
-from homeport_control.store.batches import Batches, Part, once_each, one_by_one
+from homeport_control.store.batches import Batches, once_each
 from homeport_control.store.connect import Write
 from homeport_control.store.together import AT_ONCE
+
+Part = Callable[[Write], Awaitable[None]]
+
+
+async def one_by_one(write: Write, parts: Sequence[Part]) -> None:
+    for part in parts:
+        write.cause_id = events.new_cause()
+        await part(write)
 
 
 def batches_of(state: State) -> Batches[Part]:

@@ -8,13 +8,16 @@ from homeport_control.domain.hosts import Connection, GpuNear, GpuProcess
 from homeport_control.store import events, hosts
 
 
-@pytest.mark.parametrize(("taken", "expected"), [((), "box"), (("box",), "box-2"), (("box", "box-2"), "box-3")])
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [((), "box"), (("box",), "box-2"), (("box", "box-2"), "box-3"), (("bo", "boxes", "box-x"), "box")],
+)
 async def test_a_taken_name_gets_a_number(state: State, taken: tuple[str, ...], expected: str) -> None:
     for name in taken:
         await add_host(state, name)
     async with state.database.read() as connection:
         assert await hosts.unused_name(connection, "box") == expected
-        assert [host.name for host in await hosts.list_all(connection)] == list(taken)
+        assert [host.name for host in await hosts.list_all(connection)] == sorted(taken)
 
 
 async def test_facts_come_back_as_they_were_said(state: State) -> None:
