@@ -56,10 +56,6 @@ class Batches(Generic[T]):
                 taken[0].fail(error)
             else:
                 await self._singly(taken)
-        except BaseException:
-            for it in taken:
-                it.done.cancel()
-            raise
         else:
             for it in taken:
                 it.succeed(None)

@@ -33,10 +33,6 @@ class Loader(Generic[K, V]):
         except Exception as error:
             for it in taken:
                 it.fail(error)
-        except BaseException:
-            for it in taken:
-                it.done.cancel()
-            raise
         else:
             for it in taken:
                 it.succeed(found)

@@ -42,6 +42,7 @@ class Together(Generic[T, R]):
     def __init__(self, serve: Callable[[], Awaitable[None]]) -> None:
         self._serve = serve
         self._waiting: deque[Waiting[T, R]] = deque()
+        self._taken: list[Waiting[T, R]] = []  # the last ones
         self._working: asyncio.Task[None] | None = None  # while something waits; no caller's own, who may be cancelled
 
     async def add(self, item: T) -> R:
@@ -64,10 +65,10 @@ class Together(Generic[T, R]):
 
     def take(self) -> list[Waiting[T, R]]:
         """The next ones, without those that are gone."""
-        taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-        for it in taken:
+        self._taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        for it in self._taken:
             it.has_begun = True
-        return [it for it in taken if not it.done.cancelled()]
+        return [it for it in self._taken if not it.done.cancelled()]
 
     async def _work(self) -> None:
         try:
@@ -75,6 +76,6 @@ class Together(Generic[T, R]):
                 await self._serve()
         finally:
             self._working = None
-            for it in self._waiting:  # it was cancelled: the process ends
+            for it in (*self._taken, *self._waiting):  # some are not answered when it was cancelled: the process ends
                 it.done.cancel()
-            self._waiting.clear()
+            self._taken, self._waiting = [], deque()
