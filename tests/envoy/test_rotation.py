@@ -40,6 +40,30 @@ async def test_replacing_every_replica_under_load_loses_no_request(gateway: Gate
         assert set(load.by_replica) == {"a", "b", "c"}
 
 
+async def test_what_drains_takes_over_while_the_one_that_serves_is_left_out_and_gets_nothing_after_that(
+    gateway: Gateway,
+) -> None:
+    """One that refused three connections is left out for two seconds, also when it is the only one that serves by then."""
+    async with replicas("a", "b") as (a, b):
+        await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint()))
+        async with Load(gateway) as load:
+            await a.stop()
+            await load.more(200)
+            await a.start(a.port)
+            await gateway.control.publish(gateway.snapshot(a.endpoint(), b.endpoint(draining=True)))
+            began = load.by_replica["b"]
+            await load.more(50)
+            assert load.answers.keys() == {200}, load.answers
+            assert load.by_replica["b"] > began, "the one that serves was not left out, so this shows nothing"
+            async with asyncio.timeout(10):
+                while not load.by_replica["a"]:
+                    await load.more(20)
+            served = b.served
+            await load.more(500)
+            assert b.served <= served + 4  # what was on its way
+        assert load.answers.keys() == {200}, load.answers
+
+
 async def test_a_published_replica_gets_requests_as_soon_as_the_ack_is_here(gateway: Gateway) -> None:
     async with replicas("a", "b") as (a, b):
         await gateway.control.publish(gateway.snapshot())

@@ -211,9 +211,10 @@ class Replica:
         self.release = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def start(self) -> "Replica":
+    async def start(self, port: int = 0) -> "Replica":
+        """`port`: again on the one that it had."""
         # As many may wait to be accepted as at Docker's proxy: with a hundred, a crowd that is let go meets dropped packets.
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, backlog=4096)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 

@@ -68,6 +68,9 @@ _GUARDED: dict[str, Any] = {"consistent_hashing_lb_config": {"hash_balance_facto
 # none is healthy, all are tried. (And its cluster is that of other hosts always: one that changed would begin without any.)
 _WOKEN: dict[str, Any] = {"healthy_panic_threshold": {"value": 1}}
 
+# In per cent: one healthy replica of a thousand takes all requests, none of them goes to one that is degraded.
+_ALL_TO_WHO_SERVES: dict[str, Any] = {"overprovisioning_factor": 100_000}
+
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HTTP = typed(
     _PROTOCOL,
@@ -132,8 +135,12 @@ def _cluster(
 
 @lru_cache(maxsize=100_000)
 def endpoints(service: str, members: tuple[Endpoint, ...], *, held: bool = False) -> Resource:
-    """`held`: its requests wait at the door. Then one that drains is still there for those that were let in a moment before."""
-    draining = "DEGRADED" if held else "DRAINING"
+    """One that drains gets nothing while another one serves, and is still there when that one does not answer for a moment: it
+    is left out for that, or waits for its host's first check. When none is to serve any more it gets nothing either, but for
+    `held`: the requests wait at the door, and those that were let in a moment before are still on their way.
+    """
+    serves = any(not member.draining for member in members)
+    draining = "DEGRADED" if held or serves else "DRAINING"
     lb_endpoints = [
         {
             "endpoint": {
@@ -148,4 +155,4 @@ def endpoints(service: str, members: tuple[Endpoint, ...], *, held: bool = False
     ]
     # Without a locality Envoy leaves the cluster out of its load reports.
     groups = [{"locality": {"region": "homeport"}, "lb_endpoints": lb_endpoints}] if lb_endpoints else []
-    return resource(EDS, service, {"cluster_name": service, "endpoints": groups})
+    return resource(EDS, service, {"cluster_name": service, "endpoints": groups, "policy": _ALL_TO_WHO_SERVES})

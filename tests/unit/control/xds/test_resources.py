@@ -110,15 +110,21 @@ def test_the_filter_that_holds_is_off_but_where_it_holds_and_where_a_model_leads
     assert names(asleep, model) == {"hello", "homeport/models", "open"}
 
 
-def test_endpoints_carry_their_health_and_a_locality() -> None:
-    draining = replace(HELLO, endpoints=(*HELLO.endpoints, Endpoint("s", "127.0.0.1", 9001, draining=True)))
-    body = world(replace(BASE, services=(draining,)), 1).of(EDS)["hello"].body
-    (group,) = endpoint_pb2.ClusterLoadAssignment.FromString(body).endpoints
+@pytest.mark.parametrize(("first_drains", "health"), [(False, [1, 5]), (True, [3, 3])])  # HEALTHY, DEGRADED; DRAINING
+def test_what_drains_is_in_reserve_while_another_serves_and_gets_nothing_when_none_does(
+    first_drains: bool, health: list[int]
+) -> None:
+    first = replace(HELLO.endpoints[0], draining=first_drains)
+    service = replace(HELLO, endpoints=(first, Endpoint("s", "127.0.0.1", 9001, draining=True)))
+    body = world(replace(BASE, services=(service,)), 1).of(EDS)["hello"].body
+    made = endpoint_pb2.ClusterLoadAssignment.FromString(body)
+    (group,) = made.endpoints
     assert group.locality.region
-    assert [(e.endpoint.address.socket_address.port_value, e.health_status) for e in group.lb_endpoints] == [
-        (9000, 1),  # HEALTHY
-        (9001, 3),  # DRAINING
-    ]
+    assert [it.endpoint.address.socket_address.port_value for it in group.lb_endpoints] == [9000, 9001]
+    assert [it.health_status for it in group.lb_endpoints] == health
+    assert made.policy.overprovisioning_factor.value >= 100 * 1000, (
+        "one of a thousand that is healthy takes all requests"
+    )
 
 
 def test_only_the_way_to_another_host_is_checked() -> None:
