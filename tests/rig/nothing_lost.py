@@ -134,14 +134,19 @@ def must_have_lost_nothing(stack: Stack, client: LoadClient) -> None:
 
 
 def _of_envoy(stack: Stack) -> list[str]:
-    """Its counts of connections and endpoints, and its last answers without a replica."""
+    """Its counts of connections and endpoints, what it holds of each endpoint, and its last answers without a replica."""
     folder = run_dir(stack.agent_state, "local")
     try:
         counts = admin.get(folder, "/stats?filter=connect_fail|upstream_rq_retry$|membership|ejections").decode()
+        endpoints = admin.get(folder, "/clusters").decode()
         answers = (folder / "access.log").read_text().splitlines()
     except OSError as error:
         return [f"it does not say: {error}"]
     of_services = [line for line in counts.splitlines() if "homeport/" not in line]
+    told = ("health_flags", "rq_error", "cx_connect_fail", "added_via_api", "rq_total")
+    of_services += [
+        line for line in endpoints.splitlines() if line.partition("::")[0] == "web" and line.split("::")[-2] in told
+    ]
     return [*of_services, *[line for line in answers if '"status":503' in line][-5:]]
 
 
