@@ -42,7 +42,8 @@ class Reading(OneTrip):
         try:
             found = work(self._conn)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # Python's own errors have none
+            if code & 0xFF not in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
                 raise
             return await self.go_on(work)
         if time.perf_counter() - began_s > TURN_S:

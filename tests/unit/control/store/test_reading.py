@@ -135,6 +135,10 @@ async def test_errors_are_sqlites_and_nothing_can_be_changed(connection: reading
         await done(connection, "SELECT * FROM of_nobody")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await done(connection, "INSERT INTO t VALUES (1)")
+    with pytest.raises(
+        sqlite3.OperationalError, match="decode"
+    ):  # Python's own, of a file that is damaged: it has no code
+        await done(connection, "SELECT CAST(x'ff' AS TEXT)")
 
 
 async def test_who_reads_the_database_cannot_write_it(template: Path, tmp_path: Path) -> None:
