@@ -143,9 +143,9 @@ def _of_envoy(stack: Stack) -> list[str]:
     except OSError as error:
         return [f"it does not say: {error}"]
     of_services = [line for line in counts.splitlines() if "homeport/" not in line]
-    told = ("health_flags", "rq_error", "cx_connect_fail", "added_via_api", "rq_total")
+    told = ("::health_flags::", "::rq_error::", "::rq_total::", "::cx_connect_fail::")
     of_services += [
-        line for line in endpoints.splitlines() if line.partition("::")[0] == "web" and line.split("::")[-2] in told
+        line for line in endpoints.splitlines() if any(it in line for it in told) and "homeport/" not in line
     ]
     return [*of_services, *[line for line in answers if '"status":503' in line][-5:]]
 

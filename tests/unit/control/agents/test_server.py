@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from fixtures.control import (
@@ -32,7 +33,7 @@ from homeport_control.domain.fleets import Phase as Standing
 from homeport_control.domain.fleets import Place, Registration, Standby
 from homeport_control.domain.hosts import Connection, HostFacts
 from homeport_control.domain.replicas import Phase, Wanted
-from homeport_control.store import events, fleets, hosts, replicas
+from homeport_control.store import events, fleets, hosts, replicas, schema
 from homeport_control.trust.ca import CertificateAuthority
 from homeport_protos.agent.v1 import agent_pb2, agent_pb2_grpc
 from homeport_protos.versions import PROTOCOL
@@ -100,6 +101,26 @@ async def test_a_session_begins_with_hello_and_welcome_and_brings_the_hosts_fact
     assert first.gateway.xds_port == plane.settings.link_port
     await agent.close()
     assert await away(plane, agent.host_id) in {"the agent closed its session", "the connection broke"}
+
+
+async def test_who_has_begun_waits_with_what_it_says_and_is_told_while_another_is_coming(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plane.link._arrivals, "_most_wait_s", 3600.0)
+    agent, other = await plane.joined(), await plane.joined("other")
+    await placed(plane, "r1", agent.host_id)
+    with plane.link._arrivals.coming():
+        await agent.connect()
+        await agent.report(ready("r1"))
+        await other.connect()  # its beginning is written, so there was time for what the first one has said
+        assert (await get_replica(plane.state, "r1")).phase is not Phase.READY
+        async with plane.state.database.read() as connection:
+            query = sa.select(schema.hosts.c.generation).where(schema.hosts.c.id == agent.host_id)
+            assert await connection.scalar(query) == 0
+    assert [it.replica_id for it in (await agent.hear_assignment()).replicas] == ["r1"]
+    await phase(plane, "r1", Phase.READY)
+    for it in (agent, other):
+        await it.close()
 
 
 async def test_without_a_certificate_nobody_is_heard(plane: Plane) -> None:
