@@ -26,7 +26,8 @@ from homeport_control.agents.convert import facts_from
 from homeport_control.agents.copies import Copies, Verdict
 from homeport_control.agents.fleet_size import FleetSize
 from homeport_control.agents.heard import Heard, Inbox
-from homeport_control.agents.openings import (
+from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
+from homeport_control.agents.presence import (
     Generation,
     Leaving,
     Opening,
@@ -34,7 +35,6 @@ from homeport_control.agents.openings import (
     write_leavings,
     write_openings,
 )
-from homeport_control.agents.peers import code_of, must_be_good, peer_certificate, peer_host_id
 from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
 from homeport_control.agents.silence import Silence, Silent

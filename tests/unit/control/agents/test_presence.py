@@ -1,11 +1,11 @@
-"""agents/openings: many sessions that begin at once, each written as its agent said it, and generations one above another."""
+"""agents/presence: many sessions that begin at once, each written as its agent said it, and generations one above another."""
 
 import time
 from dataclasses import replace
 
 import pytest
 from fixtures.control import FACTS, State, add_host, get_host
-from homeport_control.agents.openings import (
+from homeport_control.agents.presence import (
     Generation,
     Leaving,
     Opening,
