@@ -6,7 +6,7 @@ absence. The lines are made by Envoy (xds/access_log): no token and no query is 
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ class Look:
 
     run: Run
     gateways: tuple[Gateway, ...]
-    hosts: dict[str, Host]
+    hosts: Mapping[str, Host]
 
     def sources(self) -> list[GatewaySource]:
         at = [(it.name, it.host_id, self.hosts.get(it.host_id)) for it in self.gateways if it.host_id]
@@ -104,7 +104,7 @@ class AccessLogs:
             if not found:
                 raise NotFound(f"no run {name}; `homeport ps -a` shows all")
             known = await gateways.list_all(connection)
-            by_id = {host.id: host for host in await hosts.list_without_facts(connection)}
+            by_id = await hosts.all_by_id(connection)
         run = found[0]
         home = choose(spec_from_json((run.current or run.newest).spec_json).gateway, known)
         names = {*self._publishers(run.name), *([home.name] if home else [])}

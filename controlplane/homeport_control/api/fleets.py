@@ -142,10 +142,8 @@ class Fleets:
         async with self._database.read() as connection:
             before = await fleets.get(connection, wanted.name)
             registered = await fleets.registered(connection, wanted.name)
-            known = {host.id: host for host in await hosts.list_all(connection)}
-            count: dict[str, int] = {}
-            for replica in await replicas.list_active(connection):
-                count[replica.host_id or ""] = count.get(replica.host_id or "", 0) + 1
+            known = await hosts.all_by_id(connection)
+            count = await replicas.count_by_host(connection)
         changes = fleet_changes(wanted.places, registered, known, count, on_demand=wanted.on_demand)
         same = (
             before is not None

@@ -4,7 +4,7 @@ Nothing is installed here: who applies has the keys, and reports (`fleets`), lik
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeport_protos.api.v1 import api_pb2
@@ -79,5 +79,5 @@ def progress_of(gateway: Gateway, registered: Sequence[Registration], now_s: flo
     return f"{gateway.wanted_host}: {progress(mine, now_s)[1]}"
 
 
-async def _known(connection: AsyncConnection) -> tuple[tuple[Registration, ...], dict[str, Host]]:
-    return await fleets.registered(connection), {host.id: host for host in await hosts.list_all(connection)}
+async def _known(connection: AsyncConnection) -> tuple[tuple[Registration, ...], Mapping[str, Host]]:
+    return await fleets.registered(connection), await hosts.all_by_id(connection)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 
 from homeport_protos.api.v1 import api_pb2
@@ -12,7 +11,7 @@ from homeport_control.api.kept_hosts import KeptHosts
 from homeport_control.api.readings import Readings
 from homeport_control.decide.standing import next_try, standing
 from homeport_control.domain.errors import NotFound
-from homeport_control.domain.hosts import Connection, Host, Reservation
+from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, gateways, hosts, replicas, reservations
 from homeport_control.store.connect import Database
 
@@ -33,25 +32,20 @@ class Hosts:
         async with self._database.read() as connection:
             joined = await (hosts.named(connection, names) if names else hosts.list_all(connection))
             ids = {host.id for host in joined}
-            some = ids if names else None
-            there = await replicas.places(connection, some)
-            claims = await reservations.list_all(connection, some)
+            active = await replicas.active_by_id(connection)
+            count = await replicas.count_by_host(connection)
+            held = await reservations.by_host(connection)
             registered = await fleets.registered(connection)
             gates = await gateways.list_all(connection)
             known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]
         shown = [host for host in _named(known, names) if not request.fleet or host.fleet == request.fleet]
         standbys = {it.host_id: it.standby for it in registered if it.standby is not None}
-        held: dict[str, list[Reservation]] = {}
-        for claim in claims:
-            held.setdefault(claim.host_id, []).append(claim)
-        count = Counter(place.host_id for place in there)
-        index_of = {place.id: place.number for place in there}
         now_s = time.time()
 
         def tell(host: Host, message: api_pb2.Host) -> None:
             standby = standbys.get(host.id)
             phase = standby.phase if standby is not None else None
-            kept = self._kept.message(host, count[host.id], held.get(host.id, []), index_of, phase, gates)
+            kept = self._kept.message(host, count.get(host.id, 0), held.get(host.id, ()), active, phase, gates)
             message.CopyFrom(kept)
             if standby is not None and host.connection is Connection.RELEASED:
                 message.reason += next_try(standby, now_s)

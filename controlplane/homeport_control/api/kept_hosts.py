@@ -12,6 +12,7 @@ from homeport_control.api.kept_messages import KeptMessages
 from homeport_control.domain.fleets import Phase
 from homeport_control.domain.gateway import Gateway
 from homeport_control.domain.hosts import Host, Reservation
+from homeport_control.domain.replicas import Replica
 
 
 class KeptHosts:
@@ -23,13 +24,13 @@ class KeptHosts:
         host: Host,
         replicas: int,
         claims: Sequence[Reservation],
-        index_of: Mapping[str, int],
+        active: Mapping[str, Replica],
         standby: Phase | None,
         gateways: tuple[Gateway, ...],
     ) -> api_pb2.Host:
-        """As `host_message`. Never changed by who gets it."""
-        held = tuple((claim, index_of.get(claim.replica_id)) for claim in claims)
-        source = (host, replicas, held, standby, gateways)
+        """As `host_message`; `active`: by id, replicas that hold the claims, and others. Never changed by who gets it."""
+        index_of = {it.replica_id: active[it.replica_id].index for it in claims if it.replica_id in active}
+        source = (host, replicas, tuple(claims), tuple(index_of.items()), standby, gateways)
         return self._messages.of(
             host.id, source, lambda: host_message(host, replicas, claims, index_of, standby, gateways)
         )

@@ -8,7 +8,7 @@ was read is remembered, so that no line is lost or comes twice. Nothing polls: t
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
@@ -118,11 +118,10 @@ class Follower(Following):
                 await asyncio.sleep(LOOK_PAUSE_S)
                 run, present, known = await self._look(self._began_s - RECENT_S)
 
-    async def _look(self, ended_since_s: float) -> tuple[Run, list[Replica], dict[str, Host]]:
+    async def _look(self, ended_since_s: float) -> tuple[Run, Sequence[Replica], dict[str, Host]]:
         async with self._database.read() as connection:
             run = await runs.get(connection, self._run.id)
-            found = await replicas.of_runs(connection, [run.id], ended_since_s=ended_since_s)
-            present = found.get(run.id, [])
+            present = await replicas.of_run(connection, run.id, ended_since_s=ended_since_s)
             known = await hosts.by_id(connection, {it.host_id for it in present if it.host_id})
         return run, present, known
 
@@ -222,7 +221,7 @@ class Pump:
             await self._queue.put(self._source.note(words))
 
 
-def waiting_note(run: Run, present: list[Replica], index: int | None) -> str:
+def waiting_note(run: Run, present: Sequence[Replica], index: int | None) -> str:
     which = f"replica {index}" if index is not None else "a replica"
     waiting = next((it.message for it in present if it.ended_at_s is None and it.message), "")
     return f"{run.name} is {run.state}{f' ({waiting})' if waiting else ''}; waiting for {which} of it to run"

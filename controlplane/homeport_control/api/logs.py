@@ -41,13 +41,12 @@ class RunLogs:
             async for response in responses:
                 yield response
 
-    async def _found(self, name: str) -> tuple[Run, list[Replica], dict[str, str]]:
+    async def _found(self, name: str) -> tuple[Run, Sequence[Replica], dict[str, str]]:
         async with self._database.read() as connection:
             found = await runs.list_shown(connection, [name], finished=True)
             if not found:
                 raise NotFound(f"no run {name}; `homeport ps -a` shows all")
-            of_run = await replicas.of_runs(connection, [found[0].id], ended_since_s=0.0)
-            present = of_run.get(found[0].id, [])
+            present = await replicas.of_run(connection, found[0].id, ended_since_s=0.0)
             there = await hosts.by_id(connection, {it.host_id for it in present if it.host_id})
         return found[0], present, {host.id: host.name for host in there.values()}
 

@@ -96,7 +96,7 @@ class RunMetrics:
             if not found:
                 raise NotFound(f"no run {name}; `homeport ps -a` shows all")
             run = found[0]
-            present = (await replicas.of_runs(connection, [run.id])).get(run.id, [])
+            present = await replicas.of_run(connection, run.id)
             by_id = await hosts.by_id(connection, {it.host_id for it in present if it.host_id})
             gateway_hosts = frozenset(it.host_id for it in await gateways.list_all(connection))
         if run.ended_at_s is not None and not present:

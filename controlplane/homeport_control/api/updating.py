@@ -87,4 +87,4 @@ def _count(run: Run) -> int:
 
 
 async def _present(connection: AsyncConnection, run: Run) -> tuple[Replica, ...]:
-    return tuple((await replicas.of_runs(connection, [run.id])).get(run.id, ()))
+    return await replicas.of_run(connection, run.id)

@@ -51,8 +51,7 @@ class Views:
             counts = {run.id: count_of(specs[run.id].replicas, run.scaled_to) for run in found}
             most = max((counts[run_id] for run_id in over), default=0)
             present |= await replicas.last_of(connection, over, most)
-            there = {it.host_id for replicas_of in present.values() for it in replicas_of if it.host_id}
-            by_id = await hosts.by_id(connection, there)
+            by_id = await hosts.all_by_id(connection)
             known = await gateways.list_all(connection)
         found_there = [_Found(run, specs[run.id], counts[run.id], tuple(present.get(run.id, ()))) for run in found]
         # In a thread: of thousands of replicas it takes as long as nobody may hold the event loop.

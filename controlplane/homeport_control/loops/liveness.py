@@ -20,7 +20,7 @@ class LivenessLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_without_facts(connection)
+            known = await hosts.list_all(connection)
         # One that we let go is not away: nobody waits for it.
         known = tuple(host for host in known if host.connection is not Connection.RELEASED)
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
@@ -51,7 +51,7 @@ async def forget_sessions(database: Database, now_s: float) -> None:
     was none nobody could be heard.
     """
     async with database.read() as connection:
-        known = await hosts.list_without_facts(connection)
+        known = await hosts.list_all(connection)
         away = [host.id for host in known if host.connection is Connection.UNREACHABLE]
         missed = {it.host_id for it in await replicas.lost_or_on(connection, away) if not it.lost}
     stale = [host for host in known if host.connection is Connection.CONNECTED or host.id in missed]

@@ -93,7 +93,7 @@ class OnDemandLoop:
         registered = [it for it in await fleets.registered(connection) if it.standby is not None]
         if not registered:
             return None
-        known = {host.id: host for host in await hosts.list_all(connection)}
+        known = await hosts.all_by_id(connection)
         by_name = await fleets.by_name(connection)
         emptied = await replicas.emptied_at_s(connection, [it.host_id for it in registered if it.host_id])
         gateway_hosts = {it.host_id for it in await gateways.list_all(connection) if it.host_id}

@@ -24,6 +24,9 @@ class PlacementLoop:
         async with self._database.read() as connection:
             if not await replicas.waiting(connection):
                 return Turn("no replica waits for a host")
+            # So that in the transaction only what has changed since is to be read.
+            await hosts.list_all(connection)
+            await reservations.list_all(connection)
         async with self._database.write() as write:
             connection = write.connection
             waiting = await replicas.waiting(connection)

@@ -82,9 +82,8 @@ class RunsLoop:
     async def _advance(self, run_id: str, now_s: float) -> Step:
         async with self._database.write() as write:
             run = await runs.get(write.connection, run_id)
-            found = await replicas.of_runs(write.connection, [run_id], ended_since_s=now_s - REMEMBERED_S)
-            present = tuple(found.get(run_id, ()))
-            unwell = await hosts.not_well(write.connection, {it.host_id for it in present if it.host_id})
+            present = await replicas.of_run(write.connection, run_id, ended_since_s=now_s - REMEMBERED_S)
+            unwell = await hosts.not_well(write.connection)
             decided = _decide(run, present, unwell, now_s, self._in_flight(run.name))
             moved = _causes_of(goal_of(run, present, unwell).displaced, present, unwell)
             new: list[Replica] = []

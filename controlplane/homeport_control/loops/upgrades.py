@@ -31,7 +31,7 @@ class UpgradesLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_without_facts(connection)
+            known = await hosts.list_all(connection)
         by_id = {host.id: host for host in known}
         self._running = {host_id: since_s for host_id, since_s in self._running.items() if host_id in by_id}
         turn = next_upgrades(known, self._build, self._running, self._asked, now_s)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from homeport_control.domain.errors import NotReady
 from homeport_control.store.changes import Changes
 from homeport_control.store.leadership import LeaseConnection
+from homeport_control.store.mirror import IS_WRITING
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.place import Place
 from homeport_control.store.postgresql import Deadlines, Postgresql, take_write_lock, why_not
@@ -114,6 +115,7 @@ class Database:
             async with self._writing, driver.connection(self.engine) as connection:
                 write = Write(connection, actor, cause_id or uuid.uuid4().hex[:12])
                 try:
+                    await connection.execution_options(**{IS_WRITING: True})
                     await driver.begin_write(connection)
                     if self._fence is not None:
                         await self._fence(connection)

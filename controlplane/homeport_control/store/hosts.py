@@ -15,10 +15,11 @@ from homeport_control.store import doors, events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
 from homeport_control.store.kept import Kept
+from homeport_control.store.mirror import Mirror
 from homeport_control.store.schema import hosts, removed_hosts
 from homeport_control.store.set_each import WHICH, set_each
 
-_NOT_IN_DOMAIN = {"boot_id", "sequence", "generation"}
+_NOT_IN_DOMAIN = {"boot_id", "sequence", "generation", "version"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
 _TOLD = frozenset({"connection", "cordoned", "facts", "findings", "cordoned_gpus"})
 _OF_FACTS = frozenset({"facts", "findings", "cordoned_gpus"})  # what is told of these names GPUs
@@ -88,33 +89,21 @@ _GET, _GET_BARE = (sa.select(*columns).where(hosts.c.id == sa.bindparam("which")
 _SOME, _SOME_BARE = (
     sa.select(*columns).where(hosts.c.id.in_(sa.bindparam("some", expanding=True))) for columns in (_COLUMNS, _BARE)
 )
-_AFTER = hosts.c.name > sa.bindparam("after")
-_PIECE, _BARE_PIECE = (
-    sa.select(*columns).where(_AFTER).order_by(hosts.c.name).limit(sa.bindparam("most"))
-    for columns in (_COLUMNS, _BARE)
-)
+_MIRROR = Mirror(hosts, _COLUMNS, _host, hosts.c.id)
+
+
+async def all_by_id(connection: AsyncConnection) -> Mapping[str, Host]:
+    """All hosts."""
+    return (await _MIRROR.read(connection)).by_id
 
 
 async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     """All hosts, by name."""
-    return await _in_pieces(connection, _PIECE, _KEPT)
+    return (await _MIRROR.read(connection)).derived(_by_name)
 
 
-async def list_without_facts(connection: AsyncConnection) -> tuple[Host, ...]:
-    """As `list_all`, for who asks for none of the facts: they are nearly all of what is kept of a host."""
-    return await _in_pieces(connection, _BARE_PIECE, _KEPT_BARE)
-
-
-async def _in_pieces(connection: AsyncConnection, query: sa.Select[Any], kept: Kept[Host]) -> tuple[Host, ...]:
-    """A piece at a time, so that others have their turn on the event loop: a thousand hosts are megabytes of facts."""
-    found: list[Host] = []
-    rows = (await connection.execute(query, {"after": "", "most": PIECE})).all()
-    while rows:
-        found += [kept.of(row[_ID], tuple(row)) for row in rows]
-        if len(rows) < PIECE:
-            break
-        rows = (await connection.execute(query, {"after": found[-1].name, "most": PIECE})).all()
-    return tuple(found)
+def _by_name(known: Mapping[str, Host]) -> tuple[Host, ...]:
+    return tuple(sorted(known.values(), key=lambda host: host.name))
 
 
 async def named(connection: AsyncConnection, names: Iterable[str]) -> tuple[Host, ...]:
@@ -158,21 +147,13 @@ async def _some(
     return found
 
 
-async def not_well(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> dict[str, Host]:
-    """By id: the hosts that have findings or are drained, whole or in part; of all, or of these."""
-    empty = {"[]"}
-    wanted = sa.or_(
-        hosts.c.cordoned,
-        sa.cast(hosts.c.findings, sa.Text).not_in(empty),
-        sa.cast(hosts.c.cordoned_gpus, sa.Text).not_in(empty),
-    )
-    queries = (
-        [sa.select(*_COLUMNS).where(wanted)]
-        if host_ids is None
-        else [sa.select(*_COLUMNS).where(wanted, hosts.c.id.in_(some)) for some in chunks(host_ids)]
-    )
-    found = [_host(row) for query in queries for row in await connection.execute(query)]
-    return {host.id: host for host in found}
+async def not_well(connection: AsyncConnection) -> Mapping[str, Host]:
+    """By id: the hosts that have findings or are drained, whole or in part."""
+    return (await _MIRROR.read(connection)).derived(_not_well)
+
+
+def _not_well(known: Mapping[str, Host]) -> dict[str, Host]:
+    return {host.id: host for host in known.values() if host.cordoned or host.findings or host.cordoned_gpus}
 
 
 async def insert(write: Write, host: Host) -> None:

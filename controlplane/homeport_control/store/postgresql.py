@@ -31,6 +31,7 @@ from homeport_control.store.changes import Changes
 from homeport_control.store.leadership import LeaseConnection, application_name
 from homeport_control.store.listening import CHANNEL, Listening, payloads
 from homeport_control.store.locks import WRITE_LOCK
+from homeport_control.store.mirror import MIRRORS, Mirrors
 from homeport_control.store.patience import PatientConnection, finished
 from homeport_control.store.sqlite import from_json
 
@@ -62,6 +63,7 @@ class Postgresql:
         self._deadlines = deadlines
         self._server = uuid.uuid4().hex[:12]  # this process
         self._listening = Listening(self.connect)
+        self._mirrors = Mirrors()
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
         """A connection with our deadlines; `settings` of PostgreSQL besides."""
@@ -90,6 +92,7 @@ class Postgresql:
             pool_size=CONNECTIONS,
             max_overflow=MORE_CONNECTIONS,
             pool_timeout=WAIT_FOR_CONNECTION_S,
+            execution_options={MIRRORS: self._mirrors},
             hide_parameters=True,  # an error's text goes to the log
             json_deserializer=from_json,
         )

@@ -5,11 +5,10 @@ carries it from then on; what follows (its phases, its rotation, its end) has th
 by itself, that is a new cause.
 """
 
-import json
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +19,8 @@ from homeport_control.domain.replicas import Observation, Phase, Replica, Wanted
 from homeport_control.store import events
 from homeport_control.store.chunks import chunks
 from homeport_control.store.connect import Write
-from homeport_control.store.kept import Kept
+from homeport_control.store.mirror import Mirror
+from homeport_control.store.replica_rows import COLUMNS, replica_of, values_of
 from homeport_control.store.schema import hosts, replicas, reservations, revisions, runs
 from homeport_control.store.set_each import WHICH, set_each
 
@@ -40,54 +40,18 @@ _OBSERVED = (
 _TOLD = frozenset({"wanted", "lost", "ended_at_s", "in_rotation", "drained_at_s", "phase", "restarts", "exit_code"})
 _ASSIGNED = frozenset({"wanted", "stop_grace_s", "revision", "index", "ended_at_s", "host_id", "gpu_uuids"})
 PIECE = 200  # rows that are read at once
-_LEFT = replicas.c.ended_at_s.is_(None)
 _DECIDED = frozenset({"wanted", "lost"})  # changes that have the transaction's cause
 
 
-# Lists come as their text, so that a row can be compared with one that was read before.
-_COLUMNS = tuple(
-    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
-    for column in (replicas.c[field] for field in Replica.__slots__)
-)
-
-
-def _made(row: tuple[Any, ...]) -> Replica:
-    values = dict(zip(Replica.__slots__, row, strict=True))
-    values.update(
-        wanted=Wanted(values["wanted"]),
-        phase=Phase(values["phase"]),
-        log_tail=tuple(json.loads(values["log_tail"])),
-        gpu_uuids=tuple(json.loads(values["gpu_uuids"])),
-    )
-    return Replica(**values)
-
-
-class Place(NamedTuple):
-    """Where a replica is, for who asks for no more."""
-
-    id: str
-    host_id: str
-    number: int  # its index among those of its service
-
-
-_KEPT = Kept(_made)
-_ID = Replica.__slots__.index("id")
-
-
-def _replica(row: Sequence[Any]) -> Replica:
-    return _KEPT.of(row[_ID], tuple(row))
-
-
-def _values(replica: Replica) -> dict[str, Any]:
-    values = {field: getattr(replica, field) for field in Replica.__slots__}
-    values["log_tail"], values["gpu_uuids"] = list(replica.log_tail), list(replica.gpu_uuids)
-    return values
+_LEFT = replicas.c.ended_at_s.is_(None)
+# Of those of which something is left; nothing is ever left again of one of which nothing is.
+_MIRROR = Mirror(replicas, COLUMNS, replica_of, replicas.c.id, _LEFT)
 
 
 def _query(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Of those after one, by id."""
     return (
-        sa.select(*_COLUMNS)
+        sa.select(*COLUMNS)
         .where(*conditions, replicas.c.id > sa.bindparam("after"))
         .order_by(replicas.c.id)
         .limit(sa.bindparam("most"))
@@ -107,45 +71,40 @@ async def _read(connection: AsyncConnection, query: sa.Select[Any], **parameters
     found: list[Replica] = []
     rows = (await connection.execute(query, {"after": "", "most": PIECE, **parameters})).all()
     while rows:
-        found += [_replica(row) for row in rows]
+        found += [replica_of(row) for row in rows]
         if len(rows) < PIECE:
             break
         rows = (await connection.execute(query, {"after": found[-1].id, "most": PIECE, **parameters})).all()
     return tuple(sorted(found, key=lambda it: (it.created_at_s, it.id)))
 
 
-async def _left_of_runs(connection: AsyncConnection, run_ids: Iterable[str]) -> list[Replica]:
-    """Those of which something is left, by run; a piece at a time, as `_read`."""
-    some, place, found = sorted(run_ids), {"run": "", "after": ""}, list[Replica]()
-    while some:
-        rows = (await connection.execute(_OF_RUNS, {"some": some, "most": PIECE, **place})).all()
-        found += [_replica(row) for row in rows]
-        if len(rows) < PIECE:
-            break
-        place = {"run": found[-1].run_id, "after": found[-1].id}
-        some = some[bisect_left(some, found[-1].run_id) :]  # an index does not skip them by itself
-    return found
+async def active_by_id(connection: AsyncConnection) -> Mapping[str, Replica]:
+    """Replicas of which something is left."""
+    return (await _MIRROR.read(connection)).by_id
 
 
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     """Replicas of which something is left, oldest first."""
-    return await _select(connection, replicas.c.ended_at_s.is_(None))
+    return (await _MIRROR.read(connection)).derived(_oldest_first)
+
+
+def _oldest_first(known: Mapping[str, Replica]) -> tuple[Replica, ...]:
+    return tuple(sorted(known.values(), key=lambda it: (it.created_at_s, it.id)))
 
 
 async def waiting(connection: AsyncConnection) -> tuple[Replica, ...]:
     """Those that are wanted and have no host yet, oldest first."""
-    return await _select(
-        connection, replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_(None), replicas.c.wanted == Wanted.RUN
-    )
+    return (await _MIRROR.read(connection)).derived(_waiting)
+
+
+def _waiting(known: Mapping[str, Replica]) -> tuple[Replica, ...]:
+    return _oldest_first({it.id: it for it in known.values() if it.host_id is None and it.wanted is Wanted.RUN})
 
 
 async def lost_or_on(connection: AsyncConnection, host_ids: Iterable[str]) -> tuple[Replica, ...]:
     """Those that are marked lost, and all on these hosts."""
-    found = list(await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost))
-    for some in chunks(host_ids):
-        there = replicas.c.host_id.in_(some)
-        found += await _select(connection, replicas.c.ended_at_s.is_(None), replicas.c.lost.is_(False), there)
-    return tuple(found)
+    there, active = set(host_ids), await list_active(connection)
+    return tuple(it for it in active if it.lost or it.host_id in there)
 
 
 async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, float]:
@@ -158,20 +117,15 @@ async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> 
     return found
 
 
-_RUN_TYPE, _ID_TYPE = replicas.c.run_id.type, replicas.c.id.type
-# In the order of its index, so that a piece costs what it brings. Made once, as all that is asked for often.
-_OF_RUNS = (
-    sa.select(*_COLUMNS)
-    .where(_LEFT, replicas.c.run_id.in_(sa.bindparam("some", expanding=True)))
-    .where(
-        sa.tuple_(replicas.c.run_id, replicas.c.id)
-        > sa.tuple_(sa.bindparam("run", type_=_RUN_TYPE), sa.bindparam("after", type_=_ID_TYPE))
-    )
-    .order_by(replicas.c.run_id, replicas.c.id)
-    .limit(sa.bindparam("most"))
-)
+_OF_RUN = _query(_LEFT, replicas.c.run_id == sa.bindparam("run"))
+
+
+async def _left_of_run(connection: AsyncConnection, run_id: str) -> tuple[Replica, ...]:
+    return await _read(connection, _OF_RUN, run=run_id)
+
+
 # Few have ended lately, of all that ever ended in these runs: the runs, spelled so, are not what they are looked for by.
-_ENDED_LATELY = sa.select(*_COLUMNS).where(
+_ENDED_LATELY = sa.select(*COLUMNS).where(
     replicas.c.ended_at_s >= sa.bindparam("since_s"),
     (replicas.c.run_id + "").in_(sa.bindparam("some", expanding=True)),
 )
@@ -181,16 +135,44 @@ async def of_runs(
     connection: AsyncConnection, run_ids: Iterable[str], *, ended_since_s: float | None = None
 ) -> dict[str, list[Replica]]:
     """By run id, oldest first: replicas of which something is left, and those that ended since then."""
+    wanted = set(run_ids)
+    left = (await _MIRROR.read(connection)).derived(_by_run)
+    result = {run_id: list(left[run_id]) for run_id in wanted if run_id in left}
+    if ended_since_s is not None:
+        _add(result, await _ended(connection, wanted, ended_since_s))
+    return result
+
+
+def _by_run(known: Mapping[str, Replica]) -> dict[str, list[Replica]]:
+    found: dict[str, list[Replica]] = {}
+    for replica in _oldest_first(known):
+        found.setdefault(replica.run_id, []).append(replica)
+    return found
+
+
+async def of_run(
+    connection: AsyncConnection, run_id: str, *, ended_since_s: float | None = None
+) -> tuple[Replica, ...]:
+    """As `of_runs`, of one: costs as much as it has, whatever else has changed."""
+    found = {run_id: list(await _left_of_run(connection, run_id))}
+    if ended_since_s is not None:
+        _add(found, await _ended(connection, [run_id], ended_since_s))
+    return tuple(found[run_id])
+
+
+def _add(found: dict[str, list[Replica]], ended: Iterable[Replica]) -> None:
+    for replica in ended:
+        found.setdefault(replica.run_id, []).append(replica)
+    for run_id in {replica.run_id for replica in ended}:
+        found[run_id].sort(key=lambda it: (it.created_at_s, it.id))
+
+
+async def _ended(connection: AsyncConnection, run_ids: Iterable[str], since_s: float) -> list[Replica]:
     found: list[Replica] = []
     for some in chunks(run_ids):
-        found += await _left_of_runs(connection, some)
-        if ended_since_s is not None:
-            rows = await connection.execute(_ENDED_LATELY, {"some": some, "since_s": ended_since_s})
-            found += [_replica(row) for row in rows.all()]
-    result: dict[str, list[Replica]] = {}
-    for replica in sorted(found, key=lambda it: (it.created_at_s, it.id)):
-        result.setdefault(replica.run_id, []).append(replica)
-    return result
+        rows = await connection.execute(_ENDED_LATELY, {"some": some, "since_s": since_s})
+        found += [replica_of(row) for row in rows.all()]
+    return found
 
 
 async def by_id(connection: AsyncConnection, replica_ids: Iterable[str]) -> dict[str, Replica]:
@@ -221,12 +203,13 @@ async def last_of(connection: AsyncConnection, run_ids: Iterable[str], most: int
     }
 
 
-async def places(connection: AsyncConnection, host_ids: Iterable[str] | None = None) -> tuple[Place, ...]:
-    """Of all replicas that have a host and of which something is left; or of those on these hosts."""
-    query = sa.select(replicas.c.id, replicas.c.host_id, replicas.c.index)
-    query = query.where(replicas.c.ended_at_s.is_(None), replicas.c.host_id.is_not(None))
-    queries = [query] if host_ids is None else [query.where(replicas.c.host_id.in_(some)) for some in chunks(host_ids)]
-    return tuple([Place._make(row) for each in queries for row in (await connection.execute(each)).all()])
+async def count_by_host(connection: AsyncConnection) -> Mapping[str, int]:
+    """Of those of which something is left; none for a host without."""
+    return (await _MIRROR.read(connection)).derived(_count_by_host)
+
+
+def _count_by_host(known: Mapping[str, Replica]) -> Counter[str]:
+    return Counter(it.host_id for it in known.values() if it.host_id is not None)
 
 
 # Made once: SQLAlchemy takes as long for a statement with so many columns as the database for its answer.
@@ -276,7 +259,7 @@ async def insert_all(write: Write, new: Iterable[Replica]) -> None:
     if not made:
         return
     names = await _run_names(write.connection, {replica.run_id for replica in made})
-    await write.connection.execute(sa.insert(replicas), [_values(replica) for replica in made])
+    await write.connection.execute(sa.insert(replicas), [values_of(replica) for replica in made])
     for replica in made:
         _tell(write, replica, names[replica.run_id], "is wanted", replica.cause_id)
     write.touch("replicas")
@@ -330,7 +313,7 @@ class _Present:
 async def _present(write: Write, ids: Iterable[str]) -> dict[str, _Present]:
     """Those of these that have not ended, as they are before they are changed: nobody else changes them until then."""
     query = (
-        sa.select(*_COLUMNS, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
+        sa.select(*COLUMNS, runs.c.name.label("run_name"), hosts.c.name.label("host_name"))
         .join(runs, runs.c.id == replicas.c.run_id)
         .join(hosts, hosts.c.id == replicas.c.host_id, isouter=True)
         .where(replicas.c.ended_at_s.is_(None))
@@ -339,7 +322,7 @@ async def _present(write: Write, ids: Iterable[str]) -> dict[str, _Present]:
     found: dict[str, _Present] = {}
     for some in chunks(ids):
         for row in await write.connection.execute(query.where(replicas.c.id.in_(some))):
-            replica = _replica(row[: len(_COLUMNS)])
+            replica = replica_of(row[: len(COLUMNS)])
             found[replica.id] = _Present(replica, row.run_name, row.host_name or "")
     return found
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 IS_AWAY = "the file is not there"
-_WHICH = "homeport_file"
+WHICH_FILE = "homeport_file"  # in the `info` of each connection
 
 
 def keep_to(engine: AsyncEngine, file: Path) -> None:
@@ -29,11 +29,11 @@ def keep_to(engine: AsyncEngine, file: Path) -> None:
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def remember(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-        entry.info[_WHICH] = _which(file)
+        entry.info[WHICH_FILE] = _which(file)
 
     @sa.event.listens_for(engine.sync_engine, "checkout")
     def must_be_the_same(_: DBAPIConnection, entry: ConnectionPoolEntry, __: Any) -> None:
-        if entry.info[_WHICH] != _which(file):
+        if entry.info[WHICH_FILE] != _which(file):
             raise DisconnectionError(f"another file is at {file} now")
 
 

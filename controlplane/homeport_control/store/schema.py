@@ -6,6 +6,12 @@ from homeport_control.store.dialect import Whole, Words
 
 metadata = sa.MetaData()
 
+
+def _version() -> sa.Column[int]:
+    """Of a row: the database sets it at each change (versions.py); nobody else does."""
+    return sa.Column("version", Whole, nullable=False, server_default="0", index=True)
+
+
 meta = sa.Table("meta", metadata, sa.Column("key", Words, primary_key=True), sa.Column("value", Words, nullable=False))
 
 tokens = sa.Table(
@@ -119,6 +125,7 @@ hosts = sa.Table(
     sa.Column("upgrade_error", Words, nullable=False),
     sa.Column("serials", sa.JSON, nullable=False),
     sa.Column("door", sa.JSON(none_as_null=True)),  # the way in for gateways of other hosts; null: none was asked for
+    _version(),
 )
 
 gateways = sa.Table(
@@ -236,6 +243,7 @@ replicas = sa.Table(
     sa.Column("gpu_uuids", sa.JSON, nullable=False),
     sa.Column("cause_id", Words, nullable=False),  # of the last change of it
     sa.Column("refused", sa.Boolean, nullable=False),
+    _version(),
 )
 # Of most that there ever were nothing is left, and in nearly all questions those are no part. With these each piece of a long
 # list costs what it brings, and what a host runs costs as much with ten thousand replicas as with ten.
@@ -257,6 +265,7 @@ reservations = sa.Table(
     sa.Column("memory_mib", Whole, nullable=False),
     sa.Column("run_name", Words, nullable=False),
     sa.Column("revision", Whole, nullable=False),
+    _version(),
 )
 
 # What gateways counted: requests that replicas answered, and tokens that models said they used.

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeport_control.domain.errors import NotReady
 from homeport_control.store import one_trip, reading
 from homeport_control.store.changes import Changes
+from homeport_control.store.mirror import MIRRORS, Mirrors
 from homeport_control.store.patience import PatientConnection
 from homeport_control.store.same_file import IS_AWAY, keep_to
 
@@ -32,6 +33,7 @@ class Sqlite:
     def __init__(self, file: Path, busy_timeout_s: float) -> None:
         self._file = file
         self._busy_timeout_s = busy_timeout_s
+        self._mirrors = Mirrors()
 
     def engine(self) -> AsyncEngine:
         return self._engine(one_trip.connect)
@@ -46,6 +48,7 @@ class Sqlite:
             pool_size=CONNECTIONS,  # those beyond are opened and closed for each use
             hide_parameters=True,  # an error's text goes to the log
             json_deserializer=from_json,
+            execution_options={MIRRORS: self._mirrors},
         )
 
         @sa.event.listens_for(engine.sync_engine, "connect")

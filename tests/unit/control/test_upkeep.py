@@ -70,7 +70,8 @@ async def all_rows(where: Place) -> dict[str, list[tuple[Any, ...]]]:
         async with database.read() as connection:
             found = {}
             for table in metadata.sorted_tables:
-                query = sa.select(table).order_by(*table.primary_key)
+                columns = [it for it in table.c if it.name != "version"]  # which each database gives by itself
+                query = sa.select(*columns).order_by(*table.primary_key)
                 found[table.name] = [tuple(row) for row in await connection.execute(query)]
             return found
     finally:

@@ -165,8 +165,11 @@ async def test_all_are_read_in_their_order_however_many_pieces_that_takes(
             assert sorted(it.id for it in found[run_id]) == sorted(ids[: number + 1])
             assert [it.created_at_s for it in found[run_id]] == sorted(it.created_at_s for it in found[run_id])
     async with state.database.read() as connection:
-        assert {it.id: it.number for it in await replicas.places(connection, ["h1"])} == {"r1": 1, "r2": 3}
-        assert {it.host_id for it in await replicas.places(connection)} == {"h1", "h2"}
+        assert await replicas.count_by_host(connection) == {"h1": 2, "h2": 3}
+        assert {it.id: it.index for it in (await replicas.active_by_id(connection)).values()} == {
+            replica_id: number for number, replica_id in enumerate(ids)
+        }
+        assert [it.id for it in await replicas.of_run(connection, run_id)] == [it.id for it in found[run_id]]
 
 
 async def test_of_each_run_there_is_what_is_left_and_what_ended_lately_however_many_pieces_that_takes(
@@ -192,6 +195,8 @@ async def test_of_each_run_there_is_what_is_left_and_what_ended_lately_however_m
             assert {run: [it.id for it in found] for run, found in left.items()} == {
                 run: [it for it in ids if not it.endswith("3")] for run, ids in wanted.items() if run in some
             }
+        for run, ids in wanted.items():
+            assert [it.id for it in await replicas.of_run(connection, run, ended_since_s=2500.0)] == ids
 
 
 async def test_what_is_read_in_pieces_within_a_snapshot_is_of_one_moment(

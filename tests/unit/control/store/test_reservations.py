@@ -1,12 +1,10 @@
-"""store/reservations: all of them come, or those of some hosts, however many pieces that takes."""
+"""store/reservations: all of them come, also those of one host, and none that was given back."""
 
-import pytest
 from fixtures.control import State, add_host, add_replica, add_run, claim
 from homeport_control.store import replicas, reservations
 
 
-async def test_all_are_read_or_those_on_some_hosts_in_pieces(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reservations, "PIECE", 2)
+async def test_all_are_read_and_by_host_until_they_are_given_back(state: State) -> None:
     for host_id in ("h1", "h2"):
         await add_host(state, host_id)
     run_id = await add_run(state)
@@ -19,6 +17,11 @@ async def test_all_are_read_or_those_on_some_hosts_in_pieces(state: State, monke
             found = await reservations.list_all(connection)
         assert [it.replica_id for it in found] == sorted(ids[: number + 1])
     async with state.database.read() as connection:
-        assert [it.replica_id for it in await reservations.list_all(connection, ["h1"])] == ["r1", "r2"]
-        assert [it.replica_id for it in await reservations.list_all(connection, ["h2", "h9"])] == ["r3", "r4", "r5"]
-        assert await reservations.list_all(connection, []) == ()
+        there = await reservations.by_host(connection)
+        assert {host_id: [it.replica_id for it in of_host] for host_id, of_host in there.items()} == {
+            "h1": ["r1", "r2"], "h2": ["r3", "r4", "r5"],
+        }  # fmt: skip
+    async with state.database.write() as write:
+        await replicas.end(write, "r1", 2000.0)
+    async with state.database.read() as connection:
+        assert [it.replica_id for it in await reservations.list_all(connection)] == ["r2", "r3", "r4", "r5"]

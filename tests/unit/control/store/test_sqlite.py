@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from fixtures.control import State, migrated, opened
 from homeport_control.domain.errors import NotReady
-from homeport_control.store import meta, replicas
+from homeport_control.store import hosts, meta, replicas, reservations
 from homeport_control.store.connect import migrate
 from homeport_control.store.schema import metadata
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -148,14 +148,26 @@ async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_o
             assert await meta.get(connection, "key") == "new"
 
 
+def twice(asked: Callable[[AsyncConnection], Awaitable[object]]) -> Callable[[AsyncConnection], Awaitable[object]]:
+    """The first one reads all of it."""
+
+    async def ask(connection: AsyncConnection) -> None:
+        await asked(connection)
+        await asked(connection)
+
+    return ask
+
+
 @pytest.mark.parametrize(
     ("asked", "index"),
     [
         (lambda connection: replicas.on_hosts(connection, ["h1", "h2", "h3"]), "replicas_left_by_host"),
-        (lambda connection: replicas.of_runs(connection, ["a", "b", "c"]), "replicas_left_by_run"),
+        (lambda connection: replicas.of_run(connection, "a"), "replicas_left_by_run"),
         (lambda connection: replicas.of_runs(connection, ["a"], ended_since_s=1.0), "replicas_ended"),
         (replicas.list_active, "replicas_left"),
-        (replicas.waiting, "replicas_left_by_host"),
+        (twice(replicas.list_active), "ix_replicas_version"),
+        (twice(hosts.list_all), "ix_hosts_version"),
+        (twice(reservations.list_all), "ix_reservations_version"),
     ],
 )
 async def test_what_is_asked_often_is_found_by_its_own_index(
