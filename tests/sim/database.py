@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from homeport_control.store.connect import Database, migrate
+from homeport_control.store.mirror import MIRRORS
 from homeport_control.store.sqlite import Sqlite, from_json
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -40,7 +41,7 @@ CREATE TRIGGER law_generation BEFORE UPDATE OF generation ON hosts WHEN NEW.gene
 BEGIN SELECT RAISE(ABORT, 'law: a generation goes back'); END;
 CREATE TRIGGER law_9 BEFORE DELETE ON revisions
 BEGIN SELECT RAISE(ABORT, 'law 9: a revision is deleted'); END;
-CREATE TRIGGER law_end BEFORE UPDATE ON replicas WHEN OLD.ended_at_s IS NOT NULL
+CREATE TRIGGER law_end BEFORE UPDATE ON replicas WHEN OLD.ended_at_s IS NOT NULL AND NEW.version = OLD.version
 BEGIN SELECT RAISE(ABORT, 'law: a replica that has ended changes'); END;
 CREATE TRIGGER law_back BEFORE UPDATE OF wanted ON replicas
 WHEN (OLD.wanted = 'stop' AND NEW.wanted != 'stop') OR (OLD.wanted = 'drain' AND NEW.wanted = 'run')
@@ -200,6 +201,7 @@ class _Inline(Sqlite):
             hide_parameters=True,
             json_deserializer=from_json,
             pool_size=10,
+            execution_options={MIRRORS: self._mirrors},
         )
 
     def reading(self, engine: AsyncEngine) -> AsyncEngine:

@@ -33,6 +33,10 @@ def _run(world: World, rows: Rows, run: dict[str, Any]) -> list[str]:
     right = [it for it in mine if it["revision"] == revision and it["wanted"] == "run" and not it["lost"]]
     waiting = [it for it in right if it["host_id"] is None and it["message"] not in ("", "waiting for a host")]
     serving = [it for it in right if it["phase"] == "ready" and it["in_rotation"]]
+    # One that served for a moment and ends again and again does so for ever, later each time, and says when it is tried next.
+    ends = [it for it in right if spec["image"].startswith("crash") and it["first_ready_at_s"] is not None]
+    if ends and all("next try in" in it["message"] for it in ends if it not in serving):
+        return []
     if waiting:
         return []  # with reason, which run.py looks at
     missing = []

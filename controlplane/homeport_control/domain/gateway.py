@@ -222,3 +222,4 @@ class LoadReport:
     received_at_s: float
     endpoints: tuple[EndpointLoad, ...]
     interval_s: float = 1.0  # in which was counted
+    late_s: float = 0.0  # how long ago that ended, beyond what is usual (load/lateness.py)

@@ -6,6 +6,7 @@ An endpoint that is draining is still reported; one that was removed from its se
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -15,6 +16,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from homeport_control.domain.gateway import TUNNEL, EndpointLoad, LoadReport
+from homeport_control.load.lateness import Lateness
 from homeport_control.trust.gateway_calls import MOST_SERVICE_NAME, Authorize, Streams, gateway_of
 
 SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
@@ -33,10 +35,12 @@ class LoadReports:
         authorize: Authorize,
         on_load: Callable[[LoadReport], None],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authorize = authorize
         self._on_load = on_load
         self._clock = clock
+        self._monotonic = monotonic
         self._streams = Streams(per_s=5.0, burst=20.0)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -60,8 +64,10 @@ class LoadReports:
                 report_endpoint_granularity=True,
             )
         )
+        lateness = Lateness()
         async for message in requests:
-            self._on_load(report(gateway, self._clock(), message))
+            said = report(gateway, self._clock(), message)
+            self._on_load(replace(said, late_s=lateness.of(said.interval_s, self._monotonic())))
 
 
 def report(gateway: str, now_s: float, message: Any) -> LoadReport:

@@ -4,7 +4,8 @@ Covers one gateway since it came to its host: since this server started by value
 served then (`before`, kept in the database). Does not cover what follows (gateway).
 
 A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
-when a version without it (or with it draining) was acknowledged and the second load report after that counts nothing in
+when a version without it (or with it draining) was acknowledged, none in which it gets requests was given since, for that
+may be there before it is acknowledged, and the second load report after that counts nothing in
 flight at its address: the first one may have been counted just before the acknowledgement. Where no Envoy runs nothing is
 in flight; but one that its agent does not see (it was busy for two seconds) goes on serving, and its reports go on coming.
 """
@@ -48,7 +49,9 @@ class Acknowledged:
     newest_names: frozenset[str] = frozenset()
     newest_replicas: frozenset[str] = frozenset()
     acked_names: frozenset[str] = frozenset()
-    reports: int = 0  # load reports since
+    given: dict[str, int] = field(default_factory=dict)  # by replica: the last version in which it is to get requests
+    acked_at_s: float = 0.0  # by a clock that does not jump
+    reports: int = 0  # load reports of what was counted since
     busy: frozenset[tuple[str, int]] = frozenset()  # addresses with requests in flight, by the last of them
     last: LoadReport | None = None  # of all, whenever it was
     nack: str = ""
@@ -63,11 +66,13 @@ class Acknowledged:
         self.published[version] = self.newest = snapshot
         self.newest_names = frozenset(it.name for it in snapshot.services)
         self.newest_replicas = frozenset(it.replica_id for service in snapshot.services for it in service.endpoints)
+        serving = (it.replica_id for service in snapshot.services for it in service.endpoints if not it.draining)
+        self.given |= dict.fromkeys(serving, version)
         if len(self.published) > REMEMBERED_VERSIONS:
             del self.published[min(self.published)]
 
-    def take_ack(self, version: int) -> bool:
-        """False: of what was never published."""
+    def take_ack(self, version: int, now_s: float) -> bool:
+        """False: of what was never published. `now_s`: by a clock that does not jump."""
         acked = self.published.get(version)
         if acked is None:
             return False
@@ -75,8 +80,9 @@ class Acknowledged:
         self.http3_off = "" if acked.http3 else self.http3_off
         self.acked_names = frozenset(it.name for it in acked.services)
         self.endpoints = {it.replica_id: it for service in acked.services for it in service.endpoints}
-        self.reports, self.busy = 0, frozenset()
+        self.acked_at_s, self.reports, self.busy = now_s, 0, frozenset()
         self.published = {kept: value for kept, value in self.published.items() if kept >= version}
+        self.given = {replica_id: given for replica_id, given in self.given.items() if given > version}
         return True
 
     def take_nack(self, message: str, now_s: float) -> None:
@@ -97,14 +103,20 @@ class Acknowledged:
         self.nack_again_s = now_s + REFUSED_AGAIN_S
         return True
 
-    def take_load(self, report: LoadReport) -> None:
-        self.reports += 1
+    def take_load(self, report: LoadReport, now_s: float) -> None:
+        """`now_s`: as of `take_ack`."""
+        if now_s - report.late_s >= self.acked_at_s:
+            self.reports += 1
         self.last = report
         self.busy = frozenset((load.address, load.port) for load in report.endpoints if load.in_flight)
 
     def in_flight(self, service: str, now_s: float) -> dict[str, int] | None:
         """Requests at each replica of a service; one that is not in it has none. None: it does not say."""
-        if self.last is None or self.endpoints is None or now_s - self.last.received_at_s > STALE_S:
+        if (
+            self.last is None
+            or self.endpoints is None
+            or now_s - (self.last.received_at_s - self.last.late_s) > STALE_S
+        ):
             return None
         by_place = {(it.address, it.port): it.in_flight for it in self.last.endpoints if it.service == service}
         endpoints = self.endpoints.values() if by_place else ()
@@ -139,7 +151,7 @@ class Acknowledged:
     def may_know(self, replica: Replica, service: str) -> bool:
         if self.endpoints is None and service in self.before:
             return True
-        return replica.id in (self.endpoints or {}) or replica.id in self.newest_replicas
+        return replica.id in (self.endpoints or {}) or replica.id in self.newest_replicas or replica.id in self.given
 
     def has_in_rotation(self, replica: Replica) -> bool | None:
         """None: this server has not heard the gateway yet."""
@@ -155,7 +167,7 @@ class Acknowledged:
     def has_drained(self, gateway: Gateway, replica: Replica, now_s: float) -> bool:
         if not gateway.ready and now_s >= self.silent_at_s():
             return True  # no Envoy runs, so no request does
-        if self.endpoints is None or self.reports < REPORTS_AFTER_ACK:
+        if self.endpoints is None or self.reports < REPORTS_AFTER_ACK or replica.id in self.given:
             return False
         endpoint = self.endpoints.get(replica.id)
         if endpoint is not None and not endpoint.draining:

@@ -87,7 +87,7 @@ class GatewayLoop:
 
     def on_acked(self, gateway: str, version: int) -> None:
         known = self._known.get(gateway)
-        if known is not None and known.take_ack(version):
+        if known is not None and known.take_ack(version, time.monotonic()):
             self._database.changes.publish({"gateway"})
 
     def on_nacked(self, gateway: str, _version: int, message: str) -> None:
@@ -97,7 +97,7 @@ class GatewayLoop:
 
     def on_load(self, report: LoadReport) -> None:
         if report.gateway in self._known:
-            self._known[report.gateway].take_load(report)
+            self._known[report.gateway].take_load(report, time.monotonic())
             if self._draining:
                 self._database.changes.publish({"gateway"})
 
