@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from homeport_protos.common.v1 import host_pb2
 from homeport_protos.gpu_memory import is_over
 
 from homeport_control.api.readings import Readings
@@ -29,41 +29,44 @@ def _shared_mib(revision: Revision) -> int:
     return (asked.memory_mib.min or 0) if asked is not None and asked.shared and asked.memory_mib else 0
 
 
-def _gpu_memory(
-    replica: Replica,
-    revision: Revision,
-    shared_mib: int,
-    host: Host | None,
-    reading: host_pb2.ReplicaReading | None,
-) -> GpuMemory | None:
-    """None: it has no GPU. `reading`: its host's newest of it."""
-    if not replica.gpu_uuids:
-        return None
-    reserved_mib = shared_mib * len(replica.gpu_uuids)
-    if not reserved_mib and host is not None:
-        reserved_mib = sum(gpu.memory_total_mib for gpu in host.facts.gpus if gpu.uuid in replica.gpu_uuids)
-    now_mib = reading.gpu_memory_mib if reading is not None else None
-    return GpuMemory(
-        reserved_mib=reserved_mib,
-        peak_mib=revision.gpu_memory_peak_mib,
-        now_mib=now_mib,
-        is_over=bool(shared_mib) and is_over(now_mib or 0, reserved_mib),
-    )
+class Measured(NamedTuple):
+    """What is known of one replica's GPU memory, before anything is made of it."""
+
+    revision: Revision
+    now_mib: int | None  # None: its host does not tell
 
 
-def memory_of(
-    run: Run, hosts: Callable[[str], Host | None], readings: Readings
-) -> Callable[[Replica], GpuMemory | None]:
-    """For the replicas of a run."""
-    shared_mib: dict[int, int] = {}  # by revision
+class MemoryOf:
+    """Of the replicas of a run."""
 
-    def of(replica: Replica) -> GpuMemory | None:
-        host_id = replica.host_id or ""
-        told = readings.of(host_id)
+    def __init__(self, run: Run, hosts: Callable[[str], Host | None], readings: Readings) -> None:
+        self._run = run
+        self._hosts = hosts
+        self._readings = readings
+        self._shared_mib: dict[int, int] = {}  # by revision
+
+    def measured(self, replica: Replica) -> Measured:
+        told = self._readings.of(replica.host_id or "")
         reading = told.replicas.get(replica.id) if told is not None and replica.ended_at_s is None else None
-        revision = run.revision(replica.revision)
-        if revision.number not in shared_mib:
-            shared_mib[revision.number] = _shared_mib(revision)
-        return _gpu_memory(replica, revision, shared_mib[revision.number], hosts(host_id), reading)
+        return Measured(self._run.revision(replica.revision), None if reading is None else reading.gpu_memory_mib)
 
-    return of
+    def of(self, replica: Replica) -> GpuMemory | None:
+        """None: it has no GPU."""
+        if not replica.gpu_uuids:
+            return None
+        it, host = self.measured(replica), self._hosts(replica.host_id or "")
+        shared_mib = self._shared(it.revision)
+        reserved_mib = shared_mib * len(replica.gpu_uuids)
+        if not reserved_mib and host is not None:
+            reserved_mib = sum(gpu.memory_total_mib for gpu in host.facts.gpus if gpu.uuid in replica.gpu_uuids)
+        return GpuMemory(
+            reserved_mib=reserved_mib,
+            peak_mib=it.revision.gpu_memory_peak_mib,
+            now_mib=it.now_mib,
+            is_over=bool(shared_mib) and is_over(it.now_mib or 0, reserved_mib),
+        )
+
+    def _shared(self, revision: Revision) -> int:
+        if revision.number not in self._shared_mib:
+            self._shared_mib[revision.number] = _shared_mib(revision)
+        return self._shared_mib[revision.number]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import replica_state, timestamp
-from homeport_control.api.gpu_memory import memory_of
+from homeport_control.api.gpu_memory import MemoryOf
 from homeport_control.api.readings import Readings
 from homeport_control.decide.paths import LOOPBACK
 from homeport_control.domain.errors import NotFound, NotReady
@@ -132,10 +132,10 @@ def _message(
     readings: Readings,
 ) -> api_pb2.MetricsResponse:
     message = api_pb2.MetricsResponse(at=timestamp(time.time()))
-    memory_by_replica = memory_of(look.run, look.hosts.get, readings)
+    memory_of = MemoryOf(look.run, look.hosts.get, readings)
     for replica in look.replicas:
         shown = _replica(look, replica, before.get(replica.id), rates)
-        if memory := memory_by_replica(replica):
+        if memory := memory_of.of(replica):
             shown.gpu_memory_reserved_mib = memory.reserved_mib
             shown.over_reservation = memory.is_over
             if memory.peak_mib is not None:

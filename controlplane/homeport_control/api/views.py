@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from homeport_protos.api.v1 import api_pb2
 
 from homeport_control.api.convert import put_run
-from homeport_control.api.gpu_memory import GpuMemory, memory_of
+from homeport_control.api.gpu_memory import MemoryOf
 from homeport_control.api.kept_replicas import KeptReplicas
 from homeport_control.api.readings import Readings
 from homeport_control.decide.gateways import choose
@@ -65,10 +65,10 @@ class Views:
             run, spec = it.run, it.spec
             gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
             url = gateway.url_of(run.name, https=spec.https is not False) if gateway else ""
-            memory = memory_of(run, hosts_by_id.get, self._readings)
+            memory = MemoryOf(run, hosts_by_id.get, self._readings)
 
-            def message_of(replica: Replica, memory: Callable[[Replica], GpuMemory | None] = memory) -> api_pb2.Replica:
-                return self._kept.message(replica, hosts_by_id, memory(replica))
+            def message_of(replica: Replica, memory: MemoryOf = memory) -> api_pb2.Replica:
+                return self._kept.message(replica, hosts_by_id, memory)
 
             message = response.runs.add()
             put_run(message, run, it.replicas, it.count, spec.replicas, url, message_of)
