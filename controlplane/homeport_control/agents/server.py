@@ -37,7 +37,7 @@ from homeport_control.agents.presence import (
 )
 from homeport_control.agents.reports import Said, write_reports
 from homeport_control.agents.sessions import AgentSession, Sessions
-from homeport_control.agents.silence import Silence, Silent
+from homeport_control.agents.silence import Silence, Silent, beat_s
 from homeport_control.agents.telemetry import Telemetry, interval_s
 from homeport_control.agents.usage import UsageIn
 from homeport_control.domain.errors import BadRequest, Denied, HomeportError, NotLeading, NotReady
@@ -172,19 +172,23 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         """From the hello to its end, whatever ends it."""
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s, is_ours = "the agent closed its session", 0.0, False
+        silence_s = self._silence_s
         try:
             with self._arrivals.coming():
                 await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
+                count = await self._fleet_size.now()
+                report_interval_s = beat_s(self._report_interval_s, count)
+                silence_s *= report_interval_s / self._report_interval_s
                 welcome = agent_pb2.Welcome(
                     protocol=PROTOCOL,
                     server_id=self._server_id,
-                    report_interval_s=self._report_interval_s,
+                    report_interval_s=report_interval_s,
                     at_s=time.time(),
                     notice=COPY_NOTICE if is_first_of_two else "",
-                    telemetry_interval_s=interval_s(await self._fleet_size.now()),
+                    telemetry_interval_s=interval_s(count),
                 )
                 await context.write(agent_pb2.ToAgent(welcome=welcome))
-            inbox, silence = Inbox(), Silence(self._silence_s)
+            inbox, silence = Inbox(), Silence(silence_s)
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox, silence))
                 others = [
@@ -199,7 +203,7 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
                 for task in others:
                     task.cancel()
         except* Silent:
-            reason, silent_s = f"silent for {self._silence_s:.0f} s", self._silence_s
+            reason, silent_s = f"silent for {silence_s:.0f} s", silence_s
         except* Replaced:
             reason = "a newer session took over"
         except* (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError):

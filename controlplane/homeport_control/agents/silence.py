@@ -1,10 +1,18 @@
 """Who says nothing for too long while it is waited for: one timer for a session, where one for each message of a thousand
 agents cost a tenth of what reading them does.
 
-Covers the counting. What a silent host means is server's and loops/liveness's.
+Covers the counting, and how often somebody says something at least. What a silent host means is server's and loops/liveness's.
 """
 
 import asyncio
+
+REPORTS_PER_S = 1000.0  # of all hosts together, when nothing changes
+MOST_BEAT_S = 5.0  # three of them are still less than a lost host may take
+
+
+def beat_s(usual_s: float, hosts: int) -> float:
+    """How often each of so many hosts reports at least, in seconds: as usual up to two thousand of them."""
+    return max(usual_s, min(hosts / REPORTS_PER_S, MOST_BEAT_S))
 
 
 class Silent(Exception):
