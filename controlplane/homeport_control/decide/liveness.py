@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from homeport_control.decide.progress import plural
-from homeport_control.domain.hosts import Connection, Host
+from homeport_control.domain.hosts import Host
 
 BEAT_S = 2.0  # an agent reports at least this often (Welcome.report_interval_s)
 MISSED_BEATS = 3
@@ -52,10 +52,8 @@ class Judgement:
         return frozenset(verdict.host_id for verdict in self.verdicts if verdict.liveness is Liveness.LOST)
 
 
-def beat_of(host: Host, now_s: float) -> Beat:
-    """For a caller that watches sessions elsewhere and holds only what the store knows of a host."""
-    if host.connection is Connection.CONNECTED:
-        return Beat(host.id, host.name, now_s)
+def beat_of(host: Host) -> Beat:
+    """Of one that is away, for a caller that watches sessions elsewhere and holds only what the store knows of a host."""
     return Beat(host.id, host.name, host.connection_since_s, broken=True)
 
 
@@ -63,16 +61,17 @@ def judge(
     beats: tuple[Beat, ...],
     now_s: float,
     *,
+    heard: int = 0,
     beat_s: float = BEAT_S,
     missed: int = MISSED_BEATS,
     lost_after_s: float = LOST_AFTER_S,
 ) -> Judgement:
-    """One verdict for each host."""
+    """One verdict for each beat's host. `heard`: how many other hosts there are, each heard just now."""
     silent_after_s = missed * beat_s
     beats = tuple(sorted(beats, key=lambda beat: beat.host_id))
     away = {beat.host_id for beat in beats if beat.broken or now_s - beat.heard_at_s > silent_after_s}
     went_s = sorted(beat.heard_at_s for beat in beats if beat.host_id in away)
-    connected = len(beats) - len(away)
+    connected = len(beats) - len(away) + heard
     wakes = [beat.heard_at_s + silent_after_s for beat in beats if beat.host_id not in away]
     verdicts: list[Verdict] = []
     frozen = ""
@@ -98,7 +97,7 @@ def judge(
         else:
             verdicts.append(Verdict(beat.host_id, Liveness.LOST, beat.heard_at_s, reason))
     lost = sum(verdict.liveness is Liveness.LOST for verdict in verdicts)
-    sentence = f"{connected} of {plural(len(beats), 'host')} connected"
+    sentence = f"{connected} of {plural(len(beats) + heard, 'host')} connected"
     if away:
         sentence += f", {len(away) - lost} unreachable, {lost} lost"
     if frozen:

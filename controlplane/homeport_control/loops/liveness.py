@@ -5,7 +5,7 @@ decide/liveness. What is lost is replaced by the runs loop, and fenced by its ho
 """
 
 from homeport_control.decide.liveness import beat_of, judge
-from homeport_control.domain.hosts import Connection
+from homeport_control.domain.hosts import Connection, Host
 from homeport_control.loops.loop import Turn
 from homeport_control.store import hosts, replicas
 from homeport_control.store.connect import Database
@@ -20,28 +20,32 @@ class LivenessLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
+            known = await hosts.by_connection(connection)
+            there = await hosts.all_by_id(connection)
         # One that we let go is not away: nobody waits for it.
-        known = tuple(host for host in known if host.connection is not Connection.RELEASED)
+        away = known.get(Connection.UNREACHABLE, ())
         # Silence is the session's business: a host that the store calls connected counts as heard just now.
-        judgement = judge(tuple(beat_of(host, now_s) for host in known), now_s, lost_after_s=self._lost_after_s)
-        connected = {host.id for host in known if host.connection is Connection.CONNECTED}
+        heard = len(known.get(Connection.CONNECTED, ()))
+        judgement = judge(tuple(map(beat_of, away)), now_s, heard=heard, lost_after_s=self._lost_after_s)
+        lost_host_ids = judgement.lost_host_ids
         async with self._database.read() as connection:
-            active = await replicas.lost_or_on(connection, judgement.lost_host_ids)
-        lost = [r for r in active if r.host_id in judgement.lost_host_ids and not r.lost]
-        found = [r for r in active if r.lost and r.host_id in connected]
+            active = await replicas.lost_or_on(connection, lost_host_ids)
+        lost = [r for r in active if r.host_id in lost_host_ids and not r.lost]
+        found = [r for r in active if r.lost and _is_connected(there.get(r.host_id or ""))]
         if lost or found:
-            causes = {host.id: host.cause_id for host in known}
             async with self._database.write() as write:
                 for host_id in sorted({it.host_id or "" for it in (*lost, *found)}):
                     # Lost because its host went away, or found because it came back: that is the cause.
-                    write.cause_id = causes.get(host_id) or write.cause_id
+                    write.cause_id = (there[host_id].cause_id if host_id in there else "") or write.cause_id
                     gone = {"lost": True, "message": "its host is lost"}
                     changes = {it.id: gone for it in lost if it.host_id == host_id}
                     changes |= {it.id: {"lost": False} for it in found if it.host_id == host_id}
                     await replicas.update_all(write, changes)
-        away = any(host.id not in connected for host in known)
         return Turn(judgement.sentence, judgement.wake_at_s if away else None)
+
+
+def _is_connected(host: Host | None) -> bool:
+    return host is not None and host.connection is Connection.CONNECTED
 
 
 async def forget_sessions(database: Database, now_s: float) -> None:

@@ -7,6 +7,7 @@ server sees builds, and goes on.
 from collections.abc import Awaitable, Callable, Iterable
 
 from homeport_control.decide.upgrades import next_upgrades
+from homeport_control.domain.hosts import Host
 from homeport_control.loops.loop import Turn
 from homeport_control.store import hosts
 from homeport_control.store.connect import Database
@@ -31,9 +32,9 @@ class UpgradesLoop:
 
     async def turn(self, now_s: float) -> Turn:
         async with self._database.read() as connection:
-            known = await hosts.list_all(connection)
-        by_id = {host.id: host for host in known}
+            by_id = await hosts.all_by_id(connection)
         self._running = {host_id: since_s for host_id, since_s in self._running.items() if host_id in by_id}
+        known = sorted(filter(self._matters, by_id.values()), key=lambda host: host.name)
         turn = next_upgrades(known, self._build, self._running, self._asked, now_s)
         for host_id in (*turn.done, *turn.failed):
             del self._running[host_id]
@@ -49,6 +50,12 @@ class UpgradesLoop:
         names = ", ".join(by_id[host_id].name for host_id in started)
         sentence = f"upgrading to {self._build}: {names}" if names else f"{len(self._running)} upgrades under way"
         return Turn(sentence, turn.wake_at_s if not started else now_s + 1.0)
+
+    def _matters(self, host: Host) -> bool:
+        """Most hosts of a large fleet do not: they have the build, or can have none."""
+        if host.id in self._running or host.id in self._asked:
+            return True
+        return host.build != self._build and bool(host.build or host.upgrade_error)
 
     async def _start(self, host_id: str, now_s: float) -> bool:
         was_asked = host_id in self._asked

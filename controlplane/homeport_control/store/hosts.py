@@ -102,6 +102,18 @@ async def list_all(connection: AsyncConnection) -> tuple[Host, ...]:
     return (await _MIRROR.read(connection)).derived(_by_name)
 
 
+async def by_connection(connection: AsyncConnection) -> Mapping[Connection, Sequence[Host]]:
+    """All hosts, by how they are connected; none for what none of them is."""
+    return (await _MIRROR.read(connection)).derived(_by_connection)
+
+
+def _by_connection(known: Mapping[str, Host]) -> dict[Connection, list[Host]]:
+    found: dict[Connection, list[Host]] = {}
+    for host in known.values():
+        found.setdefault(host.connection, []).append(host)
+    return found
+
+
 def _by_name(known: Mapping[str, Host]) -> tuple[Host, ...]:
     return tuple(sorted(known.values(), key=lambda host: host.name))
 

@@ -103,8 +103,14 @@ def _waiting(known: Mapping[str, Replica]) -> tuple[Replica, ...]:
 
 async def lost_or_on(connection: AsyncConnection, host_ids: Iterable[str]) -> tuple[Replica, ...]:
     """Those that are marked lost, and all on these hosts."""
-    there, active = set(host_ids), await list_active(connection)
-    return tuple(it for it in active if it.lost or it.host_id in there)
+    there, state = set(host_ids), await _MIRROR.read(connection)
+    if not there:
+        return state.derived(_lost)
+    return tuple(it for it in state.derived(_oldest_first) if it.lost or it.host_id in there)
+
+
+def _lost(known: Mapping[str, Replica]) -> tuple[Replica, ...]:
+    return _oldest_first({it.id: it for it in known.values() if it.lost})
 
 
 async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, float]:

@@ -65,12 +65,17 @@ def test_a_freeze_ends_when_one_of_them_returns() -> None:
     assert found(beat("a", 30.0), beat("b"), beat("c")) == [Liveness.LOST, Liveness.CONNECTED, Liveness.CONNECTED]
 
 
-def test_a_host_of_the_store_counts_as_heard_now_while_its_session_holds() -> None:
-    host = Host(
-        "h1", "one", "lab", "remote", "agent", "10.0.0.1", Connection.CONNECTED, "", 500.0, False, HostFacts(), 0.0
-    )
-    assert beat_of(host, NOW) == Beat("h1", "one", NOW)
+def test_others_that_are_heard_count_without_being_looked_at() -> None:
+    """Of a fleet most are: with two of five that vanish nothing is frozen, with three of five it is."""
+    away = tuple(beat(name, 30.0) for name in "abc")
+    two, three = judge(away[:2], NOW, heard=3), judge(away, NOW, heard=2)
+    assert (two.lost_host_ids, two.sentence) == ({"a", "b"}, "3 of 5 hosts connected, 0 unreachable, 2 lost")
+    assert (three.lost_host_ids, three.frozen != "") == (frozenset(), True)
+    assert judge((), NOW, heard=4).sentence == "4 of 4 hosts connected"
+
+
+def test_a_host_that_the_store_calls_away_is_so_since_then() -> None:
     gone = Host(
         "h1", "one", "lab", "remote", "agent", "10.0.0.1", Connection.UNREACHABLE, "x", 990.0, False, HostFacts(), 0.0
     )
-    assert judge((beat_of(gone, NOW),), NOW).lost_host_ids == {"h1"}
+    assert judge((beat_of(gone),), NOW).lost_host_ids == {"h1"}
