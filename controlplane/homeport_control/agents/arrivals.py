@@ -1,30 +1,35 @@
 """Who comes goes first: while sessions begin, those that have begun wait with what they have to say and to be told.
 
 After a restart a thousand agents come at once, and each gives up and comes again when it is not welcomed within seconds; what
-the others say meanwhile can wait. Does not cover what a beginning is (server.py).
+the others say meanwhile can wait. Of those that come some are begun, in the order in which they came, and nothing is done for
+the others yet: were all of a very large fleet begun together, none would be done in time. Does not cover what a beginning is
+(server.py).
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 MOST_WAIT_S = 5.0  # though there are always some that come
+AT_ONCE = 100  # as many as are written together, and those that come next
 
 
 class Arrivals:
-    def __init__(self, most_wait_s: float = MOST_WAIT_S) -> None:
+    def __init__(self, most_wait_s: float = MOST_WAIT_S, at_once: int = AT_ONCE) -> None:
         self._most_wait_s = most_wait_s
         self._coming = 0
+        self._room = asyncio.Semaphore(at_once)
         self._over = asyncio.Event()
         self._over.set()
 
-    @contextmanager
-    def coming(self) -> Iterator[None]:
-        """Around the beginning of one, from when it is known who it is."""
+    @asynccontextmanager
+    async def coming(self) -> AsyncIterator[None]:
+        """Around the beginning of one, from its hello on; waits for its turn."""
         self._coming += 1
         self._over.clear()
         try:
-            yield
+            async with self._room:
+                yield
         finally:
             self._coming -= 1
             if not self._coming:

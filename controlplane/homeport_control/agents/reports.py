@@ -1,6 +1,5 @@
 """What reports of agents change: one guarded write. An older report than the last one seen changes nothing."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from homeport_control.domain.replicas import Observation
 from homeport_control.store import doors, events, gateways, hosts, replicas, sessions
 from homeport_control.store.batches import once_each
 from homeport_control.store.connect import Database, Write
+from homeport_control.store.turns import Turns
 
 SHOWN = 5  # strangers in one sentence
 log = structlog.get_logger()
@@ -84,12 +84,12 @@ async def _hosts(write: Write, news: Sequence[Said]) -> None:
     """What hosts say of themselves, and what they found."""
     found = {it.host_id: findings_from(it.report.findings) for it in news if it.report.HasField("findings")}
     known = await hosts.by_id_without_facts(write.connection, found)
-    changes = []
+    changes, turns = [], Turns()
     for it in news:
         values: dict[str, Any] = {}
         if it.report.HasField("facts"):
             values["facts"] = facts_from(it.report.facts)
-            await asyncio.sleep(0)  # of dozens of hosts in one go it takes as long as nobody may hold the event loop
+            await turns.give()  # of dozens of hosts in one go it takes as long as nobody may hold the event loop
         if it.host_id in known and known[it.host_id].findings != found[it.host_id]:
             values["findings"] = found[it.host_id]
         if values:

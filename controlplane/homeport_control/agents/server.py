@@ -6,8 +6,8 @@ Covers the wire of AgentLink. What a report means is store's and the loops'; wha
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -149,11 +149,13 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         self, request_iterator: AsyncIterator[agent_pb2.FromAgent], context: Context
     ) -> None:
         try:
-            host_id = await self._known_host(context)
-            with self._crowd.one_more(host_id):
+            with self._crowd.one_more(peer_host_id(context)):
                 hello = await self._hello(request_iterator)
-                is_first_of_two = self._is_first_of_two(host_id, hello.boot_id)
-                await self._session(host_id, hello, request_iterator, context, is_first_of_two=is_first_of_two)
+                async with AsyncExitStack() as arriving:
+                    await arriving.enter_async_context(self._arrivals.coming())
+                    host_id = await self._known_host(context)
+                    notice = COPY_NOTICE if self._is_first_of_two(host_id, hello.boot_id) else ""
+                    await self._session(host_id, hello, request_iterator, context, notice, arriving.aclose)
         except RemovedHost:
             with suppress(grpc.aio.InternalError):  # it hung up meanwhile
                 await context.write(agent_pb2.ToAgent(removed=agent_pb2.Removed()))
@@ -166,28 +168,28 @@ class LinkServicer(agent_pb2_grpc.AgentLinkServicer):
         hello: agent_pb2.Hello,
         request_iterator: AsyncIterator[agent_pb2.FromAgent],
         context: Context,
-        *,
-        is_first_of_two: bool,
+        notice: str,
+        arrived: Callable[[], Awaitable[None]],
     ) -> None:
-        """From the hello to its end, whatever ends it."""
+        """From the hello to its end, whatever ends it. `arrived` is called when it is welcome."""
         session = self._sessions.open(host_id, hello.protocol)
         reason, silent_s, is_ours = "the agent closed its session", 0.0, False
         silence_s = self._silence_s
         try:
-            with self._arrivals.coming():
-                await self._opened(host_id, hello, COPY_NOTICE if is_first_of_two else "")
-                count = await self._fleet_size.now()
-                report_interval_s = beat_s(self._report_interval_s, count)
-                silence_s *= report_interval_s / self._report_interval_s
-                welcome = agent_pb2.Welcome(
-                    protocol=PROTOCOL,
-                    server_id=self._server_id,
-                    report_interval_s=report_interval_s,
-                    at_s=time.time(),
-                    notice=COPY_NOTICE if is_first_of_two else "",
-                    telemetry_interval_s=interval_s(count),
-                )
-                await context.write(agent_pb2.ToAgent(welcome=welcome))
+            await self._opened(host_id, hello, notice)
+            count = await self._fleet_size.now()
+            report_interval_s = beat_s(self._report_interval_s, count)
+            silence_s *= report_interval_s / self._report_interval_s
+            welcome = agent_pb2.Welcome(
+                protocol=PROTOCOL,
+                server_id=self._server_id,
+                report_interval_s=report_interval_s,
+                at_s=time.time(),
+                notice=notice,
+                telemetry_interval_s=interval_s(count),
+            )
+            await context.write(agent_pb2.ToAgent(welcome=welcome))
+            await arrived()
             inbox, silence = Inbox(), Silence(silence_s)
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(session, hello.boot_id, request_iterator, inbox, silence))

@@ -18,6 +18,7 @@ from homeport_control.store.kept import Kept
 from homeport_control.store.mirror import Mirror
 from homeport_control.store.schema import hosts, removed_hosts
 from homeport_control.store.set_each import WHICH, set_each
+from homeport_control.store.turns import Turns
 
 _NOT_IN_DOMAIN = {"boot_id", "sequence", "generation", "version"}
 _MOVES = ("cordoned", "findings", "cordoned_gpus")  # what makes replicas leave
@@ -225,6 +226,7 @@ async def update_all(write: Write, changes: Sequence[Change]) -> None:
     before = await _before(write.connection, changes)
     actor, cause_id = write.actor, write.cause_id
     rows: list[dict[str, Any]] = []
+    turns = Turns()
     for it in changes:
         known, values = before.get(it.host_id), dict(it.values)
         if known is not None:
@@ -233,7 +235,7 @@ async def update_all(write: Write, changes: Sequence[Change]) -> None:
             values |= _told(write, known, values)
         if values:
             rows.append({WHICH: it.host_id, **_as_stored(values)})
-            await asyncio.sleep(0)  # others have their turn: of dozens of hosts it takes long
+            await turns.give()  # of dozens of hosts it takes long
     write.actor, write.cause_id = actor, cause_id
     await set_each(write, hosts, rows)
     fields = {field for row in rows for field in row} - {WHICH}

@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport_control.store import versions
+from homeport_control.store.turns import Turns
 
 T = TypeVar("T")
 D = TypeVar("D")
 STATES = 4  # of a table: transactions that see an earlier moment are short
 SEEN = 4  # columns before those of the row
-AT_ONCE = 100  # values that are made before others have their turn
 MIRRORS, IS_WRITING = "mirrors", "is_writing"  # execution options: of the engine, of a connection
 
 
@@ -130,13 +130,13 @@ class Mirror(Generic[T]):
         if base is not None and not changed and there in (-1, len(before)):
             return State(marks, before, base._derived)
         by_id = dict(before)
-        for number, row in enumerate(changed, 1):
+        turns = Turns()
+        for row in changed:
             if row.is_kept:
                 by_id[row.key] = self._make(tuple(row[SEEN + 2 :]))
             else:
                 by_id.pop(row.key, None)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+            await turns.give()
         if there not in (-1, len(by_id)):  # some are gone
             left = set((await connection.execute(self._ids)).scalars())
             by_id = {key: value for key, value in by_id.items() if key in left}

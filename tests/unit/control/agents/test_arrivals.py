@@ -13,8 +13,8 @@ async def test_nobody_waits_while_nobody_comes() -> None:
 
 async def test_who_has_come_waits_until_the_last_one_has() -> None:
     arrivals = Arrivals(most_wait_s=3600)
-    with arrivals.coming():
-        with arrivals.coming():
+    async with arrivals.coming():
+        async with arrivals.coming():
             waits = asyncio.create_task(arrivals.over())
             await asyncio.sleep(0)
         for _ in range(3):
@@ -25,12 +25,36 @@ async def test_who_has_come_waits_until_the_last_one_has() -> None:
 
 async def test_one_that_fails_on_its_way_is_not_waited_for() -> None:
     arrivals = Arrivals(most_wait_s=3600)
-    with pytest.raises(ValueError, match="refused"), arrivals.coming():
-        raise ValueError("refused")
+
+    async def refused() -> None:
+        async with arrivals.coming():
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        await refused()
     await asyncio.wait_for(arrivals.over(), DEADLINE_S)
 
 
 async def test_those_that_never_stop_coming_are_waited_for_no_longer_than_that() -> None:
     arrivals = Arrivals(most_wait_s=0.01)
-    with arrivals.coming():
+    async with arrivals.coming():
         await asyncio.wait_for(arrivals.over(), DEADLINE_S)
+
+
+async def test_of_many_that_come_some_are_begun_in_their_order() -> None:
+    arrivals, begun, may_end = Arrivals(most_wait_s=3600, at_once=2), list[int](), asyncio.Event()
+
+    async def come(number: int) -> None:
+        async with arrivals.coming():
+            begun.append(number)
+            await may_end.wait()
+
+    coming = [asyncio.create_task(come(number)) for number in range(5)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert begun == [0, 1]
+    coming[2].cancel()  # it has given up
+    may_end.set()
+    await asyncio.gather(*coming, return_exceptions=True)
+    assert begun == [0, 1, 3, 4]
+    await asyncio.wait_for(arrivals.over(), DEADLINE_S)

@@ -109,7 +109,7 @@ async def test_who_has_begun_waits_with_what_it_says_and_is_told_while_another_i
     monkeypatch.setattr(plane.link._arrivals, "_most_wait_s", 3600.0)
     agent, other = await plane.joined(), await plane.joined("other")
     await placed(plane, "r1", agent.host_id)
-    with plane.link._arrivals.coming():
+    async with plane.link._arrivals.coming():
         await agent.connect()
         await agent.report(ready("r1"))
         await other.connect()  # its beginning is written, so there was time for what the first one has said
