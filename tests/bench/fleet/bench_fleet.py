@@ -1,7 +1,7 @@
 """What a fleet costs the server: 10, 100 and 1,000 simulated agents with ten replicas each, over real gRPC with mTLS.
 
     .venv/bin/python -P tests/bench/fleet/bench_fleet.py [--agents 10,100,1000] [--per-agent 10] [--services N]
-        [--database URL] [--json FILE] [--no-storm] [--limit-s 540]
+        [--database URL] [--json FILE] [--rounds N] [--no-storm] [--limit-s 540]
 
 For each number of agents: until all are connected, until all replicas are placed, ready and in rotation after they were
 applied, then what a quiet fleet costs (processor, memory, threads, files), the latency of the API in it, and a kill -9 of
@@ -27,7 +27,7 @@ from bench.fleet.stand import Client, Crowd, Server, stand, until
 from homeport_protos.lag import quantile_ms
 
 QUIET_S = 20.0
-CALLS = 80
+ROUNDS = 80
 SMALL = "small"  # a service with one replica in each fleet: what asking for it costs can be compared
 DEADLINE_S = 600.0
 
@@ -46,7 +46,7 @@ def service(name: str, replicas: int) -> dict[str, Any]:
 
 
 async def measured(
-    server: Server, crowd: Crowd, services: int, replicas: int, storm: bool, found: dict[str, Any]
+    server: Server, crowd: Crowd, services: int, replicas: int, rounds: int, storm: bool, found: dict[str, Any]
 ) -> None:
     """Into `found`, as far as it comes."""
     found |= {"agents": crowd.count, "replicas": services * replicas}
@@ -69,7 +69,7 @@ async def measured(
         found |= await quiet(server, crowd)
         say("latencies")
         late = server.late()
-        await latencies(client, found.setdefault("api_ms", {}))
+        await latencies(client, rounds, found.setdefault("api_ms", {}))
         found["api_late_ms"] = late_ms(late, server.late())
         if storm:
             found["storm"] = await stormed(server, client, crowd)
@@ -127,7 +127,7 @@ async def quiet(server: Server, crowd: Crowd) -> dict[str, Any]:
     }
 
 
-async def latencies(client: Client, found: dict[str, list[float]]) -> None:
+async def latencies(client: Client, rounds: int, found: dict[str, list[float]]) -> None:
     """By call: p50, p95 and worst, in ms, of those that were made so far."""
     first = service(SMALL, 1)
     calls = {
@@ -140,7 +140,7 @@ async def latencies(client: Client, found: dict[str, list[float]]) -> None:
         "plan": lambda: client.plan(first),
     }
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(CALLS):
+    for _ in range(rounds):
         for name, call in calls.items():
             began_s = time.perf_counter()
             await call()
@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--database", default="")
     parser.add_argument("--facts-every-s", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of calls of the API")
     parser.add_argument("--no-storm", action="store_true")
     parser.add_argument("--limit-s", type=float, default=0.0, help="of all of it; then it ends and shows what it has")
     arguments = parser.parse_args()
@@ -246,7 +247,9 @@ def main() -> None:
             services = arguments.services or max(10, total // 50)
             results.append({"agents": count})
             with stand(count, *more, facts_every_s=arguments.facts_every_s) as (server, crowd):
-                work = measured(server, crowd, services, total // services, not arguments.no_storm, results[-1])
+                work = measured(
+                    server, crowd, services, total // services, arguments.rounds, not arguments.no_storm, results[-1]
+                )
                 asyncio.run(work)
             show(results[-1:])
     finally:
