@@ -1,6 +1,6 @@
 """Domain to wire for users: what `ps`, `fleet list` and the plan show. Protobuf types of the API stop here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from homeport_protos.api.v1 import api_pb2
@@ -60,15 +60,9 @@ def replica_state(replica: Replica) -> str:
 
 
 def put_run(
-    message: api_pb2.Run,
-    run: Run,
-    replicas: Sequence[Replica],
-    count: int,
-    allowed: Range[int],
-    url: str,
-    message_of: Callable[[Replica], api_pb2.Replica],
-) -> None:
-    """Into a message that is part of an answer already: of thousands of replicas a copy takes long.
+    message: api_pb2.Run, run: Run, replicas: Sequence[Replica], count: int, allowed: Range[int], url: str
+) -> Sequence[Replica]:
+    """Into a message that is part of an answer already, all but its replicas: those that are to be shown are returned.
 
     `count`: wanted now, of `allowed`.
     """
@@ -96,7 +90,7 @@ def put_run(
         replicas_range="" if allowed.is_exact else range_text(allowed, str),
     )
     message.MergeFrom(own)
-    message.replicas.extend(map(message_of, shown))
+    return shown
 
 
 def _is_rolled_out(

@@ -14,6 +14,7 @@ from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, gateways, hosts, replicas, reservations
 from homeport_control.store.connect import Database
+from homeport_control.store.turns import Turns
 
 PICTURE_S = 1.0  # between two answers of a watch
 KEEP_ALIVE_S = 15.0
@@ -56,17 +57,15 @@ class Hosts:
                 if reading.host is not None:
                     message.reading.CopyFrom(reading.host)
 
-        def answer() -> api_pb2.ListHostsResponse:
-            response = api_pb2.ListHostsResponse()
-            for host in shown:
-                tell(host, response.hosts.add())
-            if not names:
-                of_fleet = [it for it in registered if request.fleet in ("", it.fleet)]
-                response.hosts.extend(pending(of_fleet, known, now_s))
-            return response
-
-        # In a thread: of a thousand hosts it takes as long as nobody may hold the event loop.
-        return await asyncio.to_thread(answer)
+        # Not in a thread: that would wait for this one, and make it wait, at each change between them.
+        response, turns = api_pb2.ListHostsResponse(), Turns()
+        for host in shown:
+            tell(host, response.hosts.add())
+            await turns.give()
+        if not names:
+            of_fleet = [it for it in registered if request.fleet in ("", it.fleet)]
+            response.hosts.extend(pending(of_fleet, known, now_s))
+        return response
 
     async def watch(self, request: api_pb2.ListHostsRequest) -> AsyncGenerator[api_pb2.ListHostsResponse, None]:
         """At once, then when something that a reader could see is another, once a second at most. Raises NotFound."""

@@ -1,6 +1,5 @@
 """What runs are there, for `ps`: read from the database, shown as messages, watched by topics."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +18,10 @@ from homeport_control.domain.services import Run
 from homeport_control.spec.service import ServiceSpec, spec_from_json
 from homeport_control.store import gateways, hosts, replicas, runs
 from homeport_control.store.connect import Database
+from homeport_control.store.turns import Turns
 
 KEEP_ALIVE_S = 15.0
+PIECE = 100  # replicas
 ScalingOf = Callable[[str], str]  # the last verdict on a run by its id; empty: there is none
 
 
@@ -54,24 +55,24 @@ class Views:
             by_id = await hosts.all_by_id(connection)
             known = await gateways.list_all(connection)
         found_there = [_Found(run, specs[run.id], counts[run.id], tuple(present.get(run.id, ()))) for run in found]
-        # In a thread: of thousands of replicas it takes as long as nobody may hold the event loop.
-        return await asyncio.to_thread(self._answer, found_there, by_id, known)
+        return await self._answer(found_there, by_id, known)
 
-    def _answer(
+    async def _answer(
         self, found: Sequence["_Found"], hosts_by_id: Mapping[str, Host], known: Sequence[Gateway]
     ) -> api_pb2.ListRunsResponse:
-        response = api_pb2.ListRunsResponse()
+        """Not in a thread: that would wait for this one, and make it wait, at each change between them."""
+        response, turns = api_pb2.ListRunsResponse(), Turns()
         for it in found:
             run, spec = it.run, it.spec
             gateway = choose(spec.gateway, known) if run.ended_at_s is None else None
             url = gateway.url_of(run.name, https=spec.https is not False) if gateway else ""
             memory = MemoryOf(run, hosts_by_id.get, self._readings)
-
-            def message_of(replica: Replica, memory: MemoryOf = memory) -> api_pb2.Replica:
-                return self._kept.message(replica, hosts_by_id, memory)
-
             message = response.runs.add()
-            put_run(message, run, it.replicas, it.count, spec.replicas, url, message_of)
+            shown = put_run(message, run, it.replicas, it.count, spec.replicas, url)
+            for start in range(0, len(shown), PIECE):
+                some = shown[start : start + PIECE]
+                message.replicas.extend([self._kept.message(each, hosts_by_id, memory) for each in some])
+                await turns.give()
             message.open = not spec.auth
             if run.ended_at_s is None:
                 message.scaling = self._scaling_of(run.id)

@@ -3,7 +3,7 @@ theirs it would be done after minutes."""
 
 import asyncio
 
-MOST_S = 0.005  # at a stretch
+MOST_S = 0.002  # at a stretch
 
 
 class Turns:
