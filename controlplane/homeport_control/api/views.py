@@ -52,7 +52,8 @@ class Views:
             counts = {run.id: count_of(specs[run.id].replicas, run.scaled_to) for run in found}
             most = max((counts[run_id] for run_id in over), default=0)
             present |= await replicas.last_of(connection, over, most)
-            by_id = await hosts.all_by_id(connection)
+            there = {it.host_id for of_run in present.values() for it in of_run if it.host_id}
+            by_id = await hosts.by_id(connection, there)
             known = await gateways.list_all(connection)
         found_there = [_Found(run, specs[run.id], counts[run.id], tuple(present.get(run.id, ()))) for run in found]
         return await self._answer(found_there, by_id, known)

@@ -141,7 +141,11 @@ async def get_without_facts(connection: AsyncConnection, host_id: str) -> Host |
 
 async def by_id(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:
     """Those of these that there are."""
-    return await _some(connection, _SOME, _KEPT, host_ids)
+    wanted = set(host_ids)
+    if len(wanted) <= PIECE:
+        return await _some(connection, _SOME, _KEPT, wanted)
+    there = await all_by_id(connection)
+    return {host_id: there[host_id] for host_id in wanted if host_id in there}
 
 
 async def by_id_without_facts(connection: AsyncConnection, host_ids: Iterable[str]) -> dict[str, Host]:

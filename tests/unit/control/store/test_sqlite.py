@@ -11,7 +11,7 @@ import alembic.autogenerate
 import alembic.migration
 import pytest
 import sqlalchemy as sa
-from fixtures.control import State, migrated, opened
+from fixtures.control import State, add_host, migrated, opened
 from homeport_control.domain.errors import NotReady
 from homeport_control.store import hosts, meta, replicas, reservations
 from homeport_control.store.connect import migrate
@@ -132,20 +132,42 @@ async def test_a_file_that_goes_away_is_one_line_and_what_was_written_is_there_w
     await put("after")
 
 
-async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_on(state: State) -> None:
-    async with state.database.write() as write:
-        await meta.put_once(write, "key", "old")
+def copied(state: State, changed: str) -> Path:
+    """A copy of the file, with a change of its own."""
     copy = state.directory / "copy.db"
     with closing(sqlite3.connect(state.file)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-        target.execute("UPDATE meta SET value = 'new' WHERE key = 'key'")
+        target.execute(changed)
         target.commit()
+    return copy
+
+
+def put_in_place(state: State, copy: Path) -> None:
     for end in ("-wal", "-shm"):
         (state.directory / f"homeport.db{end}").unlink()
     copy.replace(state.file)
+
+
+async def test_a_copy_that_is_put_in_the_files_place_is_what_is_read_from_then_on(state: State) -> None:
+    async with state.database.write() as write:
+        await meta.put_once(write, "key", "old")
+    put_in_place(state, copied(state, "UPDATE meta SET value = 'new' WHERE key = 'key'"))
     for _ in range(3):
         async with state.database.read() as connection:
             assert await meta.get(connection, "key") == "new"
+
+
+async def test_of_a_copy_that_has_gone_another_way_nothing_is_believed_to_be_known(state: State) -> None:
+    """Both have given the same versions, to other changes."""
+    await add_host(state)
+    copy = copied(state, "UPDATE hosts SET region = 'there'")
+    async with state.database.write() as write:
+        await hosts.update(write, "h1", {"cordoned": True})
+    async with state.database.read() as connection:
+        assert [(it.cordoned, it.region) for it in await hosts.list_all(connection)] == [(True, "remote")]
+    put_in_place(state, copy)
+    async with state.database.read() as connection:
+        assert [(it.cordoned, it.region) for it in await hosts.list_all(connection)] == [(False, "there")]
 
 
 def twice(asked: Callable[[AsyncConnection], Awaitable[object]]) -> Callable[[AsyncConnection], Awaitable[object]]:
