@@ -90,14 +90,21 @@ class LoadClient:
         connection = Connection(self._target)
         try:
             while not self._stopping and (flow.count is None or next(left) <= flow.count):
-                while self.speed <= 0 and not self._stopping:  # noqa: ASYNC110 (another thread sets it)
-                    await asyncio.sleep(SPEED_LOOKED_AT_S)
-                await pace.turn(self.speed or 1.0)
+                await self._turn(pace)
                 if self._stopping:
                     break
                 await self._one(flow, connection)
         finally:
             connection.close()
+
+    async def _turn(self, pace: "_Pace") -> None:
+        """Until one may begin, or is stopped: it may have been told to begin nothing while it waited for its turn."""
+        while not self._stopping:
+            if self.speed > 0:
+                await pace.turn(self.speed or 1.0)  # it may be set to 0 in between
+                if self.speed > 0:
+                    return
+            await asyncio.sleep(SPEED_LOOKED_AT_S)
 
     async def _one(self, flow: Flow, connection: Connection) -> None:
         exchange = Exchange(flow.kind, Ask(next(self._numbers), secrets.token_hex(8)))

@@ -273,3 +273,24 @@ def test_every_answer_is_its_own() -> None:
     asks = [Ask(number, nonce) for number in range(3) for nonce in ("aa", "bb")]
     assert len({answers.plain(it) for it in asks}) == len({answers.events(it, 3) for it in asks}) == len(asks)
     assert len(answers.upload_body(asks[0])) == answers.UPLOAD_BYTES
+
+
+async def test_who_waits_for_his_turn_begins_nothing_when_it_was_stopped_meanwhile() -> None:
+    """A soak stops a service when nothing is under way: whoever began then would be lost."""
+    async with started(Answering("0", "7")) as server:
+        flow = Flow(Kind.PLAIN, workers=3, rate_per_s=5, timeout_s=20)  # the second one begins after 200 ms
+        client = LoadClient(Target(server.port, "web.localhost", "hp_token"), [flow])
+        running = asyncio.create_task(client.run())
+        async with asyncio.timeout(30):
+            while client.results.answered < 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            client.speed = 0.0
+            begun = client.results.sent
+            await asyncio.sleep(0.5)  # what is held to is that nothing happens
+            assert client.results.sent == begun
+            client.speed = 100.0
+            while client.results.answered < begun + 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        client.stop()
+        await asyncio.wait_for(running, 30)
+    assert client.results.failures == []
