@@ -33,8 +33,7 @@ class Hosts:
         async with self._database.read() as connection:
             joined = await (hosts.named(connection, names) if names else hosts.list_all(connection))
             ids = {host.id for host in joined}
-            active = await replicas.active_by_id(connection)
-            count = await replicas.count_by_host(connection)
+            active, count = await replicas.active_and_count(connection)
             held = await reservations.by_host(connection)
             registered = await fleets.registered(connection)
             gates = await gateways.list_all(connection)

@@ -83,6 +83,12 @@ async def active_by_id(connection: AsyncConnection) -> Mapping[str, Replica]:
     return (await _MIRROR.read(connection)).by_id
 
 
+async def active_and_count(connection: AsyncConnection) -> tuple[Mapping[str, Replica], Mapping[str, int]]:
+    """As `active_by_id` and `count_by_host`, of one moment."""
+    state = await _MIRROR.read(connection)
+    return state.by_id, state.derived(_count_by_host)
+
+
 async def list_active(connection: AsyncConnection) -> tuple[Replica, ...]:
     """Replicas of which something is left, oldest first."""
     return (await _MIRROR.read(connection)).derived(_oldest_first)
