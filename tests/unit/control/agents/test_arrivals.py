@@ -1,10 +1,12 @@
 """agents/arrivals: who has come waits for those that are coming, and not for ever."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from fixtures.control import DEADLINE_S
 from homeport_control.agents.arrivals import Arrivals
+from homeport_control.domain.errors import NotReady
 
 
 async def test_nobody_waits_while_nobody_comes() -> None:
@@ -58,3 +60,30 @@ async def test_of_many_that_come_some_are_begun_in_their_order() -> None:
     await asyncio.gather(*coming, return_exceptions=True)
     assert begun == [0, 1, 3, 4]
     await asyncio.wait_for(arrivals.over(), DEADLINE_S)
+
+
+async def test_one_that_does_not_get_on_holds_up_nobody_for_ever() -> None:
+    arrivals = Arrivals(most_wait_s=3600, at_once=1, limit_s=0.05)
+
+    async def come(gets_on: asyncio.Event) -> None:
+        async with arrivals.coming():
+            await gets_on.wait()
+
+    never, soon = asyncio.Event(), asyncio.Event()
+    stuck = asyncio.create_task(come(never))
+    await asyncio.sleep(0)
+    with pytest.raises(NotReady, match="too long"):
+        await asyncio.wait_for(come(never), DEADLINE_S)  # it was never its turn
+    with pytest.raises(NotReady, match="too long"):
+        await asyncio.wait_for(stuck, DEADLINE_S)
+    soon.set()
+    await asyncio.wait_for(come(soon), DEADLINE_S)
+    await asyncio.wait_for(arrivals.over(), DEADLINE_S)
+
+
+async def test_who_has_arrived_may_stay() -> None:
+    arrivals = Arrivals(limit_s=0.01)
+    async with AsyncExitStack() as arriving:
+        await arriving.enter_async_context(arrivals.coming())
+        await arriving.aclose()
+        await asyncio.sleep(0.05)  # what is held to is that nothing happens
