@@ -64,10 +64,19 @@ class LoadReports:
                 report_endpoint_granularity=True,
             )
         )
-        lateness = Lateness()
+        take = self.taking(gateway)
         async for message in requests:
+            take(message)
+
+    def taking(self, gateway: str) -> Callable[[Any], None]:
+        """Takes one LoadStatsRequest after the other, of one stream."""
+        lateness = Lateness()
+
+        def take(message: Any) -> None:
             said = report(gateway, self._clock(), message)
             self._on_load(replace(said, late_s=lateness.of(said.interval_s, self._monotonic())))
+
+        return take
 
 
 def report(gateway: str, now_s: float, message: Any) -> LoadReport:

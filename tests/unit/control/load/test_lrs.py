@@ -3,7 +3,7 @@
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 from homeport_control.domain.gateway import EndpointLoad, LoadReport
-from homeport_control.load.lrs import report
+from homeport_control.load.lrs import LoadReports, report
 
 
 def endpoint(port: int, in_progress: int) -> dict[str, object]:
@@ -53,3 +53,11 @@ def test_a_report_counts_what_was_sent_and_answered_in_its_interval() -> None:
 
 def test_an_idle_gateway_reports_nothing_in_flight() -> None:
     assert report("local", 5.0, lrs_pb2.LoadStatsRequest()) == LoadReport("local", 5.0, ())
+
+
+def test_of_each_report_it_is_said_how_late_it_came() -> None:
+    heard, at_s = list[LoadReport](), iter((100.0, 101.0, 107.0))
+    take = LoadReports(authorize=lambda *_: None, on_load=heard.append, monotonic=lambda: next(at_s)).taking("local")
+    for _ in range(3):
+        take(lrs_pb2.LoadStatsRequest())
+    assert [round(it.late_s, 1) for it in heard] == [0.0, 0.0, 5.0]
