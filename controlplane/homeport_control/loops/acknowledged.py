@@ -5,8 +5,8 @@ served then (`before`, kept in the database). Does not cover what follows (gatew
 
 A replica is *in rotation* at it only when a version that has its endpoint was acknowledged. It is *drained* there only
 when a version without it (or with it draining) was acknowledged, none in which it gets requests was given since, for that
-may be there before it is acknowledged, and the second load report after that counts nothing in
-flight at its address: the first one may have been counted just before the acknowledgement. Where no Envoy runs nothing is
+may be there before it is acknowledged, and the second load report after that counts nothing in flight at its address: the
+first one may have been counted just before the acknowledgement. Where no Envoy runs nothing is
 in flight; but one that its agent does not see (it was busy for two seconds) goes on serving, and its reports go on coming.
 """
 
@@ -70,6 +70,8 @@ class Acknowledged:
         self.given |= dict.fromkeys(serving, version)
         if len(self.published) > REMEMBERED_VERSIONS:
             del self.published[min(self.published)]
+            oldest = min(self.published)
+            self.given = {replica_id: last for replica_id, last in self.given.items() if last >= oldest}
 
     def take_ack(self, version: int, now_s: float) -> bool:
         """False: of what was never published. `now_s`: by a clock that does not jump."""

@@ -77,6 +77,14 @@ def test_what_was_given_and_is_not_acknowledged_may_be_there_already() -> None:
     assert not known.may_know(REPLICA, "hello")
 
 
+def test_what_was_given_long_ago_and_never_acknowledged_is_forgotten() -> None:
+    """A gateway whose Envoy is away for days does not remember each replica that there was."""
+    known = Acknowledged("main", "h1")
+    for version in range(1, 3 * REMEMBERED_VERSIONS):
+        known.publish(version, snapshot(Endpoint(f"r{version}", "127.0.0.1", 9001)))
+    assert len(known.given) == REMEMBERED_VERSIONS
+
+
 def test_a_report_of_before_the_acknowledgement_says_nothing_however_late_it_comes() -> None:
     known = Acknowledged("main", "h1")
     known.publish(1, snapshot(Endpoint("r1", "127.0.0.1", 9001, draining=True)))
