@@ -59,6 +59,12 @@ def next_upgrades(
     return UpgradeTurn(tuple(start), failed, tuple(done), min(wakes, default=None))
 
 
+def may_matter(host: Host, build: str) -> bool:
+    """Whether one that is not under way, and that nobody asked for, has any part in it. Most of a large fleet have the build,
+    or can have none."""
+    return host.build != build and bool(host.build or host.upgrade_error)
+
+
 def can_upgrade(host: Host, build: str) -> bool:
     return host.connection is Connection.CONNECTED and host.build not in ("", build)
 

@@ -6,7 +6,7 @@ server sees builds, and goes on.
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from homeport_control.decide.upgrades import next_upgrades
+from homeport_control.decide.upgrades import may_matter, next_upgrades
 from homeport_control.domain.hosts import Host
 from homeport_control.loops.loop import Turn
 from homeport_control.store import hosts
@@ -52,10 +52,7 @@ class UpgradesLoop:
         return Turn(sentence, turn.wake_at_s if not started else now_s + 1.0)
 
     def _matters(self, host: Host) -> bool:
-        """Most hosts of a large fleet do not: they have the build, or can have none."""
-        if host.id in self._running or host.id in self._asked:
-            return True
-        return host.build != self._build and bool(host.build or host.upgrade_error)
+        return host.id in self._running or host.id in self._asked or may_matter(host, self._build)
 
     async def _start(self, host_id: str, now_s: float) -> bool:
         was_asked = host_id in self._asked

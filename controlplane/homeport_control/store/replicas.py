@@ -78,13 +78,8 @@ async def _read(connection: AsyncConnection, query: sa.Select[Any], **parameters
     return tuple(sorted(found, key=lambda it: (it.created_at_s, it.id)))
 
 
-async def active_by_id(connection: AsyncConnection) -> Mapping[str, Replica]:
-    """Replicas of which something is left."""
-    return (await _MIRROR.read(connection)).by_id
-
-
 async def active_and_count(connection: AsyncConnection) -> tuple[Mapping[str, Replica], Mapping[str, int]]:
-    """As `active_by_id` and `count_by_host`, of one moment."""
+    """Replicas of which something is left, by id; and how many of them are on each host."""
     state = await _MIRROR.read(connection)
     return state.by_id, state.derived(_count_by_host)
 
@@ -130,12 +125,6 @@ async def emptied_at_s(connection: AsyncConnection, host_ids: Iterable[str]) -> 
 
 
 _OF_RUN = _query(_LEFT, replicas.c.run_id == sa.bindparam("run"))
-
-
-async def _left_of_run(connection: AsyncConnection, run_id: str) -> tuple[Replica, ...]:
-    return await _read(connection, _OF_RUN, run=run_id)
-
-
 # Few have ended lately, of all that ever ended in these runs: the runs, spelled so, are not what they are looked for by.
 _ENDED_LATELY = sa.select(*COLUMNS).where(
     replicas.c.ended_at_s >= sa.bindparam("since_s"),
@@ -166,7 +155,7 @@ async def of_run(
     connection: AsyncConnection, run_id: str, *, ended_since_s: float | None = None
 ) -> tuple[Replica, ...]:
     """As `of_runs`, of one: costs as much as it has, whatever else has changed."""
-    found = {run_id: list(await _left_of_run(connection, run_id))}
+    found = {run_id: list(await _read(connection, _OF_RUN, run=run_id))}
     if ended_since_s is not None:
         _add(found, await _ended(connection, [run_id], ended_since_s))
     return tuple(found[run_id])

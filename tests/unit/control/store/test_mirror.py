@@ -92,11 +92,11 @@ async def test_a_replica_of_which_nothing_is_left_is_gone(state: State) -> None:
     for replica_id in ("r1", "r2"):
         await add_replica(state, run_id, replica_id)
     async with state.database.read() as connection:
-        assert sorted(await replicas.active_by_id(connection)) == ["r1", "r2"]
+        assert sorted((await replicas.active_and_count(connection))[0]) == ["r1", "r2"]
     async with state.database.write() as write:
         await replicas.end(write, "r1", 2000.0)
     async with state.database.read() as connection:
-        assert sorted(await replicas.active_by_id(connection)) == ["r2"]
+        assert sorted((await replicas.active_and_count(connection))[0]) == ["r2"]
 
 
 async def test_a_write_sees_what_it_has_changed_and_nobody_else_what_is_rolled_back(state: State) -> None:
@@ -224,6 +224,6 @@ async def test_who_reads_through_the_tables_own_files_gets_the_same(state: State
         assert [it.replica_id for it in await reservations.list_all(write.connection)] == ["r1"]
         assert (await hosts.all_by_id(write.connection))["h1"] == await hosts.get(write.connection, "h1")
     async with state.database.read() as connection:
-        active = await replicas.active_by_id(connection)
+        active, _ = await replicas.active_and_count(connection)
         assert active["r1"] == (await replicas.by_id(connection, ["r1"]))["r1"]
         assert active["r1"].host_id == "h1"

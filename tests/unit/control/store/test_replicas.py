@@ -166,7 +166,7 @@ async def test_all_are_read_in_their_order_however_many_pieces_that_takes(
             assert [it.created_at_s for it in found[run_id]] == sorted(it.created_at_s for it in found[run_id])
     async with state.database.read() as connection:
         assert await replicas.count_by_host(connection) == {"h1": 2, "h2": 3}
-        assert {it.id: it.index for it in (await replicas.active_by_id(connection)).values()} == {
+        assert {it.id: it.index for it in (await replicas.active_and_count(connection))[0].values()} == {
             replica_id: number for number, replica_id in enumerate(ids)
         }
         assert [it.id for it in await replicas.of_run(connection, run_id)] == [it.id for it in found[run_id]]
