@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from homeport_control.decide.upgrades import LIMIT_S, SETTLE_S, next_upgrades, why_not
+from homeport_control.decide.upgrades import LIMIT_S, SETTLE_S, may_matter, next_upgrades, why_not
 from homeport_control.domain.hosts import Connection, Host, HostFacts
 
 NOW_S = 1000.0
@@ -76,3 +76,22 @@ def test_who_is_not_upgraded_is_told_why() -> None:
     assert why_not(host("a", build="new"), "new") == "a has the agent new already"
     assert "was not installed by the server's script" in why_not(host("a", build=""), "new")
     assert "not connected" in why_not(host("a", connection=Connection.UNREACHABLE), "new")
+
+
+def test_who_does_not_matter_changes_nothing() -> None:
+    """Of each kind of host, beside one that may begin: the turn is the same without it."""
+    errors = ("", "new: it did not connect", "other: it did not connect")
+    kinds = [
+        host("z", build=build, upgrade_error=error, connection=connection)
+        for build in ("", "old", "new")
+        for error in errors
+        for connection in Connection
+    ]
+    left_out = [kind for kind in kinds if not may_matter(kind, "new")]
+    assert {kind.build for kind in left_out} == {"", "new"}
+    for kind in left_out:
+        assert next_upgrades((host("a"), kind), "new", {}, (), NOW_S) == next_upgrades(
+            (host("a"),), "new", {}, (), NOW_S
+        )
+    failed = host("z", upgrade_error="new: it did not connect")
+    assert may_matter(failed, "new"), "it holds up its fleet"
