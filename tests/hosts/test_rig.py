@@ -14,9 +14,27 @@ NAMES = ("rig-1", "rig-2")
 DISK_MIB = 200
 
 
+# Like units of systemd's own that a race at boot can fail: they may be started, never restarted.
+FAILS_AT_BOOT = """[Unit]
+RefuseManualStop=yes
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'test -e /run/second || { touch /run/second; exit 1; }'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
 def small_disk(machine: Machine) -> None:
     if machine.name == "rig-2":
         run_script(FAULTS_SH, "disk", machine.name, str(DISK_MIB))
+
+
+def unit_that_fails_at_boot(machine: Machine) -> None:
+    units = machine.root / "etc/systemd/system"
+    (units / "late.service").write_text(FAILS_AT_BOOT)
+    (units / "multi-user.target.wants/late.service").symlink_to("../late.service")
 
 
 def connect(machine: Machine, timeout_s: int = 2) -> str:
@@ -80,3 +98,9 @@ def test_each_fault_does_what_it_says_and_nothing_is_left(tmp_path: Path) -> Non
         first.boot()
         assert connect(first, 10) == ""
     assert left() == set()
+
+
+def test_what_failed_at_boot_is_started_before_the_machine_counts_as_up(tmp_path: Path) -> None:
+    with hosts(tmp_path, NAMES[:1], 70, unit_that_fails_at_boot) as made:
+        [machine] = made.machines
+        assert machine.shell("systemctl is-active late; systemctl --failed --plain --no-legend") == "active\n"

@@ -202,14 +202,15 @@ is_ready() { # MODE
 }
 
 # Several machines of one kernel that boot at once: now and then a unit cannot enter its control group (219/CGROUP). Among
-# them is the one that lets users log in.
+# them are the one that lets users log in and the one that makes /var's links. Started, not restarted: some of systemd's
+# own may not be stopped by hand.
 start_failed() {
     local units
-    for _ in $(seq 3); do
+    for _ in $(seq 10); do
         units=$(inside systemctl --failed --plain --no-legend | cut -d' ' -f1)
         [ -n "$units" ] || return 0
         # shellcheck disable=SC2086 # a list of words
-        inside timeout 20 systemctl restart $units 2>/dev/null || true
+        inside timeout 20 systemctl start $units 2>/dev/null || sleep 0.2
     done
     echo "host.sh: $name runs without $(echo "$units" | tr '\n' ' ')" >&2
 }
