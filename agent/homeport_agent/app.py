@@ -17,6 +17,7 @@ from homeport_protos import lag
 from homeport_agent import events as ev
 from homeport_agent import lock, renewal
 from homeport_agent.admission import Look
+from homeport_agent.boot import machine_boot_id
 from homeport_agent.build import this_build
 from homeport_agent.code.room import CodeRoom
 from homeport_agent.engine.base import Engine
@@ -75,7 +76,7 @@ async def run(settings: AgentSettings) -> bool:
     identity = store.read()
     held = lock.take(settings.state_dir)
     boot_id = uuid.uuid4().hex
-    engine, gpus, machine = _engine(settings), NvmlGpus(), Machine()
+    engine, gpus, machine = _engine(settings), NvmlGpus(), Machine(machine_boot_id())
     journal = Journal(settings.state_dir / "journal.json")
     stop, has_left = asyncio.Event(), False
     for number in (signal.SIGTERM, signal.SIGINT):

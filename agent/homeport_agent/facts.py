@@ -25,6 +25,7 @@ from homeport_agent.telemetry.room import TelemetryRoom
 
 GPU_SAMPLE_S = 1.0
 HOST_SAMPLE_S = 5.0
+FIRST_INFO_S = 2.0  # the server hears of this host only then: a Docker that hangs must not make it lost
 IMAGES_SAMPLE_S = 30.0  # where an image is, only decides between hosts that fit
 MOST_IMAGES = 500
 _MIB = 2**20
@@ -127,12 +128,16 @@ class FactsSampler:
 
     async def _sample_host(self) -> HostFacts:
         version, unavailable = "", ""
+        is_first = self._sampled_host_s < 0
         try:
-            info = await self._engine.info()
-            version, self._data_root = info.version, info.data_root
-            if time.monotonic() - self._sampled_images_s >= IMAGES_SAMPLE_S:
-                self._images = (await self._engine.images())[:MOST_IMAGES]
-                self._sampled_images_s = time.monotonic()
+            async with asyncio.timeout(FIRST_INFO_S if is_first else None):
+                info = await self._engine.info()
+                version, self._data_root = info.version, info.data_root
+                if time.monotonic() - self._sampled_images_s >= IMAGES_SAMPLE_S:
+                    self._images = (await self._engine.images())[:MOST_IMAGES]
+                    self._sampled_images_s = time.monotonic()
+        except TimeoutError:
+            unavailable = f"Docker did not answer within {FIRST_INFO_S:g} s"
         except EngineError as error:
             unavailable = str(error)
         memory = psutil.virtual_memory()

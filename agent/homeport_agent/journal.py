@@ -1,4 +1,4 @@
-"""The last accepted assignment and the history of each replica, on disk.
+"""The last accepted assignment, the history of each replica and where those are that serve, on disk.
 
 Covers keeping and reading back. Env values, registry passwords and probes that carry headers or a body are never
 written: a container that exists carries its env in itself, and a new one needs the server anyway (silence), so a secret
@@ -18,6 +18,7 @@ from homeport_agent.machine import without_secrets
 from homeport_agent.model import (
     AssignedReplica,
     Assignment,
+    Container,
     DoorWish,
     EdgeHost,
     EdgeWish,
@@ -101,6 +102,8 @@ def encode(entry: JournalEntry) -> bytes:
         "format": FORMAT,
         "assignment": dataclasses.asdict(clean.assignment),
         "histories": {key: dataclasses.asdict(history) for key, history in clean.histories},
+        "serving": [dataclasses.asdict(it) for it in clean.serving],
+        "boot_id": clean.boot_id,
     }
     return json.dumps(document, indent=1).encode()
 
@@ -123,7 +126,8 @@ def decode(text: bytes) -> JournalEntry:
     edge = _edge(it["edge"]) if it.get("edge") else None
     assignment = Assignment(str(it["server_id"]), int(it["generation"]), replicas, gateways, door, reach, edge)
     histories = {str(key): _history(row) for key, row in document["histories"].items()}
-    return JournalEntry(assignment, tuple(sorted(histories.items())))
+    serving = tuple(_of(Container, row) for row in document.get("serving", ()))
+    return JournalEntry(assignment, tuple(sorted(histories.items())), serving, str(document.get("boot_id", "")))
 
 
 def _door(it: dict[str, Any]) -> DoorWish:

@@ -28,8 +28,10 @@ STRANGER_GRACE_S = 10.0  # a container that no assignment lists: what it was pro
 class Machine:
     """Holds the replicas. `changes` grows whenever something that the server is told has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, boot_id: str = "") -> None:
+        """`boot_id`: which start of this machine it is; empty: not known, so that a journal may be of another one."""
         self.changes = 0
+        self._boot_id = boot_id
         self._accepted: Assignment | None = None
         self._server_heard = False  # an assignment of the server, not only of the journal
         self.has_no_journal = False  # the first list came from the server: no probe of this host has an answer yet
@@ -67,6 +69,8 @@ class Machine:
 
     def next_wake_s(self) -> float | None:
         """When TimePassed is due; None: no replica waits for a time."""
+        if not self._containers_known:  # what cannot be seen is not started again
+            return None
         return min((it.act_at_s for it in self._replicas.values() if it.act_at_s is not None), default=None)
 
     @property
@@ -75,12 +79,14 @@ class Machine:
         return self._accepted is None and bool(self._strangers)
 
     def observe(self, now_s: float | None) -> tuple[ReplicaObserved, ...]:
-        """All that is held, sorted by id."""
+        """All that is held, sorted by id. Until the engine has answered: what the journal says that serves, by its probes."""
         if not self._containers_known and self._accepted is not None:
             message = self._unavailable or "the agent looks for its containers"
             return tuple(
-                ReplicaObserved(it.replica_id, Phase.WAITING, message)
-                for it in sorted(self._accepted.replicas, key=lambda it: it.replica_id)
+                self._replicas[key].observed(now_s)
+                if key in self._replicas
+                else ReplicaObserved(key, Phase.WAITING, message)
+                for key in sorted(it.replica_id for it in self._accepted.replicas)
             )
         return tuple(self._replicas[key].observed(now_s) for key in sorted(self._replicas))
 
@@ -89,14 +95,16 @@ class Machine:
         if self._accepted is None:
             return None
         histories = {**self._histories, **{key: it.history for key, it in self._replicas.items()}}
-        return JournalEntry(self._accepted, tuple(sorted(histories.items())))
+        held = [self._replicas[key] for key in sorted(self._replicas)]
+        serving = tuple(it.container for it in held if it.history.is_ready and it.container is not None)
+        return JournalEntry(self._accepted, tuple(sorted(histories.items())), serving, self._boot_id)
 
     # --- the door ---
 
     def handle(self, event: ev.Event, now_s: float) -> list[do.Instruction]:
         match event:
             case ev.JournalRead(entry):
-                return self._journal_read(entry)
+                return self._journal_read(entry, now_s)
             case ev.EngineUnavailable(message):
                 self.changes += message != self._unavailable and not self._containers_known
                 self._unavailable = message
@@ -106,15 +114,23 @@ class Machine:
             case ev.AssignmentReceived(assignment):
                 return self._assignment_received(assignment, now_s)
             case ev.TimePassed():
+                if not self._containers_known:
+                    return []
                 return [order for key in list(self._replicas) for order in self._tell(key, event, now_s)]
             case _:
                 return self._tell(event.replica_id, event, now_s)
 
-    def _journal_read(self, entry: JournalEntry | None) -> list[do.Instruction]:
-        if entry is not None and self._accepted is None:
-            self._accepted = entry.assignment
-            self._histories = dict(entry.histories)
-        return []
+    def _journal_read(self, entry: JournalEntry | None, now_s: float) -> list[do.Instruction]:
+        if entry is None or self._accepted is not None:
+            return []
+        self._accepted = entry.assignment
+        self._histories = dict(entry.histories)
+        if not entry.boot_id or entry.boot_id != self._boot_id:
+            return []
+        # What served goes on serving while the engine does not answer, however long that takes; probes tell when not.
+        wanted = {it.replica_id: it for it in entry.assignment.replicas if it.wanted is Wanted.RUN}
+        serving = [it for it in entry.serving if it.replica_id in wanted]
+        return [order for it in serving for order in self._begin(wanted[it.replica_id], it, now_s)]
 
     def _containers_found(self, containers: tuple[Container, ...], now_s: float) -> list[do.Instruction]:
         if self._containers_known:
@@ -122,7 +138,14 @@ class Machine:
         self._containers_known = True
         self._strangers = {container.replica_id: container for container in containers}
         self.changes += 1
-        return self._settle(now_s)
+        orders: list[do.Instruction] = []
+        for key, it in list(self._replicas.items()):  # that the journal was believed about
+            if self._strangers.get(key) == it.container:
+                del self._strangers[key]
+            else:
+                self._histories[key] = self._replicas.pop(key).history
+                orders.append(do.StopProbing(key))
+        return orders + self._settle(now_s)
 
     def _assignment_received(self, assignment: Assignment, now_s: float) -> list[do.Instruction]:
         old = self._accepted

@@ -254,10 +254,13 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What the agent keeps on disk: the last accepted assignment and the history of each replica."""
+    """What the agent keeps on disk: the last accepted assignment, the history of each replica, and where those were found
+    that served. `boot_id`: of the machine then; after another start of it no container runs any more."""
 
     assignment: Assignment
     histories: tuple[tuple[str, History], ...] = ()
+    serving: tuple[Container, ...] = ()  # sorted by replica
+    boot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

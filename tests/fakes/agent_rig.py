@@ -54,8 +54,9 @@ async def agent_rig(
     journal: JournalEntry | None = None,
     code: Code | None = None,
     look: Callable[[], Look] | None = None,
+    boot_id: str = "",
 ) -> AsyncIterator[AgentRig]:
-    machine, changed, tasks = Machine(), asyncio.Event(), set[asyncio.Task[None]]()
+    machine, changed, tasks = Machine(boot_id), asyncio.Event(), set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as group:
 
         def spawn(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

@@ -8,7 +8,7 @@ from homeport_agent import instructions as do
 from homeport_agent import replica as one
 from homeport_agent import transitions
 from homeport_agent.machine import Machine
-from homeport_agent.model import History, JournalEntry, Phase, Wanted
+from homeport_agent.model import Container, History, JournalEntry, Phase, Wanted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,26 +64,34 @@ starts = st.tuples(found, found).map(
 STARTS = (do.PullImage, do.StartContainer, do.RestartContainer, do.StartProbing)
 
 
-def begun(containers: object, journal: object) -> Machine:
-    machine = Machine()
+def begun(journal: object) -> Machine:
+    machine = Machine(BOOT)
     machine.handle(ev.JournalRead(journal), 0)  # type: ignore[arg-type]
-    machine.handle(ev.ContainersFound(containers), 0)  # type: ignore[arg-type]
     return machine
 
 
+BOOT = "boot-1"
+served = st.lists(st.sampled_from(IDS), unique=True).map(lambda keys: tuple(container(key) for key in sorted(keys)))
 journals = st.one_of(
     st.none(),
     st.builds(
-        lambda it: JournalEntry(it, tuple((r.replica_id, History(is_ready=True, was_ready=True)) for r in it.replicas)),
+        lambda it, *rest: JournalEntry(
+            it, tuple((r.replica_id, History(is_ready=True, was_ready=True)) for r in it.replicas), *rest
+        ),
         assigned,
+        served,
+        st.sampled_from((BOOT, "boot-0")),
     ),
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(starts, journals, stories)
-def test_laws_of_every_story(containers: object, journal: object, story: list[tuple[ev.Event, float]]) -> None:
-    machine = begun(containers, journal)
+@given(starts, journals, stories, st.integers(0, 5))
+def test_laws_of_every_story(
+    containers: tuple[Container, ...], journal: object, story: list[tuple[ev.Event, float]], found_at: int
+) -> None:
+    machine = begun(journal)
+    story = [*story[:found_at], (ev.ContainersFound(containers), 0.0), *story[found_at:]]
     now_s, generation, refused = 0.0, machine.accepted.generation if machine.accepted else 0, set[str]()
     for event, pause_s in story:
         now_s += pause_s
@@ -137,9 +145,10 @@ def test_an_event_that_the_table_does_not_know_changes_nothing(phase: Phase, eve
 @settings(max_examples=100, deadline=None)
 @given(starts, journals, stories)
 def test_equal_stories_give_equal_instructions(
-    containers: object, journal: object, story: list[tuple[ev.Event, float]]
+    containers: tuple[Container, ...], journal: object, story: list[tuple[ev.Event, float]]
 ) -> None:
-    first, second = begun(containers, journal), begun(containers, journal)
+    first, second = begun(journal), begun(journal)
+    story = [(ev.ContainersFound(containers), 0.0), *story]
     now_s = 0.0
     for event, pause_s in story:
         now_s += pause_s

@@ -68,6 +68,16 @@ async def test_a_docker_that_is_down_is_a_fact_with_its_reason() -> None:
     assert "Docker does not answer" in sampler.facts.docker_unavailable
 
 
+async def test_a_docker_that_hangs_does_not_keep_the_agent_from_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeport_agent.facts.FIRST_INFO_S", 0.05)
+    engine = FakeEngine(set(), {})
+    sampler = FactsSampler(engine, FakeGpus(), "gpu-1", lambda: None)
+    with engine.hold("info"):
+        await sampler.sample()
+    assert sampler.facts.docker_unavailable == "Docker did not answer within 0.05 s"
+    assert sampler.facts.gpus == (GPU,)
+
+
 async def test_gpus_are_sampled_each_time_and_told_when_it_matters() -> None:
     told: list[int] = []
     gpus = FakeGpus()

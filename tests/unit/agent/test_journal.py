@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.agent import assignment, replica
+from fakes.agent import assignment, container, replica
 from fixtures.threads import busy_threads
 from homeport_agent.journal import Journal, decode, encode
 from homeport_agent.machine import without_secrets
@@ -40,6 +40,8 @@ WHOLE = replica(
 ENTRY = JournalEntry(
     assignment(7, WHOLE, replica("r2")),
     (("r1", History(restarts=2, was_ready=True, log_tail=("last words",), exit_code=3)),),
+    (container("r1"),),
+    "boot-1",
 )
 
 
@@ -55,7 +57,7 @@ async def test_what_is_kept_is_read_back_without_its_secrets(tmp_path: Path) -> 
     read = Journal(path).read()
     assert read is not None
     assert read.assignment == without_secrets(ENTRY.assignment)
-    assert read.histories == ENTRY.histories
+    assert (read.histories, read.serving, read.boot_id) == (ENTRY.histories, ENTRY.serving, ENTRY.boot_id)
     assert not any(it.secrets_known for it in read.assignment.replicas)
 
 

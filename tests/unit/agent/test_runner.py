@@ -172,6 +172,26 @@ async def test_without_an_engine_the_reason_is_told(engine: FakeEngine) -> None:
         assert "create" not in engine.calls
 
 
+async def test_what_serves_goes_on_over_a_restart_of_the_agent_without_an_engine(engine: FakeEngine, port: int) -> None:
+    assigned = replica(command=SERVE, container_port=port)
+    async with agent_rig(engine, boot_id="boot-1") as agent:
+        agent.assign(assignment(1, assigned))
+        before = await agent.until_phase(Phase.READY)
+    engine.go_down()
+    async with agent_rig(engine, agent.kept[-1], boot_id="boot-1") as agent:
+        await agent.until(lambda: agent.machine.can_tell)
+        now = agent.observed()
+        assert now is not None
+        assert (now.phase, now.host_port, now.container_id) == (Phase.READY, before.host_port, before.container_id)
+        calls = len(engine.calls)
+        engine.come_back()
+        await agent.until(lambda: agent.machine.containers_known)
+        assert {phase for _, phase in agent.story} == {Phase.READY}
+        assert not {"create", "start", "stop", "restart"} & set(engine.calls[calls:])
+        engine.end(NAME, 255)
+        await agent.until_phase(Phase.WAITING)
+
+
 async def test_the_dead_are_started_again_while_the_server_is_away(engine: FakeEngine, port: int) -> None:
     assigned = replica(command=SERVE, container_port=port)
     async with agent_rig(engine) as agent:
