@@ -25,6 +25,7 @@ from sim.network import Network, Peer, Stream
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 LRS = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
 AGAIN_S = (0.2, 1.5)  # Envoy's back-off for its streams
+SETTLES_S = 1.0  # the other kinds of a version come within this after the first
 TAKES_REQUESTS = health_check_pb2.HEALTHY
 
 
@@ -53,6 +54,8 @@ class Envoy:
     endpoints: dict[str, tuple[Held, ...]] = field(default_factory=dict)  # by service
     requests: list[tuple[float, Held]] = field(default_factory=list)  # end, where
     refuses: int = 0  # so many of the next responses
+    refused: str = ""  # the version, until a part of another one is taken
+    settles_at_s: float = 0.0  # what it took of the version that it refused is given back by then
     traffic: float = 0.5  # requests a second and endpoint
     peer_pem: bytes = b""
 
@@ -136,10 +139,13 @@ class Envoy:
         answer = discovery_pb2.DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce)
         if self.refuses > 0 and response.resources:
             self.refuses -= 1
+            self.refused, self.settles_at_s = response.system_version_info, float("inf")
             answer.error_detail.code, answer.error_detail.message = 13, "refused by the simulation"
             self.on_change(f"refuses {response.type_url.rsplit('.', 1)[-1]} of version {response.system_version_info}")
             out.put_nowait(answer)
             return
+        if self.refused and response.system_version_info != self.refused:
+            self.refused, self.settles_at_s = "", asyncio.get_running_loop().time() + SETTLES_S
         held = self.resources.setdefault(response.type_url, {})
         new = []
         for resource in response.resources:

@@ -167,7 +167,8 @@ class Floors:
     """4: while no fault takes an endpoint, a rollout, a drain, a scaling never takes those in rotation below what was wanted.
 
     How many each run must have answering, as callers see it. Once it has had as many as it wanted it must keep them; of two
-    numbers that were wanted, the smaller one.
+    numbers that were wanted, the smaller one. What an Envoy holds of a version that it has refused does not count as had: it is
+    given back.
     """
 
     def __init__(self, world: World) -> None:
@@ -191,4 +192,5 @@ class Floors:
                     f"4: {run['name']} has {serving} endpoints that answer, {floor} were wanted and there, and a rollout "
                     f"may do without {unavailable}"
                 )
-            self._floor[run_id] = max(floor, min(serving, counts[-1]))
+            is_settled = all(it.settles_at_s <= clock.current.now_s for it in self._world.envoys())
+            self._floor[run_id] = max(floor, min(serving, counts[-1])) if is_settled else floor

@@ -127,7 +127,7 @@ class Agent:
     def __init__(self, machine: "Machine", boot_id: str) -> None:
         self.of = machine
         self.owner = Process(f"agent {machine.name}", skew=machine.skew)
-        self.machine = AgentMachine()
+        self.machine = AgentMachine(f"{machine.name}-power-{machine.power_ons}")
         self._known = asyncio.Event()
         self._spawned = self._group_spawn
         self._group: asyncio.TaskGroup
@@ -238,7 +238,8 @@ class Machine:
     disk: bytes | None = None  # the journal
     is_up: bool = True
     is_removed: bool = False
-    boots: int = 0
+    boots: int = 0  # of its agent
+    power_ons: int = 0
     dial_host: Callable[[str], str] = lambda host_id: ""
     serves: Callable[[Held], bool] = lambda held: True
 
@@ -281,6 +282,7 @@ class Machine:
 
     def power_on(self) -> None:
         self.is_up = True
+        self.power_ons += 1
         entry = self.read_journal()
         if entry is not None:
             self._wish_envoys(entry.assignment)
