@@ -9,7 +9,7 @@ from homeport_protos.api.v1 import api_pb2
 from homeport_control.api.fleets import pending
 from homeport_control.api.kept_hosts import KeptHosts
 from homeport_control.api.readings import Readings
-from homeport_control.decide.standing import next_try, standing
+from homeport_control.decide.standing import next_try, with_standby
 from homeport_control.domain.errors import NotFound
 from homeport_control.domain.hosts import Connection, Host
 from homeport_control.store import fleets, gateways, hosts, replicas, reservations
@@ -32,12 +32,11 @@ class Hosts:
         names = list(request.names)
         async with self._database.read() as connection:
             joined = await (hosts.named(connection, names) if names else hosts.list_all(connection))
-            ids = {host.id for host in joined}
             active, count = await replicas.active_and_count(connection)
             held = await reservations.by_host(connection)
             registered = await fleets.registered(connection)
             gates = await gateways.list_all(connection)
-            known = [host for host in standing(joined, registered, await fleets.by_name(connection)) if host.id in ids]
+        known = with_standby(joined, registered)
         shown = [host for host in _named(known, names) if not request.fleet or host.fleet == request.fleet]
         standbys = {it.host_id: it.standby for it in registered if it.standby is not None}
         now_s = time.time()

@@ -16,16 +16,21 @@ def standing(
     hosts: Iterable[Host], registered: Iterable[Registration], fleets: Mapping[str, Fleet]
 ) -> tuple[Host, ...]:
     """All hosts, those that we let go with what is done with them, and on-demand machines that have never joined."""
-    of_host = {it.host_id: it for it in registered if it.standby is not None and it.host_id}
-    known = list(hosts)
+    registered = tuple(registered)
+    known = with_standby(hosts, registered)
     ids = {host.id for host in known}
-    found = [_told(host, of_host.get(host.id)) for host in known]
-    found += [
+    machines = (
         as_host(it, it.standby, fleets.get(it.fleet, Fleet(it.fleet)))
         for it in registered
         if it.standby is not None and it.host_id not in ids
-    ]
-    return tuple(found)
+    )
+    return (*known, *machines)
+
+
+def with_standby(hosts: Iterable[Host], registered: Iterable[Registration]) -> tuple[Host, ...]:
+    """Hosts, those that we let go with what is done with them."""
+    of_host = {it.host_id: it for it in registered if it.standby is not None and it.host_id}
+    return tuple(_told(host, of_host.get(host.id)) for host in hosts)
 
 
 def as_host(registration: Registration, standby: Standby, fleet: Fleet) -> Host:
