@@ -66,10 +66,12 @@ class Standby:
         except RuntimeError:  # its path is too long, which keeps Envoy from running too (host)
             log.warning("gateway %s: %s cannot be opened", self._gateway, socket)
             await asyncio.Event().wait()
-        await serving.start()
+        starting = asyncio.ensure_future(serving.start())  # cut short it would serve on, and could not be stopped
         try:
+            await asyncio.shield(starting)
             await serving.wait_for_termination()
         finally:
+            await starting
             await serving.stop(None)
 
     async def _stream(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:

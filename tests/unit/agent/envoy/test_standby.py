@@ -1,10 +1,15 @@
 """agent/envoy/standby: an Envoy is given what it holds nothing of, and nothing that it holds is changed or taken away."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
+import grpc
 from homeport_agent.envoy.last_keeper import CLUSTERS, LISTENERS, TYPES
 from homeport_agent.envoy.last_world import LastWorld, Resource
-from homeport_agent.envoy.standby import answers
+from homeport_agent.envoy.standby import Standby, answers
 from homeport_protos.agent.v1.discovery_pb2 import DeltaRequest, DeltaResponse, Refusal
 
 SECRETS = TYPES[3]
@@ -61,3 +66,17 @@ async def test_an_acknowledgement_gets_no_answer_and_a_refusal_is_noted() -> Non
     )
     assert len(given) == 1
     assert notes[1:] == ["Envoy refuses its last configuration: bad port"]
+
+
+async def test_ended_in_any_moment_it_leaves_no_socket_that_is_served(tmp_path: Path) -> None:
+    """As when its gateway goes just as it has come."""
+    for turns in range(6):
+        serving = asyncio.create_task(Standby(tmp_path, "local")._serve())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        gc.collect()
+        running = [it for it in gc.get_objects() if type(it) is grpc.aio._server.Server and it._server.is_running()]
+        assert running == [], f"ended after {turns} turns of the loop"
