@@ -73,6 +73,10 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise("host-engine-hang", Struck.HOST, Fault.ENGINE_HANG, "for 30 s", never=_NOTHING, least=1500),
     Promise(
+        "host-engine-hang-agent", Struck.HOST, Fault.ENGINE_HANG, "for 30 s, and its agent is started anew meanwhile",
+        never=_NOTHING, least=1500, note="The agent believes its journal, by its probes",
+    ),
+    Promise(
         "host-certificate", Struck.HOST, Fault.CERTIFICATE, "while its agent was away for 15 s",
         may_fail=4, may_break=20, failing_s=30.0, times_s={REPLACED: REPLACED_S, BACK: 15.0, STOPPED: 60.0},
         never=f"a GET fails; {_ONCE}",

@@ -183,6 +183,17 @@ def test_its_docker_engine_hangs(here: Scene) -> None:
 
 
 @pytest.mark.nightly
+def test_its_docker_engine_hangs_and_its_agent_starts_anew(here: Scene) -> None:
+    machine = here.machine(STRUCK)
+
+    def strike() -> None:
+        machine.fault("hang", *ENGINE)
+        machine.shell("systemctl restart homeport-agent")
+
+    passes_unnoticed(here, "host-engine-hang-agent", strike, lambda: machine.fault("go", *ENGINE))
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize(("key", "name"), [("host-door-kill", STRUCK), ("host-door-kill-tunnel", TUNNEL[0])])
 def test_its_envoy_is_killed(here: Scene, key: str, name: str) -> None:
     before, machine = here.all_containers(), here.machine(name)
