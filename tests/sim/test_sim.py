@@ -15,7 +15,7 @@ import pytest
 
 TESTS = Path(__file__).parent.parent
 LIMIT_S = 300.0
-LEAST_S, MOST_S = 80.0, 600.0  # for seeds: in ten minutes two cores play two thousand
+LEAST_S, MOST_S = 80.0, 660.0  # for seeds: in that time two cores play two thousand
 ENOUGH_S = 3300.0  # since scripts/test began: who is slow plays fewer
 
 
@@ -48,10 +48,10 @@ def time_left_s() -> float:
 
 @pytest.mark.slow
 def test_no_seed_goes_wrong() -> None:
-    """As many as there is time for, always from the same first ones on."""
+    """As many of two thousand as there is time for, always from the same first ones on."""
     left_s = time_left_s()
     for_s = ("--for-s", str(left_s))
-    calls = [("--seeds", "0..9999", *for_s), ("--seeds", "10000..19999", *for_s)]
+    calls = [("--seeds", "0..999", *for_s), ("--seeds", "10000..10999", *for_s)]
     must_be_well(side_by_side(calls, limit_s=left_s + LIMIT_S))
 
 

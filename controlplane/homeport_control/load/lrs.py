@@ -69,8 +69,8 @@ class LoadReports:
             take(message)
 
     def taking(self, gateway: str) -> Callable[[Any], None]:
-        """Takes one LoadStatsRequest after the other, of one stream."""
-        lateness = Lateness()
+        """Takes one LoadStatsRequest after the other, of one stream whose Envoy was asked for them just now."""
+        lateness = Lateness(self._monotonic())
 
         def take(message: Any) -> None:
             said = report(gateway, self._clock(), message)

@@ -56,7 +56,7 @@ def test_an_idle_gateway_reports_nothing_in_flight() -> None:
 
 
 def test_of_each_report_it_is_said_how_late_it_came() -> None:
-    heard, at_s = list[LoadReport](), iter((100.0, 101.0, 107.0))
+    heard, at_s = list[LoadReport](), iter((99.0, 100.0, 101.0, 107.0))  # from the asking on
     take = LoadReports(authorize=lambda *_: None, on_load=heard.append, monotonic=lambda: next(at_s)).taking("local")
     for _ in range(3):
         take(lrs_pb2.LoadStatsRequest())
