@@ -1,9 +1,9 @@
 """How late the reports of one stream come: a connection that loses packets brings them seconds after they were counted, while
 another one of the same Envoy is quick.
 
-PURE. A report says how long it counted, the first one since Envoy was asked for it. So the sum of these after the asking is when
-it was made: what it came later than that is how late it is, the way of the asking with it. Of an Envoy that was asked before, by
-another stream, the first one counts from then on: how late that stream is from its beginning on is not seen.
+PURE. A report says how long it counted, the first one since Envoy was asked for it. So the sum of these after the asking is
+when it was made: what it came later than that is how late it is, the way of the asking with it. Of an Envoy that was asked
+before, by another stream, the first one counts from then on: how late that stream is from its beginning on is not seen.
 """
 
 from dataclasses import dataclass
