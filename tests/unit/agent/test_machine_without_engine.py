@@ -69,7 +69,7 @@ def test_what_was_to_stop_is_not_believed() -> None:
 def test_a_probe_that_fails_takes_it_out_and_nothing_is_started_that_cannot_be_seen() -> None:
     machine, _ = restarted(kept())
     for at_s in range(3, 9):
-        machine.handle(ev.ProbeAnswered("r1", 0, False, "connection refused"), at_s)
+        assert machine.handle(ev.ProbeAnswered("r1", 0, False, "connection refused"), at_s) == []
     assert told(machine)["r1"][0] is Phase.UNREADY
     assert machine.next_wake_s() is None
     assert machine.handle(ev.TimePassed(), 1000) == []
